@@ -1,0 +1,48 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace minimind {
+
+/// Seeded random numbers that are the same on every platform and compiler (xoshiro256**, seeded through splitmix64).
+/// Randomness reaches our functions as a Random&; nothing draws from a global generator.
+class Random {
+ public:
+  explicit Random(uint64_t seed);
+  /// A generator of its own for (seed, stream): shuffling of an epoch, one picture of the sample data.
+  Random(uint64_t seed, uint64_t stream);
+
+  uint64_t next();
+  /// Uniform in [0, bound); bound > 0.
+  uint64_t below(uint64_t bound);
+  /// Uniform in [low, high], both included.
+  int64_t between(int64_t low, int64_t high);
+  /// Uniform in [0, 1).
+  double uniform();
+  double uniform(double low, double high) { return low + (high - low) * uniform(); }
+  /// Standard normal.
+  double normal();
+
+  template <class T>
+  void shuffle(std::vector<T>& items) {
+    for (size_t i = items.size(); i > 1; --i) {
+      std::swap(items[i - 1], items[below(i)]);
+    }
+  }
+  template <class T>
+  const T& choice(const std::vector<T>& items) {
+    return items[below(items.size())];
+  }
+
+  /// The state, to be kept in a checkpoint.
+  std::array<uint64_t, 4> state() const { return state_; }
+  void set_state(const std::array<uint64_t, 4>& state) { state_ = state; }
+
+ private:
+  std::array<uint64_t, 4> state_;
+};
+
+}  // namespace minimind

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace minimind {
+
+/// Code points of valid UTF-8; every maximal invalid part becomes one U+FFFD (the rule of the Unicode standard and of Python's "replace").
+std::vector<char32_t> utf8_to_codepoints(std::string_view text);
+void append_utf8(std::string& out, char32_t codepoint);
+/// The text with every maximal invalid part replaced by U+FFFD.
+std::string repair_utf8(std::string_view bytes);
+/// How many bytes at the front are complete characters (or certainly invalid): what a stream may show already.
+size_t complete_utf8_prefix(std::string_view bytes);
+
+}  // namespace minimind

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "minimind/io/state_dict.h"
+#include "minimind/model/clip_vision.h"
+#include "minimind/model/vlm.h"
+
+namespace minimind {
+
+struct LoadOptions {
+  bool allow_missing_projection = true;    ///< a language-only checkpoint: the projection keeps its initialisation
+  std::vector<std::string> allow_missing;  ///< further keys or key prefixes that may be absent
+};
+
+/// What a load found; printed by every load. Counts by module (`layers`, `vision_proj`, …).
+struct LoadReport {
+  struct Counts {
+    int64_t matched = 0, missing = 0, unexpected = 0, wrong_shape = 0, skipped = 0;
+  };
+  std::map<std::string, Counts> modules;
+  std::vector<std::string> missing_allowed;
+  std::string summary() const;
+};
+
+/// A model folder or file: `*.pth`, `*.safetensors`, a Hugging Face folder (config.json + weights), or a checkpoint of ours (which knows its
+/// config). The config is read where one lies beside or inside, and deduced from the tensor shapes where not (head counts from the defaults).
+struct ModelFile {
+  std::filesystem::path weights;
+  LmConfig config;
+  bool config_is_given = false;
+};
+ModelFile find_model(const std::filesystem::path& path);
+
+/// Copies a state dict into the model: strips `_orig_mod.` and `module.`, skips `mask` and `pos_cis` leftovers, accepts one of the tied pair.
+/// Refuses whatever else does not fit with one Error that lists keys, expected and found shapes and the likely cause. `where` names the file.
+LoadReport load_vlm(VlmImpl& model, const StateDict& state, const std::string& where, const LoadOptions& options = {});
+
+/// All keys of a released `.pth`, output.weight and tok_embeddings.weight sharing storage.
+StateDict vlm_state_dict(const VlmImpl& model);
+
+/// Reads config.json, preprocessor_config.json's mean and std and the weights of a CLIP folder (vision-only or full).
+ClipVision load_clip_vision(const std::filesystem::path& clip_dir);
+
+}  // namespace minimind
