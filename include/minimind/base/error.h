@@ -6,8 +6,8 @@
 
 namespace minimind {
 
-/// Bad input, file or setting: something that the user can mend. The message says where, what was expected, what was found and the cure.
-/// Our own mistakes are std::logic_error. Every main catches once: `error: …`, exit 1.
+/// Bad input, file or setting: something that the user can mend. The message says where, what was expected, what was
+/// found and the cure. Our own mistakes are std::logic_error. Every main catches once: `error: …`, exit 1.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -20,15 +20,17 @@ struct Field {
   std::vector<std::string> choices;  ///< the allowed values of a string; empty: any
 };
 
-/// The one list of an options struct. It serves flags, --help, --config, --print_config and the copy kept in a checkpoint:
+/// The one list of an options struct. It serves flags, --help, --config, --print_config and the copy kept in a
+/// checkpoint:
 ///   Fields TrainOptions::fields() { return {{"epochs", &epochs, "passes over the data"}, …}; }
 using Fields = std::vector<Field>;
 
 /// A JSON object with every field, in the list's order, two spaces of indentation.
 std::string fields_to_json(const Fields& fields);
 
-/// Sets the fields named in a JSON object; the others keep their values. `where` is the file's name for messages. Throws Error on
-/// malformed JSON (line and column), on an unknown key that `ignored` does not list (naming the nearest known one) and on a wrong type.
+/// Sets the fields named in a JSON object; the others keep their values. `where` is the file's name for messages.
+/// Throws Error on malformed JSON (line and column), on an unknown key that `ignored` does not list (naming the nearest
+/// known one) and on a wrong type.
 void fields_from_json(const Fields& fields, const std::string& json, const std::string& where,
                       const std::vector<std::string>& ignored = {});
 

@@ -13,9 +13,9 @@ namespace fs = std::filesystem;
 /// The whole file. Throws Error with the path and the system's reason.
 std::string read_file(const fs::path& path);
 
-/// Writes beside the target and renames over it on commit(), synced to disk, so that a reader sees the old file or the whole new one.
-/// An object that dies without commit() leaves the target as it was and removes its temporary file. Throws Error with the path and the
-/// system's reason on every failure (full disk, read-only or missing folder).
+/// Writes beside the target and renames over it on commit(), synced to disk, so that a reader sees the old file or the
+/// whole new one. An object that dies without commit() leaves the target as it was and removes its temporary file.
+/// Throws Error with the path and the system's reason on every failure (full disk, read-only or missing folder).
 class AtomicFile {
  public:
   explicit AtomicFile(fs::path target);

@@ -9,14 +9,16 @@ namespace minimind {
 
 using TokenId = int32_t;
 
-/// What stands for a picture in text and in ids (SPEC.md section 3). Both are configuration (`image_special_token`, `image_ids`).
+/// What stands for a picture in text and in ids (SPEC.md section 3). Both are configuration (`image_special_token`,
+/// `image_ids`).
 struct ImagePattern {
   std::string mark = "<image>";  ///< what a user or a data set writes
   std::string text;              ///< what the tokenizer would see: 25 `<` and 25 `>` in the released models
   std::vector<TokenId> ids;      ///< the placeholder ids, one per vision token; its length is P
 };
 
-/// A picture's place in a batch: the vision tokens of picture k replace the embeddings [position, position + P) of row `row`.
+/// A picture's place in a batch: the vision tokens of picture k replace the embeddings [position, position + P) of row
+/// `row`.
 struct ImageSlot {
   int64_t row = 0;
   int64_t position = 0;

@@ -6,8 +6,9 @@
 
 namespace minimind {
 
-/// A progress line for anything that may last over two seconds: done of total, rate, time left. On a terminal it is one line rewritten
-/// in place; piped, it prints a plain line every ten seconds. Nothing appears before two seconds have passed. Writes to stderr.
+/// A progress line for anything that may last over two seconds: done of total, rate, time left. On a terminal it is one
+/// line rewritten in place; piped, it prints a plain line every ten seconds. Nothing appears before two seconds have
+/// passed. Writes to stderr.
 class Progress {
  public:
   /// total 0: unknown.

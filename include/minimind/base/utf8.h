@@ -7,7 +7,8 @@
 
 namespace minimind {
 
-/// Code points of valid UTF-8; every maximal invalid part becomes one U+FFFD (the rule of the Unicode standard and of Python's "replace").
+/// Code points of valid UTF-8; every maximal invalid part becomes one U+FFFD (the rule of the Unicode standard and of
+/// Python's "replace").
 std::vector<char32_t> utf8_to_codepoints(std::string_view text);
 void append_utf8(std::string& out, char32_t codepoint);
 /// The text with every maximal invalid part replaced by U+FFFD.

@@ -1,10 +1,10 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
 
 #include "minimind/base/image_slot.h"
 
@@ -12,12 +12,12 @@ namespace minimind {
 
 /// A micro-batch, ready for the model, on the CPU. S is the longest sample's length minus one.
 struct Batch {
-  at::Tensor ids;       ///< [B, S] int64: ids[:-1], padded with 0
-  at::Tensor targets;   ///< [B, S] int64: ids[1:], padded with 0
-  at::Tensor mask;      ///< [B, S] bool: targets that count in the loss
-  at::Tensor pictures;  ///< [N, 3, image_size, image_size] uint8, or undefined (no picture, or features given)
-  at::Tensor features;  ///< [N, P, W] from the feature cache, or undefined
-  std::vector<ImageSlot> slots;            ///< picture k stands at slots[k]
+  at::Tensor ids;                ///< [B, S] int64: ids[:-1], padded with 0
+  at::Tensor targets;            ///< [B, S] int64: ids[1:], padded with 0
+  at::Tensor mask;               ///< [B, S] bool: targets that count in the loss
+  at::Tensor pictures;           ///< [N, 3, image_size, image_size] uint8, or undefined (no picture, or features given)
+  at::Tensor features;           ///< [N, P, W] from the feature cache, or undefined
+  std::vector<ImageSlot> slots;  ///< picture k stands at slots[k]
   std::vector<std::string> picture_names;  ///< N; for messages and the cache
   std::vector<std::string> sample_ids;     ///< B
   std::vector<int64_t> sample_indices;     ///< B: positions in the data set

@@ -25,7 +25,8 @@ enum class DataKind {
 /// The samples of a JSON file, kept compactly (one text buffer and offsets); order as in the file.
 class Dataset {
  public:
-  /// Streams the file. Throws Error with line and column on malformed JSON, and with the sample's id on a wrong shape of it.
+  /// Streams the file. Throws Error with line and column on malformed JSON, and with the sample's id on a wrong shape
+  /// of it.
   static Dataset load(const std::filesystem::path& json_path, DataKind kind);
 
   int64_t size() const;

@@ -17,7 +17,8 @@ class ImageSource {
   virtual std::string description() const = 0;
 };
 
-/// A folder, or a `.zip` file (its entries are found by their path in the zip or, where that is unique, by file name alone).
+/// A folder, or a `.zip` file (its entries are found by their path in the zip or, where that is unique, by file name
+/// alone).
 std::unique_ptr<ImageSource> open_image_source(const std::filesystem::path& path);
 
 }  // namespace minimind

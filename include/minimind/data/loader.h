@@ -18,10 +18,10 @@ namespace minimind {
 
 struct LoaderOptions {
   int64_t batch_size = 32;
-  int64_t num_workers = 8;       ///< decoding threads; 0: in the caller's thread
-  int64_t max_seq_len = 512;     ///< samples are truncated to this many tokens
+  int64_t num_workers = 8;    ///< decoding threads; 0: in the caller's thread
+  int64_t max_seq_len = 512;  ///< samples are truncated to this many tokens
   int64_t image_size = 224;
-  int64_t prefetch = 4;          ///< finished batches that may wait
+  int64_t prefetch = 4;  ///< finished batches that may wait
   uint64_t seed = 1337;
   bool original_order = false;   ///< file order in every epoch
   bool bucket_by_length = true;  ///< samples of like length share a batch; seeded, same expectation
@@ -47,9 +47,10 @@ struct SkippedSample {
   std::string reason;
 };
 
-/// Batches of one epoch after the other, prepared by threads ahead of the consumer and handed out in an order that depends only on
-/// (seed, epoch), not on the number of threads. Group g of an epoch's order goes to rank g % world_size, so the sample order does not depend
-/// on the number of ranks. Bad samples are skipped, reported once (log_warning) and counted; a batch without supervised tokens is skipped.
+/// Batches of one epoch after the other, prepared by threads ahead of the consumer and handed out in an order that
+/// depends only on (seed, epoch), not on the number of threads. Group g of an epoch's order goes to rank g %
+/// world_size, so the sample order does not depend on the number of ranks. Bad samples are skipped, reported once
+/// (log_warning) and counted; a batch without supervised tokens is skipped.
 class Loader {
  public:
   Loader(const LoaderInput& input, const LoaderOptions& options);
@@ -57,13 +58,15 @@ class Loader {
 
   /// Micro-batches (groups) of an epoch over all ranks: ceil(size / batch_size).
   int64_t groups_per_epoch() const;
-  /// Micro-steps of this rank in an epoch: ceil(groups_per_epoch / world_size). On the last one, ranks beyond the last group get an empty batch.
+  /// Micro-steps of this rank in an epoch: ceil(groups_per_epoch / world_size). On the last one, ranks beyond the last
+  /// group get an empty batch.
   int64_t steps_per_epoch() const;
 
   /// Starts (or restarts) at `first_group` of an epoch's order; a multiple of world_size.
   void start_epoch(int64_t epoch, int64_t first_group = 0);
-  /// This rank's next batch; a batch without rows (ids undefined) where every sample of the group was skipped or the group does not exist,
-  /// so that all ranks make the same number of steps; nullopt at the end of the epoch. Throws what a worker threw.
+  /// This rank's next batch; a batch without rows (ids undefined) where every sample of the group was skipped or the
+  /// group does not exist, so that all ranks make the same number of steps; nullopt at the end of the epoch. Throws
+  /// what a worker threw.
   std::optional<Batch> next();
 
   /// Skipped so far, over all epochs, each sample once.

@@ -21,8 +21,9 @@ struct DecodeLimits {
   int64_t max_side = 65'535;
 };
 
-/// Decodes JPEG, PNG, BMP, GIF (first frame) and WebP to RGB, as Pillow's `.convert("RGB")` does (alpha dropped, no EXIF rotation; SPEC.md
-/// section 2). `name` stands in messages. Throws Error with the name, what was expected and what was found. Safe from several threads.
+/// Decodes JPEG, PNG, BMP, GIF (first frame) and WebP to RGB, as Pillow's `.convert("RGB")` does (alpha dropped, no
+/// EXIF rotation; SPEC.md section 2). `name` stands in messages. Throws Error with the name, what was expected and what
+/// was found. Safe from several threads.
 Image decode_image(std::string_view bytes, const std::string& name, const DecodeLimits& limits = {});
 
 /// read_file and decode_image.
@@ -45,8 +46,8 @@ struct ClipPreprocessing {
 /// Reads `preprocessor_config.json` of a CLIP folder; the defaults where there is none.
 ClipPreprocessing load_clip_preprocessing(const std::filesystem::path& clip_dir);
 
-/// Resizes to image_size x image_size and writes the bytes planar, [3, size, size], to `out`. Normalisation (x/255 - mean)/std happens on
-/// the device, in the model.
+/// Resizes to image_size x image_size and writes the bytes planar, [3, size, size], to `out`. Normalisation (x/255 -
+/// mean)/std happens on the device, in the model.
 void resize_to_planar(const Image& image, int64_t size, uint8_t* out);
 
 }  // namespace minimind

@@ -1,12 +1,12 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <filesystem>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
 
 namespace minimind {
 
@@ -26,15 +26,18 @@ class StateDict {
   std::vector<Entry> entries_;
 };
 
-/// Reads a `.safetensors` file or a zip-form `.pth` / `.bin`, told apart by content. Tensors are views into the mapped file where the format
-/// allows (safetensors, stored zip records): pages are read when touched. Throws Error with path, expected, found and the cure.
+/// Reads a `.safetensors` file or a zip-form `.pth` / `.bin`, told apart by content. Tensors are views into the mapped
+/// file where the format allows (safetensors, stored zip records): pages are read when touched. Throws Error with path,
+/// expected, found and the cure.
 StateDict read_state_dict(const std::filesystem::path& path);
 
-/// Writes what Python's torch.load(weights_only=True) reads: zip container, pickled OrderedDict; tensors that share storage stay shared.
+/// Writes what Python's torch.load(weights_only=True) reads: zip container, pickled OrderedDict; tensors that share
+/// storage stay shared.
 void write_pth(const std::filesystem::path& path, const StateDict& state);
 
 /// Shared tensors are refused by the format: the caller leaves one of a tied pair out.
-void write_safetensors(const std::filesystem::path& path, const StateDict& state, const std::map<std::string, std::string>& metadata = {});
+void write_safetensors(const std::filesystem::path& path, const StateDict& state,
+                       const std::map<std::string, std::string>& metadata = {});
 
 /// The string metadata of a safetensors file.
 std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& path);

@@ -1,14 +1,15 @@
 #pragma once
 
-#include <array>
-
 #include <torch/nn/module.h>
+
+#include <array>
 
 #include "minimind/model/config.h"
 
 namespace minimind {
 
-/// The vision half of CLIP, frozen: no parameter requires a gradient. SPEC.md section 2. State keys: `vision_model.*` of the Hugging Face folder.
+/// The vision half of CLIP, frozen: no parameter requires a gradient. SPEC.md section 2. State keys: `vision_model.*`
+/// of the Hugging Face folder.
 class ClipVisionImpl : public torch::nn::Module {
  public:
   explicit ClipVisionImpl(const ClipVisionConfig& config);

@@ -24,7 +24,8 @@ struct LmConfig {
   double dropout = 0.0;
   bool flash_attn = true;
   std::string image_special_token = std::string(25, '<') + std::string(25, '>');
-  std::vector<int64_t> image_ids;  ///< empty: asked of the tokenizer; 25 times 30 and 25 times 32 in the released models
+  std::vector<int64_t>
+      image_ids;  ///< empty: asked of the tokenizer; 25 times 30 and 25 times 32 in the released models
   bool use_moe = false;
   int64_t num_experts_per_tok = 2;
   int64_t n_routed_experts = 4;
@@ -33,10 +34,12 @@ struct LmConfig {
   double aux_loss_alpha = 0.01;
   bool seq_aux = true;
   bool norm_topk_prob = true;
-  int64_t vision_dim = 768;  ///< W: input width of the projection; not in the original's config.json, taken from the weights or the CLIP folder
+  int64_t vision_dim = 768;  ///< W: input width of the projection; not in the original's config.json, taken from the
+                             ///< weights or the CLIP folder
 
   Fields fields();
-  /// Throws Error on a shape that cannot be (dim not divisible by n_heads, odd head width, n_heads not a multiple of n_kv_heads, …).
+  /// Throws Error on a shape that cannot be (dim not divisible by n_heads, odd head width, n_heads not a multiple of
+  /// n_kv_heads, …).
   void validate() const;
   /// Inner width of the feed-forward.
   int64_t inner_dim() const;

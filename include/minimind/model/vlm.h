@@ -1,9 +1,9 @@
 #pragma once
 
+#include <torch/nn/module.h>
+
 #include <span>
 #include <vector>
-
-#include <torch/nn/module.h>
 
 #include "minimind/base/image_slot.h"
 #include "minimind/model/config.h"
@@ -13,14 +13,15 @@ namespace minimind {
 
 /// One forward pass's input.
 struct VlmInput {
-  torch::Tensor ids;       ///< [B, S] int64
-  torch::Tensor features;  ///< [N, P, W] features of the pictures, picture k belongs to slots[k]; undefined if there is none
+  torch::Tensor ids;  ///< [B, S] int64
+  torch::Tensor
+      features;  ///< [N, P, W] features of the pictures, picture k belongs to slots[k]; undefined if there is none
   std::vector<ImageSlot> slots;
 };
 
-/// The trained model: projection and language model. The frozen encoder (ClipVision) stands beside it. SPEC.md sections 1 and 3.
-/// State keys: those of the released `.pth` files (vision_proj.vision_proj.0.*, tok_embeddings.weight, layers.*, norm.weight; the tied
-/// output.weight is added when saving).
+/// The trained model: projection and language model. The frozen encoder (ClipVision) stands beside it. SPEC.md sections
+/// 1 and 3. State keys: those of the released `.pth` files (vision_proj.vision_proj.0.*, tok_embeddings.weight,
+/// layers.*, norm.weight; the tied output.weight is added when saving).
 class VlmImpl : public torch::nn::Module {
  public:
   explicit VlmImpl(const LmConfig& config);
@@ -47,7 +48,8 @@ TORCH_MODULE(Vlm);
 /// SPEC.md section 1, Initialisation: seeded, the same numbers for the same seed.
 void initialise(VlmImpl& model, uint64_t seed);
 
-/// Slots of every row of ids [B, S] in row order, found by the pattern; for callers that did not build the batch themselves.
+/// Slots of every row of ids [B, S] in row order, found by the pattern; for callers that did not build the batch
+/// themselves.
 std::vector<ImageSlot> find_slots(const torch::Tensor& ids, std::span<const TokenId> pattern);
 
 }  // namespace minimind

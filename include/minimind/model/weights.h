@@ -26,8 +26,9 @@ struct LoadReport {
   std::string summary() const;
 };
 
-/// A model folder or file: `*.pth`, `*.safetensors`, a Hugging Face folder (config.json + weights), or a checkpoint of ours (which knows its
-/// config). The config is read where one lies beside or inside, and deduced from the tensor shapes where not (head counts from the defaults).
+/// A model folder or file: `*.pth`, `*.safetensors`, a Hugging Face folder (config.json + weights), or a checkpoint of
+/// ours (which knows its config). The config is read where one lies beside or inside, and deduced from the tensor
+/// shapes where not (head counts from the defaults).
 struct ModelFile {
   std::filesystem::path weights;
   LmConfig config;
@@ -35,8 +36,9 @@ struct ModelFile {
 };
 ModelFile find_model(const std::filesystem::path& path);
 
-/// Copies a state dict into the model: strips `_orig_mod.` and `module.`, skips `mask` and `pos_cis` leftovers, accepts one of the tied pair.
-/// Refuses whatever else does not fit with one Error that lists keys, expected and found shapes and the likely cause. `where` names the file.
+/// Copies a state dict into the model: strips `_orig_mod.` and `module.`, skips `mask` and `pos_cis` leftovers, accepts
+/// one of the tied pair. Refuses whatever else does not fit with one Error that lists keys, expected and found shapes
+/// and the likely cause. `where` names the file.
 LoadReport load_vlm(VlmImpl& model, const StateDict& state, const std::string& where, const LoadOptions& options = {});
 
 /// All keys of a released `.pth`, output.weight and tok_embeddings.weight sharing storage.

@@ -12,8 +12,8 @@
 
 namespace minimind {
 
-/// Text to ids and back. Implementations: byte-level BPE from a Hugging Face `tokenizer.json`, and sentencepiece `.model`. SPEC.md section 4.
-/// Immutable after loading: encode and decode may be called from several threads at once.
+/// Text to ids and back. Implementations: byte-level BPE from a Hugging Face `tokenizer.json`, and sentencepiece
+/// `.model`. SPEC.md section 4. Immutable after loading: encode and decode may be called from several threads at once.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;

@@ -1,0 +1,115 @@
+#include "minimind/base/utf8.h"
+
+#include <algorithm>
+
+namespace minimind {
+
+namespace {
+
+constexpr char32_t kReplacement = 0xFFFD;
+
+// One step of decoding. Well-formed: code point and length. Ill-formed: the maximal part of a character that could
+// still have become one (Unicode standard, table 3-7), with valid = false; `cut` says that the text ended inside of it.
+struct Step {
+  char32_t codepoint = kReplacement;
+  size_t length = 1;
+  bool valid = false;
+  bool cut = false;
+};
+
+Step decode_step(std::string_view text, size_t at) {
+  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
+  const uint8_t lead = byte(at);
+  if (lead < 0x80) {
+    return {lead, 1, true, false};
+  }
+  size_t need = 0;
+  uint8_t low = 0x80;
+  uint8_t high = 0xBF;
+  char32_t value = 0;
+  if (lead >= 0xC2 && lead <= 0xDF) {
+    need = 1, value = lead & 0x1F;
+  } else if (lead >= 0xE0 && lead <= 0xEF) {
+    need = 2, value = lead & 0x0F;
+    low = lead == 0xE0 ? 0xA0 : 0x80;
+    high = lead == 0xED ? 0x9F : 0xBF;
+  } else if (lead >= 0xF0 && lead <= 0xF4) {
+    need = 3, value = lead & 0x07;
+    low = lead == 0xF0 ? 0x90 : 0x80;
+    high = lead == 0xF4 ? 0x8F : 0xBF;
+  } else {
+    return {};
+  }
+  for (size_t i = 1; i <= need; ++i) {
+    if (at + i >= text.size()) {
+      return {kReplacement, i, false, true};
+    }
+    const uint8_t next = byte(at + i);
+    if (next < low || next > high) {
+      return {kReplacement, i, false, false};
+    }
+    value = (value << 6) | (next & 0x3F);
+    low = 0x80, high = 0xBF;
+  }
+  return {value, need + 1, true, false};
+}
+
+}  // namespace
+
+std::vector<char32_t> utf8_to_codepoints(std::string_view text) {
+  std::vector<char32_t> codepoints;
+  codepoints.reserve(text.size());
+  for (size_t at = 0; at < text.size();) {
+    const Step step = decode_step(text, at);
+    codepoints.push_back(step.codepoint);
+    at += step.length;
+  }
+  return codepoints;
+}
+
+void append_utf8(std::string& out, char32_t c) {
+  if (c < 0x80) {
+    out += static_cast<char>(c);
+  } else if (c < 0x800) {
+    out += static_cast<char>(0xC0 | (c >> 6));
+    out += static_cast<char>(0x80 | (c & 0x3F));
+  } else if (c < 0x10000) {
+    out += static_cast<char>(0xE0 | (c >> 12));
+    out += static_cast<char>(0x80 | ((c >> 6) & 0x3F));
+    out += static_cast<char>(0x80 | (c & 0x3F));
+  } else {
+    out += static_cast<char>(0xF0 | (c >> 18));
+    out += static_cast<char>(0x80 | ((c >> 12) & 0x3F));
+    out += static_cast<char>(0x80 | ((c >> 6) & 0x3F));
+    out += static_cast<char>(0x80 | (c & 0x3F));
+  }
+}
+
+std::string repair_utf8(std::string_view bytes) {
+  std::string text;
+  text.reserve(bytes.size());
+  for (size_t at = 0; at < bytes.size();) {
+    const Step step = decode_step(bytes, at);
+    if (step.valid) {
+      text.append(bytes, at, step.length);
+    } else {
+      append_utf8(text, kReplacement);
+    }
+    at += step.length;
+  }
+  return text;
+}
+
+size_t complete_utf8_prefix(std::string_view bytes) {
+  // Only the last three bytes can begin a character that is still open.
+  const size_t first = bytes.size() - std::min<size_t>(bytes.size(), 3);
+  for (size_t at = first; at < bytes.size(); ++at) {
+    const Step step = decode_step(bytes, at);
+    if (step.cut && at + step.length == bytes.size() && static_cast<uint8_t>(bytes[at]) >= 0xC2) {
+      return at;
+    }
+  }
+  return bytes.size();
+}
+
+}  // namespace minimind
