@@ -1,0 +1,155 @@
+#include "minimind/cli/run_main.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <iostream>
+#include <map>
+#include <new>
+#include <stdexcept>
+#include <variant>
+
+#include "cli/field_text.h"
+#include "minimind/base/error.h"
+#include "minimind/base/file.h"
+
+namespace minimind {
+namespace {
+
+constexpr int kSuccess = 0;
+constexpr int kFailure = 1;
+constexpr int kUsage = 2;
+
+struct ParsedFlags {
+  std::map<std::string, std::vector<std::string>> words;  ///< by field name, as typed
+  std::string config;
+  bool print_config = false;
+};
+
+Fields all_fields(const CommandLine& command_line) {
+  Fields all;
+  for (const OptionSection& section : command_line.sections) {
+    all.insert(all.end(), section.fields.begin(), section.fields.end());
+  }
+  return all;
+}
+
+void add_flag(CLI::App& app, const Field& field, const std::string& group, ParsedFlags& parsed) {
+  const std::string name = field.name;
+  CLI::Option* option = app.add_option(
+      "--" + name,
+      [&parsed, name](const CLI::results_t& results) {
+        parsed.words[name] = results;
+        return true;
+      },
+      field.help);
+  option->type_name(detail::field_type_name(field))->default_str(field_value_text(field))->group(group);
+  const bool is_list = std::holds_alternative<std::vector<std::string>*>(field.value) ||
+                       std::holds_alternative<std::vector<int64_t>*>(field.value);
+  if (is_list) {
+    option->type_size(1)->expected(1, CLI::detail::expected_max_vector_size);
+    option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  } else if (std::holds_alternative<bool*>(field.value)) {
+    option->type_size(1)->expected(0, 1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  } else {
+    option->type_size(1)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  }
+}
+
+void refuse_leftovers(const CLI::App& app, const Fields& fields) {
+  const std::vector<std::string> rest = app.remaining();
+  if (rest.empty()) {
+    return;
+  }
+  std::vector<std::string> known = {"--config", "--print_config", "--help"};
+  for (const Field& field : fields) {
+    known.push_back("--" + field.name);
+  }
+  for (const std::string& word : rest) {
+    if (word.starts_with('-') && word.size() > 1) {
+      const std::string flag = word.substr(0, word.find('='));
+      const std::string nearest = nearest_name(flag, known);
+      throw UsageError(concat("unknown flag ", flag, nearest.empty() ? "" : "; did you mean " + nearest + "?",
+                              " (--help lists all flags)"));
+    }
+  }
+  throw UsageError(
+      concat("unexpected argument '", rest[0], "': every value follows its flag (--help lists all flags)"));
+}
+
+/// False: the program ends here with success (--help, --print_config).
+bool read_command_line(int argc, const char* const* argv, const CommandLine& command_line) {
+  const Fields fields = all_fields(command_line);
+  ParsedFlags parsed;
+  CLI::App app(command_line.description, argc > 0 ? std::filesystem::path(argv[0]).filename().string() : "");
+  app.footer(command_line.footer);
+  app.allow_extras();
+  for (const OptionSection& section : command_line.sections) {
+    for (const Field& field : section.fields) {
+      add_flag(app, field, section.title, parsed);
+    }
+  }
+  app.add_option("--config", parsed.config, "JSON file with any of these options (defaults < file < flags)");
+  app.add_flag("--print_config", parsed.print_config, "print all options as such a JSON file and end");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    std::cout << app.help() << std::flush;
+    return false;
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(error.what());
+  }
+  refuse_leftovers(app, fields);
+  if (!parsed.config.empty()) {
+    fields_from_json(fields, read_file(parsed.config), parsed.config);
+  }
+  for (const Field& field : fields) {
+    if (const auto found = parsed.words.find(field.name); found != parsed.words.end()) {
+      detail::set_field_from_words(field, found->second);
+    }
+  }
+  if (command_line.resolve) {
+    command_line.resolve();
+  }
+  if (parsed.print_config) {
+    std::cout << fields_to_json(fields) << std::endl;
+    return false;
+  }
+  return true;
+}
+
+void print_error(std::string_view message) {
+  std::cout.flush();
+  std::cerr << "error: " << message << std::endl;
+}
+
+/// A backtrace, which LibTorch appends to its messages, says nothing to the user.
+std::string_view first_line(std::string_view message) {
+  return message.substr(0, message.find('\n'));
+}
+
+}  // namespace
+
+int run_main(int argc, const char* const* argv, const CommandLine& command_line, const std::function<int()>& body) {
+  try {
+    if (!read_command_line(argc, argv, command_line)) {
+      return kSuccess;
+    }
+    return body();
+  } catch (const UsageError& error) {
+    print_error(error.what());
+    return kUsage;
+  } catch (const Error& error) {
+    print_error(error.what());
+  } catch (const std::bad_alloc&) {
+    print_error("out of memory; a smaller --batch_size or --max_seq_len needs less");
+  } catch (const std::logic_error& error) {
+    print_error(concat("internal error, please report it: ", first_line(error.what())));
+  } catch (const std::exception& error) {
+    print_error(first_line(error.what()));
+  }
+  return kFailure;
+}
+
+}  // namespace minimind
