@@ -14,7 +14,7 @@ function(minimind_layer name)
   endif()
   add_library(minimind_${name} OBJECT ${sources})
   target_include_directories(minimind_${name} PUBLIC "${CMAKE_SOURCE_DIR}/include" PRIVATE "${CMAKE_SOURCE_DIR}/src")
-  target_compile_options(minimind_${name} PRIVATE -Wall -Wextra -Werror=return-type)
+  target_compile_options(minimind_${name} PRIVATE -Wall -Wextra -Werror=return-type -Wno-restrict)
   target_link_libraries(minimind_${name} PUBLIC ${arg_LIBRARIES} Threads::Threads)
 endfunction()
 

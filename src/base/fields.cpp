@@ -1,6 +1,7 @@
 #include "minimind/base/fields.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -61,10 +62,13 @@ class Setter {
     require(condition, where_, ": key \"", field_.name, "\": expected ", expected, ", found ", json_.dump());
   }
   int64_t integer() const {
-    // 5e3 is a whole number too.
-    const bool whole = json_.is_number_integer() ||
-                       (json_.is_number_float() && json_.get<double>() == static_cast<double>(json_.get<int64_t>()));
-    expect(whole, "a whole number");
+    if (json_.is_number_float()) {
+      // 5e3 is a whole number too.
+      const double value = json_.get<double>();
+      expect(std::abs(value) < 1e15 && value == std::floor(value), "a whole number");
+    } else {
+      expect(json_.is_number_integer(), "a whole number");
+    }
     return json_.get<int64_t>();
   }
   std::string choices() const {

@@ -1,0 +1,83 @@
+# Set-up shared by quickstart.sh and test.sh: distribution packages, LibTorch, configure and build. Sourced, not run.
+# Environment: MINIMIND_CACHE  folder for LibTorch, outside the checkout (default ~/.cache/minimind)
+#              LIBTORCH        an unpacked LibTorch (folder with include/ and lib/) to use instead
+set -euo pipefail
+
+readonly torch_version=2.11.0
+minimind_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+minimind_cache=${MINIMIND_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/minimind}
+
+say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+packages=(
+  g++ cmake ninja-build ccache pkg-config python3 python3-venv
+  nlohmann-json3-dev libcli11-dev libgtest-dev libcpp-httplib-dev libssl-dev zlib1g-dev libbrotli-dev libstb-dev
+  libsentencepiece-dev libjpeg-dev libwebp-dev libzip-dev libgloo-dev libedit-dev
+)
+
+# Installs what is missing; without root, prints the one line to run.
+install_packages() {
+  local missing=() package
+  for package in "${packages[@]}" "$@"; do
+    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -q '^installed$' || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  command -v apt-get > /dev/null || die "this script installs packages with apt-get (Debian, Ubuntu); install the like of: ${missing[*]}"
+  if [ "$(id -u)" -ne 0 ]; then
+    die "packages are missing and you are not root; run:  sudo apt-get update && sudo apt-get install -y ${missing[*]}"
+  fi
+  say "Installing ${#missing[@]} packages: ${missing[*]}"
+  local log
+  log=$(mktemp)
+  if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } > "$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    die "apt-get failed (its whole output: $log)"
+  fi
+  rm -f "$log"
+}
+
+# fetch_libtorch cpu|cuda: sets LIBTORCH. The torch wheel serves as the C++ SDK. cpu leaves the CUDA wheels out except the two
+# small ones that libtorch_cpu.so itself links; cuda installs everything and the Python packages that the tests compare with.
+fetch_libtorch() {
+  local kind=$1 venv
+  if [ -n "${LIBTORCH:-}" ]; then
+    [ -e "$LIBTORCH/lib/libtorch_cpu.so" ] || die "LIBTORCH=$LIBTORCH: expected lib/libtorch_cpu.so in it; point it to an unpacked LibTorch or unset it"
+    export LIBTORCH
+    return
+  fi
+  venv=$minimind_cache/torch-$torch_version-$kind
+  mkdir -p "$minimind_cache"
+  exec 9> "$venv.lock"
+  flock 9  # two runs at once: the second waits for the first
+  if [ ! -e "$venv/.complete" ]; then
+    say "Fetching LibTorch $torch_version ($kind) into $venv"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    local pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile)
+    if [ "$kind" = cpu ]; then
+      "${pip[@]}" --no-deps "torch==$torch_version" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85
+    else
+      "${pip[@]}" "torch==$torch_version" "numpy<3" tokenizers==0.22.2 "pillow>=12,<14"
+    fi
+    touch "$venv/.complete"
+  fi
+  exec 9>&-
+  LIBTORCH=$(echo "$venv"/lib/python3.*/site-packages/torch)
+  export LIBTORCH
+}
+
+# build_preset PRESET [cmake option…]
+build_preset() {
+  local preset=$1
+  shift
+  cd "$minimind_root"
+  say "Configuring and building build/$preset (2 compilers at once; later builds use ccache)"
+  local log=build/$preset-configure.log
+  mkdir -p build
+  if ! cmake --preset "$preset" -DLIBTORCH="$LIBTORCH" "$@" > "$log" 2>&1; then
+    tail -n 30 "$log" >&2
+    die "cmake failed (its whole output: $log)"
+  fi
+  cmake --build --preset "$preset" >&2
+}
