@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "minimind/base/image_slot.h"
+#include "minimind/data/content_hash.h"
 
 namespace minimind {
 
@@ -18,11 +19,12 @@ struct Batch {
   at::Tensor pictures;           ///< [N, 3, image_size, image_size] uint8, or undefined (no picture, or features given)
   at::Tensor features;           ///< [N, P, W] from the feature cache, or undefined
   std::vector<ImageSlot> slots;  ///< picture k stands at slots[k]
-  std::vector<std::string> picture_names;  ///< N; for messages and the cache
-  std::vector<std::string> sample_ids;     ///< B
-  std::vector<int64_t> sample_indices;     ///< B: positions in the data set
-  int64_t supervised_tokens = 0;           ///< sum of the mask; never 0 when a loader hands it out
-  int64_t tokens = 0;                      ///< real tokens (padding left out)
+  std::vector<std::string> picture_names;   ///< N; for messages
+  std::vector<ContentHash> picture_hashes;  ///< N where the loader has a feature cache, else empty: keys for put()
+  std::vector<std::string> sample_ids;      ///< B
+  std::vector<int64_t> sample_indices;      ///< B: positions in the data set
+  int64_t supervised_tokens = 0;            ///< sum of the mask; never 0 when a loader hands it out
+  int64_t tokens = 0;                       ///< real tokens (padding left out)
 };
 
 }  // namespace minimind

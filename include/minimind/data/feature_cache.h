@@ -1,0 +1,61 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "minimind/data/content_hash.h"
+
+namespace minimind {
+
+/// The frozen encoder's output per picture, [P, W], in a memory-mapped file: filled on the first pass, by several
+/// threads and processes at once, and read on the later ones. A row is found by the picture's content; a folder may
+/// hold the rows of several encoders beside one another. Every row carries a checksum: what a killed process, a full
+/// disk or a damaged file left behind reads as "not there" and is written anew.
+///
+/// lookup() takes no lock and may run beside put() and beside other processes' put().
+class FeatureCache {
+ public:
+  /// `key` stands for everything that the rows depend on besides the picture: a hash of the encoder's weights, its
+  /// configuration, and the preprocessing. dtype: float32, bfloat16 or float16. Throws Error if the folder cannot be
+  /// written or dtype is another.
+  static std::unique_ptr<FeatureCache> open(const std::filesystem::path& folder, const std::string& key, int64_t tokens,
+                                            int64_t width, at::ScalarType dtype);
+  ~FeatureCache();
+  FeatureCache(const FeatureCache&) = delete;
+  FeatureCache& operator=(const FeatureCache&) = delete;
+
+  /// Copies the picture's row to `row_out`: a contiguous CPU tensor [P, W] of the cache's dtype (std::logic_error
+  /// otherwise). False, and row_out undefined, where there is none or it is damaged.
+  bool lookup(const ContentHash& picture, at::Tensor row_out) const;
+  /// The same into P * W elements of memory.
+  bool lookup(const ContentHash& picture, void* row_out) const;
+  /// Whether there is an undamaged row.
+  bool contains(const ContentHash& picture) const;
+
+  /// Adds a row [P, W] of any float type, on any device; nothing happens if an undamaged one is there. Where the disk
+  /// is full it warns once and adds no more: the cache stays usable. Throws Error on other failures of the system.
+  void put(const ContentHash& picture, const at::Tensor& row);
+
+  int64_t tokens() const;
+  int64_t width() const;
+  at::ScalarType dtype() const;
+  /// Rows that this process knows of.
+  int64_t size() const;
+
+  /// Disk need of one picture in bytes.
+  static int64_t bytes_per_picture(int64_t tokens, int64_t width, at::ScalarType dtype);
+  /// One line for the user before the run: need of `pictures`, what is there, what the disk has left.
+  std::string disk_need(int64_t pictures) const;
+
+ private:
+  struct State;
+  explicit FeatureCache(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace minimind
