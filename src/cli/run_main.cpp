@@ -8,6 +8,7 @@
 #include <map>
 #include <new>
 #include <stdexcept>
+#include <utility>
 #include <variant>
 
 #include "cli/field_text.h"
@@ -35,7 +36,7 @@ Fields all_fields(const CommandLine& command_line) {
   return all;
 }
 
-void add_flag(CLI::App& app, const Field& field, const std::string& group, ParsedFlags& parsed) {
+CLI::Option* add_flag(CLI::App& app, const Field& field, const std::string& group, ParsedFlags& parsed) {
   const std::string name = field.name;
   CLI::Option* option = app.add_option(
       "--" + name,
@@ -44,17 +45,18 @@ void add_flag(CLI::App& app, const Field& field, const std::string& group, Parse
         return true;
       },
       field.help);
-  option->type_name(detail::field_type_name(field))->default_str(field_value_text(field))->group(group);
+  option->type_name(detail::field_type_name(field))->group(group);
   const bool is_list = std::holds_alternative<std::vector<std::string>*>(field.value) ||
                        std::holds_alternative<std::vector<int64_t>*>(field.value);
   if (is_list) {
-    option->type_size(1)->expected(1, CLI::detail::expected_max_vector_size);
+    option->type_size(1)->expected(1, CLI::detail::expected_max_vector_size)->allow_extra_args(true);
     option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   } else if (std::holds_alternative<bool*>(field.value)) {
     option->type_size(1)->expected(0, 1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   } else {
     option->type_size(1)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   }
+  return option;
 }
 
 void refuse_leftovers(const CLI::App& app, const Fields& fields) {
@@ -85,9 +87,10 @@ bool read_command_line(int argc, const char* const* argv, const CommandLine& com
   CLI::App app(command_line.description, argc > 0 ? std::filesystem::path(argv[0]).filename().string() : "");
   app.footer(command_line.footer);
   app.allow_extras();
+  std::vector<std::pair<CLI::Option*, std::string>> options;
   for (const OptionSection& section : command_line.sections) {
     for (const Field& field : section.fields) {
-      add_flag(app, field, section.title, parsed);
+      options.emplace_back(add_flag(app, field, section.title, parsed), field_value_text(field));
     }
   }
   app.add_option("--config", parsed.config, "JSON file with any of these options (defaults < file < flags)");
@@ -95,6 +98,10 @@ bool read_command_line(int argc, const char* const* argv, const CommandLine& com
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
+    // Only now: while parsing, CLI11 takes an option's default for the value of a flag that stands alone.
+    for (const auto& [option, default_text] : options) {
+      option->default_str(default_text);
+    }
     std::cout << app.help() << std::flush;
     return false;
   } catch (const CLI::ParseError& error) {
