@@ -1,0 +1,214 @@
+#include "minimind/model/config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "minimind/base/error.h"
+
+namespace minimind {
+
+namespace {
+
+using ConfigJson = nlohmann::ordered_json;
+
+constexpr const char* kSharedKey = "n_shared_experts";
+
+/// What Hugging Face's PretrainedConfig writes into every config.json; none of it shapes this model.
+const std::vector<std::string>& bookkeeping_keys() {
+  static const std::vector<std::string> keys = {
+      // clang-format off
+      "_name_or_path", "_attn_implementation_autoset", "add_cross_attention", "architectures", "auto_map",
+      "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "chunk_size_feed_forward",
+      "cross_attention_hidden_size", "decoder_start_token_id", "diversity_penalty", "do_sample", "dtype",
+      "early_stopping", "encoder_no_repeat_ngram_size", "eos_token_id", "exponential_decay_length_penalty",
+      "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "id2label", "is_decoder", "is_encoder_decoder",
+      "label2id", "length_penalty", "max_length", "min_length", "model_type", "no_repeat_ngram_size",
+      "num_beam_groups", "num_beams", "num_return_sequences", "output_attentions", "output_hidden_states",
+      "output_scores", "pad_token_id", "prefix", "problem_type", "pruned_heads", "remove_invalid_values",
+      "repetition_penalty", "return_dict", "return_dict_in_generate", "sep_token_id", "suppress_tokens",
+      "task_specific_params", "temperature", "tf_legacy_loss", "tie_encoder_decoder", "tie_word_embeddings",
+      "tokenizer_class", "top_k", "top_p", "torch_dtype", "torchscript", "transformers_version", "typical_p",
+      "use_bfloat16", "use_cache",
+      // clang-format on
+  };
+  return keys;
+}
+
+/// The parsed object; malformed text and non-objects fail with fields_from_json's message.
+ConfigJson parse_config(const std::string& json, const std::string& where) {
+  ConfigJson parsed = ConfigJson::parse(json, nullptr, false);
+  if (parsed.is_discarded() || !parsed.is_object()) {
+    fields_from_json({}, json, where);
+  }
+  return parsed;
+}
+
+/// fields() with the name that config.json uses for the shared experts.
+Fields json_fields(LmConfig& config) {
+  Fields fields = config.fields();
+  std::ranges::find(fields, "shared_experts", &Field::name)->name = kSharedKey;
+  return fields;
+}
+
+void require_between(const char* name, int64_t value, int64_t low, int64_t high) {
+  require(value >= low && value <= high, "model configuration: ", name, ": expected ", low, " to ", high, ", found ",
+          value);
+}
+
+void validate_experts(const LmConfig& config) {
+  require_between("n_routed_experts", config.n_routed_experts, 1, 4096);
+  require(config.num_experts_per_tok >= 1 && config.num_experts_per_tok <= config.n_routed_experts,
+          "model configuration: num_experts_per_tok: expected 1 to n_routed_experts = ", config.n_routed_experts,
+          ", found ", config.num_experts_per_tok);
+  require(config.scoring_func == "softmax", "model configuration: scoring_func: expected \"softmax\", found \"",
+          config.scoring_func, "\"");
+  require(std::isfinite(config.aux_loss_alpha) && config.aux_loss_alpha >= 0,
+          "model configuration: aux_loss_alpha: expected 0 or more, found ", config.aux_loss_alpha);
+}
+
+}  // namespace
+
+Fields LmConfig::fields() {
+  return {
+      {"dim", &dim, "width of the language model", {}},
+      {"n_layers", &n_layers, "number of layers", {}},
+      {"n_heads", &n_heads, "number of query heads", {}},
+      {"n_kv_heads", &n_kv_heads, "number of key/value heads", {}},
+      {"vocab_size", &vocab_size, "number of tokens", {}},
+      {"hidden_dim", &hidden_dim, "inner width of the feed-forward; none: from dim, rounded up to multiple_of", {}},
+      {"multiple_of", &multiple_of, "the inner width is rounded up to a multiple of this", {}},
+      {"norm_eps", &norm_eps, "epsilon of RMSNorm", {}},
+      {"max_seq_len", &max_seq_len, "tokens that a sample or a context holds", {}},
+      {"dropout", &dropout, "dropout probability in training", {}},
+      {"flash_attn", &flash_attn, "use the fused attention kernel where there is one", {}},
+      {"image_special_token", &image_special_token, "text that stands for a picture's tokens", {}},
+      {"image_ids", &image_ids, "ids of that text, one per vision token; empty: asked of the tokenizer", {}},
+      {"use_moe", &use_moe, "mixture of experts in place of the feed-forward", {}},
+      {"num_experts_per_tok", &num_experts_per_tok, "experts chosen for each token", {}},
+      {"n_routed_experts", &n_routed_experts, "experts to choose from", {}},
+      {"shared_experts", &has_shared_experts, "one more expert that serves every token", {}},
+      {"scoring_func", &scoring_func, "scores of the experts' gate", {"softmax"}},
+      {"aux_loss_alpha", &aux_loss_alpha, "weight of the experts' balancing loss", {}},
+      {"seq_aux", &seq_aux, "balance the experts within each sequence, not over the batch", {}},
+      {"norm_topk_prob", &norm_topk_prob, "divide the chosen experts' scores by their sum", {}},
+      {"vision_dim", &vision_dim, "width of the vision encoder's features", {}},
+  };
+}
+
+void LmConfig::validate() const {
+  require_between("dim", dim, 2, 65536);
+  require_between("n_layers", n_layers, 1, 1024);
+  require_between("n_heads", n_heads, 1, dim);
+  require_between("n_kv_heads", n_kv_heads, 1, n_heads);
+  require_between("vocab_size", vocab_size, 2, int64_t{1} << 24);
+  require_between("multiple_of", multiple_of, 1, 65536);
+  require_between("max_seq_len", max_seq_len, 1, int64_t{1} << 20);
+  require_between("vision_dim", vision_dim, 1, 65536);
+  if (hidden_dim) {
+    require_between("hidden_dim", *hidden_dim, 1, int64_t{1} << 20);
+  }
+  require(dim % n_heads == 0, "model configuration: dim: expected a multiple of n_heads = ", n_heads, ", found ", dim);
+  require(head_dim() % 2 == 0, "model configuration: dim / n_heads: expected an even head width, found ", head_dim(),
+          " (dim ", dim, ", n_heads ", n_heads, "); rotary positions turn pairs");
+  require(n_heads % n_kv_heads == 0, "model configuration: n_heads: expected a multiple of n_kv_heads = ", n_kv_heads,
+          ", found ", n_heads);
+  require(std::isfinite(norm_eps) && norm_eps > 0, "model configuration: norm_eps: expected more than 0, found ",
+          norm_eps);
+  require(dropout >= 0 && dropout < 1, "model configuration: dropout: expected 0 to below 1, found ", dropout);
+  require(std::ranges::all_of(image_ids, [this](int64_t id) { return id >= 0 && id < vocab_size; }),
+          "model configuration: image_ids: expected ids below vocab_size = ", vocab_size, ", found another");
+  if (use_moe) {
+    validate_experts(*this);
+  }
+}
+
+int64_t LmConfig::inner_dim() const {
+  if (hidden_dim) {
+    return *hidden_dim;
+  }
+  const int64_t inner = 2 * 4 * dim / 3;
+  return (inner + multiple_of - 1) / multiple_of * multiple_of;
+}
+
+Fields ClipVisionConfig::fields() {
+  return {
+      {"hidden_size", &hidden_size, "width of the vision encoder", {}},
+      {"intermediate_size", &intermediate_size, "inner width of its blocks", {}},
+      {"num_hidden_layers", &num_hidden_layers, "number of its blocks", {}},
+      {"num_attention_heads", &num_attention_heads, "number of its heads", {}},
+      {"image_size", &image_size, "side of the square picture in pixels", {}},
+      {"patch_size", &patch_size, "side of a patch in pixels", {}},
+      {"layer_norm_eps", &layer_norm_eps, "epsilon of LayerNorm", {}},
+      {"hidden_act", &hidden_act, "activation", {"quick_gelu"}},
+  };
+}
+
+void ClipVisionConfig::validate() const {
+  require_between("vision hidden_size", hidden_size, 1, 65536);
+  require_between("vision intermediate_size", intermediate_size, 1, int64_t{1} << 20);
+  require_between("vision num_hidden_layers", num_hidden_layers, 1, 1024);
+  require_between("vision num_attention_heads", num_attention_heads, 1, hidden_size);
+  require_between("vision image_size", image_size, 1, 8192);
+  require_between("vision patch_size", patch_size, 1, image_size);
+  require(hidden_size % num_attention_heads == 0,
+          "vision configuration: hidden_size: expected a multiple of num_attention_heads = ", num_attention_heads,
+          ", found ", hidden_size);
+  require(std::isfinite(layer_norm_eps) && layer_norm_eps > 0,
+          "vision configuration: layer_norm_eps: expected more than 0, found ", layer_norm_eps);
+  require(hidden_act == "quick_gelu", "vision configuration: hidden_act: expected \"quick_gelu\", found \"", hidden_act,
+          "\"; another encoder than CLIP ViT-B/32's family does not fit");
+}
+
+LmConfig lm_config_from_json(const std::string& json, const std::string& where) {
+  ConfigJson object = parse_config(json, where);
+  if (const auto type = object.find("model_type"); type != object.end() && *type != "minimind") {
+    fail(where, ": key \"model_type\": expected \"minimind\", found ", type->dump(),
+         "; this is the configuration of another model");
+  }
+  require(!object.contains("num_hidden_layers"), where,
+          ": key \"num_hidden_layers\": expected \"n_layers\", \"dim\" and the like; this is the configuration of a "
+          "later MiniMind generation, whose weights do not fit this model");
+  if (const auto shared = object.find(kSharedKey); shared != object.end()) {
+    *shared = !shared->is_null();
+  }
+  LmConfig config;
+  fields_from_json(json_fields(config), object.dump(-1, ' ', false, ConfigJson::error_handler_t::replace), where,
+                   bookkeeping_keys());
+  config.validate();
+  return config;
+}
+
+std::string lm_config_to_json(const LmConfig& config) {
+  LmConfig copy = config;
+  ConfigJson object = {{"model_type", "minimind"}};
+  object.update(ConfigJson::parse(fields_to_json(json_fields(copy))));
+  object[kSharedKey] = config.has_shared_experts ? ConfigJson(true) : ConfigJson();
+  return object.dump(2);
+}
+
+ClipVisionConfig clip_config_from_json(const std::string& json, const std::string& where) {
+  const ConfigJson object = parse_config(json, where);
+  const auto nested = object.find("vision_config");
+  require(nested == object.end() || nested->is_object(), where,
+          ": key \"vision_config\": expected an object, found something else");
+  const ConfigJson& vision = nested == object.end() ? object : *nested;
+  const std::string type = vision.value("model_type", ConfigJson("clip_vision_model")).dump();
+  require(type == "\"clip_vision_model\"", where, ": key \"model_type\": expected \"clip_vision_model\", found ", type,
+          "; this is not the folder of a CLIP vision encoder");
+  ClipVisionConfig config;
+  const Fields fields = config.fields();
+  ConfigJson known = ConfigJson::object();
+  for (const auto& [key, value] : vision.items()) {
+    if (std::ranges::find(fields, key, &Field::name) != fields.end()) {
+      known[key] = value;
+    }
+  }
+  const ConfigJson channels = vision.value("num_channels", ConfigJson(3));
+  require(channels == 3, where, ": key \"num_channels\": expected 3, found ", channels.dump());
+  fields_from_json(fields, known.dump(-1, ' ', false, ConfigJson::error_handler_t::replace), where);
+  config.validate();
+  return config;
+}
+
+}  // namespace minimind
