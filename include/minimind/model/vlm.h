@@ -7,7 +7,9 @@
 
 #include "minimind/base/image_slot.h"
 #include "minimind/model/config.h"
+#include "minimind/model/image_splice.h"
 #include "minimind/model/language_model.h"
+#include "minimind/model/loss.h"
 
 namespace minimind {
 
@@ -17,6 +19,7 @@ struct VlmInput {
   torch::Tensor
       features;  ///< [N, P, W] features of the pictures, picture k belongs to slots[k]; undefined if there is none
   std::vector<ImageSlot> slots;
+  torch::Tensor valid;  ///< optional bool [B, S], false on padding, which the experts' auxiliary loss leaves out
 };
 
 /// The trained model: projection and language model. The frozen encoder (ClipVision) stands beside it. SPEC.md sections
@@ -24,32 +27,40 @@ struct VlmInput {
 /// layers.*, norm.weight; the tied output.weight is added when saving).
 class VlmImpl : public torch::nn::Module {
  public:
+  /// Matrices are zero until initialise() or a load fills them; norms are 1.
   explicit VlmImpl(const LmConfig& config);
 
   /// Final-norm output [B, S, D]; logits = hidden · embedding^T. Throws Error when pictures and slots do not match.
   torch::Tensor hidden(const VlmInput& input);
+  /// hidden()'s rows at flat_rows (int64 [R], flat indices into B*S) → [R, D]. The last layer works on these rows alone
+  /// (unless experts are trained: their auxiliary loss needs every token).
+  torch::Tensor hidden_rows(const VlmInput& input, const torch::Tensor& flat_rows);
+  /// The training loss: masked cross-entropy over the rows where mask [B, S] is not 0. targets [B, S] int64.
+  MaskedLoss loss(const VlmInput& input, const torch::Tensor& targets, const torch::Tensor& mask);
   /// The tied output head: hidden [..., D] → [..., V].
   torch::Tensor logits(const torch::Tensor& hidden);
   /// Token embeddings with the pictures spliced in, [B, S, D].
   torch::Tensor embed(const VlmInput& input);
   /// Sum over layers of the experts' auxiliary loss of the last hidden() in training mode; undefined without experts.
   torch::Tensor auxiliary_loss() const;
+  /// int64 [layers, experts]: how often each expert was chosen in the last pass; undefined without experts.
+  torch::Tensor expert_load() const;
 
   const LmConfig& config() const { return config_; }
   LanguageModel language_model() const { return language_model_; }
+  /// W → D with bias.
+  Linear projection() const { return projection_; }
+  /// The embedding matrix, which is the output head too: [V, D].
+  const torch::Tensor& head_weight() const { return language_model_->tok_embeddings->weight; }
 
  private:
   LmConfig config_;
   LanguageModel language_model_ = nullptr;
-  torch::nn::Linear projection_ = nullptr;
+  Linear projection_ = nullptr;
 };
 TORCH_MODULE(Vlm);
 
 /// SPEC.md section 1, Initialisation: seeded, the same numbers for the same seed.
 void initialise(VlmImpl& model, uint64_t seed);
-
-/// Slots of every row of ids [B, S] in row order, found by the pattern; for callers that did not build the batch
-/// themselves.
-std::vector<ImageSlot> find_slots(const torch::Tensor& ids, std::span<const TokenId> pattern);
 
 }  // namespace minimind

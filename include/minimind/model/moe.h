@@ -1,0 +1,51 @@
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
+#include <memory>
+#include <vector>
+
+#include "minimind/model/config.h"
+#include "minimind/model/layers.h"
+
+namespace minimind {
+
+/// The router: scores every expert for every token. State key: weight [experts, D].
+class MoeGateImpl : public torch::nn::Module {
+ public:
+  explicit MoeGateImpl(const LmConfig& config);
+
+  torch::Tensor weight;
+};
+TORCH_MODULE(MoeGate);
+
+/// Mixture of experts in place of a feed-forward: the top k experts of each token, weighted by their scores, and the
+/// shared expert. State keys: experts.{e}.{w1,w2,w3}, gate.weight, shared_experts.{w1,w2,w3}. SPEC.md section 1.
+class MoeFeedForwardImpl : public torch::nn::Module {
+ public:
+  explicit MoeFeedForwardImpl(const LmConfig& config);
+  /// input [B, S, D], or [R, D] in eval mode; valid (bool, input's shape without D; may be undefined): false on
+  /// padding, which counts neither in the auxiliary loss nor in the load. Returns the input's shape.
+  torch::Tensor forward(const torch::Tensor& input, const torch::Tensor& valid = {});
+
+  /// alpha included, of the last forward in training mode; undefined before and in eval mode. Float32 scalar.
+  const torch::Tensor& auxiliary_loss() const { return auxiliary_loss_; }
+  /// How many (token, choice) pairs each expert got in the last forward, padding left out: int64 [experts].
+  const torch::Tensor& expert_load() const { return expert_load_; }
+
+ private:
+  torch::Tensor run_experts(const torch::Tensor& tokens, const torch::Tensor& chosen, const torch::Tensor& weights);
+  torch::Tensor sequence_loss(const torch::Tensor& scores, const torch::Tensor& chosen_mask,
+                              const torch::Tensor& valid) const;
+
+  LmConfig config_;
+  std::shared_ptr<ModuleListImpl<FeedForward>> experts_;
+  MoeGate gate_ = nullptr;
+  FeedForward shared_experts_ = nullptr;
+  torch::Tensor auxiliary_loss_;
+  torch::Tensor expert_load_;
+};
+TORCH_MODULE(MoeFeedForward);
+
+}  // namespace minimind
