@@ -22,21 +22,32 @@ enum class DataKind {
   kMultiImage,   ///< first turn, several pictures
 };
 
+/// What an estimate of a sample's length goes by.
+struct SampleSize {
+  int64_t text_bytes = 0;  ///< of its questions and answers (and a few for their lengths)
+  int64_t images = 0;
+};
+
 /// The samples of a JSON file, kept compactly (one text buffer and offsets); order as in the file.
 class Dataset {
  public:
-  /// Streams the file. Throws Error with line and column on malformed JSON, and with the sample's id on a wrong shape
-  /// of it.
+  /// Streams the file. Rules of SPEC.md section 5: pairs by position, `from` is not read, an unanswered last question
+  /// and a pair with an empty side are dropped; `image` may be absent or null (a sample of text alone); without an `id`
+  /// a sample is called #position. Throws Error with line and column on malformed JSON, with the sample's id too on a
+  /// wrong shape of it, and on an empty array.
   static Dataset load(const std::filesystem::path& json_path, DataKind kind);
 
   int64_t size() const;
   Sample sample(int64_t index) const;
   std::string_view id(int64_t index) const;
+  /// Without decoding the sample: cheap.
+  SampleSize sample_size(int64_t index) const;
 
  private:
-  std::string text_;
-  std::vector<uint64_t> offsets_;
-  std::vector<uint64_t> starts_;
+  const char* record(int64_t index) const;
+
+  std::string text_;              ///< one record per sample: id, image names, turns, each with its length in front
+  std::vector<uint64_t> starts_;  ///< size + 1: where each record begins
 };
 
 }  // namespace minimind

@@ -1,0 +1,90 @@
+#include "minimind/data/encode_sample.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "minimind/base/error.h"
+
+namespace minimind {
+
+namespace {
+
+std::vector<Message> conversation_of(const Sample& sample) {
+  std::vector<Message> messages;
+  messages.reserve(2 * sample.turns.size());
+  for (const auto& [question, answer] : sample.turns) {
+    messages.push_back({"user", question});
+    messages.push_back({"assistant", answer});
+  }
+  return messages;
+}
+
+void truncate_chat(EncodedChat& chat, int64_t length) {
+  if (std::ssize(chat.ids) <= length) {
+    return;
+  }
+  chat.ids.resize(static_cast<size_t>(length));
+  for (auto& [begin, end] : chat.answers) {
+    begin = std::min(begin, length);
+    end = std::min(end, length);
+  }
+}
+
+void set_problem(EncodedSample& encoded, SampleProblem problem, std::string reason) {
+  if (encoded.problem == SampleProblem::kNone) {
+    encoded.problem = problem;
+    encoded.reason = std::move(reason);
+  }
+}
+
+void find_problems(const Sample& sample, const SampleEncoding& encoding, const EncodedChat& chat,
+                   EncodedSample& encoded) {
+  const auto slots = std::ssize(chat.slots);
+  if (slots != std::ssize(sample.images)) {
+    set_problem(encoded, SampleProblem::kMarksAgainstImages,
+                concat("expected one picture per ", encoding.pattern.mark, ", found ", slots, " mark(s) and ",
+                       sample.images.size(), " picture(s)"));
+  }
+  const auto slot_tokens = std::ssize(encoding.pattern.ids);
+  const auto cut = std::count_if(chat.slots.begin(), chat.slots.end(),
+                                 [&](int64_t start) { return start + slot_tokens > encoding.max_seq_len; });
+  if (cut > 0) {
+    set_problem(encoded, SampleProblem::kSlotCut,
+                concat("truncation to ", encoding.max_seq_len, " of ", encoded.full_length, " tokens cuts ", cut,
+                       " of ", slots, " image slot(s)"));
+  }
+  if (encoding.supervision == Supervision::kLastAnswer && !has_answer_marker(encoding.tokenizer, chat.ids)) {
+    set_problem(encoded, SampleProblem::kNoMarker,
+                concat("truncation to ", encoding.max_seq_len, " of ", encoded.full_length,
+                       " tokens leaves no start of an answer"));
+  }
+  if (encoded.supervised == 0) {
+    set_problem(encoded, SampleProblem::kNothingSupervised,
+                concat("truncation to ", encoding.max_seq_len, " of ", encoded.full_length,
+                       " tokens leaves no token of the answer"));
+  }
+}
+
+}  // namespace
+
+EncodedSample encode_sample(const Sample& sample, const SampleEncoding& encoding) {
+  EncodedSample encoded;
+  if (sample.turns.empty()) {
+    set_problem(encoded, SampleProblem::kNoTurn, "expected a question with an answer, found none");
+    return encoded;
+  }
+  EncodedChat chat = encode_chat(encoding.tokenizer, encoding.pattern, conversation_of(sample));
+  encoded.full_length = std::ssize(chat.ids);
+  truncate_chat(chat, encoding.max_seq_len);
+  encoded.mask = loss_mask(encoding.tokenizer, chat, encoding.supervision);
+  if (!encoded.mask.empty()) {
+    encoded.supervised = std::accumulate(encoded.mask.begin() + 1, encoded.mask.end(), int64_t{0});
+  }
+  find_problems(sample, encoding, chat, encoded);
+  encoded.ids = std::move(chat.ids);
+  encoded.slots = std::move(chat.slots);
+  return encoded;
+}
+
+}  // namespace minimind
