@@ -1,0 +1,223 @@
+#include "minimind/dist/process_group.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <string>
+#include <utility>
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
+#include <arpa/inet.h>
+#include <c10/core/GradMode.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <torch/csrc/distributed/c10d/Types.hpp>
+#ifdef USE_C10D_NCCL
+#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+#endif
+
+#include "minimind/base/error.h"
+
+namespace minimind {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// The address of this host on the way to the master: it is one that the other hosts reach too. Hosts that share a name (containers,
+/// network namespaces) would resolve that name to the same address.
+std::string address_towards(const std::string& host, int64_t port) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_DGRAM;
+  addrinfo* found = nullptr;
+  if (getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0 || found == nullptr) {
+    return {};
+  }
+  std::string address;
+  const int descriptor = socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_storage own{};
+  socklen_t size = sizeof(own);
+  if (descriptor >= 0 && connect(descriptor, found->ai_addr, found->ai_addrlen) == 0 &&
+      getsockname(descriptor, reinterpret_cast<sockaddr*>(&own), &size) == 0) {
+    char text[NI_MAXHOST] = {};
+    if (getnameinfo(reinterpret_cast<sockaddr*>(&own), size, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) == 0) {
+      address = text;
+    }
+  }
+  if (descriptor >= 0) {
+    close(descriptor);
+  }
+  freeaddrinfo(found);
+  return address;
+}
+
+std::shared_ptr<::gloo::transport::Device> gloo_device(const RankInfo& info) {
+  if (const char* interface = std::getenv("GLOO_SOCKET_IFNAME"); interface != nullptr && *interface != '\0') {
+    return c10d::ProcessGroupGloo::createDeviceForInterface(interface);
+  }
+  const std::string address = address_towards(info.master_address, info.master_port);
+  return address.empty() ? c10d::ProcessGroupGloo::createDefaultDevice() : c10d::ProcessGroupGloo::createDeviceForHostname(address);
+}
+
+}  // namespace
+
+struct ProcessGroup::Backend {
+  c10::intrusive_ptr<c10d::Store> store;
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> cpu;
+#ifdef USE_C10D_NCCL
+  c10::intrusive_ptr<c10d::ProcessGroupNCCL> cuda;
+#endif
+
+  c10d::Backend& of(const c10::Device& device) {
+#ifdef USE_C10D_NCCL
+    if (device.is_cuda() && cuda) {
+      return *cuda;
+    }
+#endif
+    if (!device.is_cpu()) {
+      throw std::logic_error("collective on " + device.str() + ": this process group has none for it");
+    }
+    return *cpu;
+  }
+};
+
+namespace {
+
+/// Runs one collective; a lost peer becomes an Error that says so.
+template <class Work>
+void run_collective(const RankInfo& info, double& waited, const Work& work) {
+  const Clock::time_point start = Clock::now();
+  try {
+    work();
+  } catch (const std::exception& error) {
+    const std::string text = error.what();
+    fail("rank ", info.rank, " of ", info.world_size, ": expected all ranks to answer, found a connection that failed (",
+         text.substr(0, text.find('\n')), "); another rank has ended or cannot be reached: see its own message");
+  }
+  waited += std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+}  // namespace
+
+ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono::seconds timeout) : info_(info) {
+  if (info.world_size <= 1) {
+    return;
+  }
+  backend_ = std::make_unique<Backend>();
+  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(timeout);
+  run_collective(info_, waited_seconds_, [&] {
+    c10d::TCPStoreOptions store_options;
+    store_options.port = static_cast<uint16_t>(info.master_port);
+    store_options.isServer = !info.store_is_served && info.rank == 0;
+    store_options.numWorkers = static_cast<std::size_t>(info.world_size);
+    store_options.waitWorkers = false;
+    store_options.timeout = milliseconds;
+    const auto tcp = c10::make_intrusive<c10d::TCPStore>(info.master_address, store_options);
+    backend_->store = c10::make_intrusive<c10d::PrefixStore>(info.store_prefix, tcp);
+    auto options = c10d::ProcessGroupGloo::Options::create();
+    options->timeout = milliseconds;
+    options->threads = 2;
+    options->devices.push_back(gloo_device(info));
+    backend_->cpu = c10::make_intrusive<c10d::ProcessGroupGloo>(c10::make_intrusive<c10d::PrefixStore>("gloo", backend_->store),
+                                                                static_cast<int>(info.rank), static_cast<int>(info.world_size), options);
+#ifdef USE_C10D_NCCL
+    if (device.is_cuda()) {
+      auto nccl = c10d::ProcessGroupNCCL::Options::create();
+      nccl->timeout = milliseconds;
+      backend_->cuda = c10::make_intrusive<c10d::ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>("nccl", backend_->store),
+                                                                   static_cast<int>(info.rank), static_cast<int>(info.world_size), nccl);
+    }
+#endif
+  });
+  (void)device;
+}
+
+ProcessGroup::~ProcessGroup() = default;
+
+std::vector<int64_t> ProcessGroup::sum(const std::vector<int64_t>& values) {
+  if (!backend_) {
+    return values;
+  }
+  std::vector<at::Tensor> packed = {at::tensor(values, at::kLong)};
+  run_collective(info_, waited_seconds_, [&] { backend_->cpu->allreduce(packed)->wait(); });
+  const int64_t* data = packed[0].const_data_ptr<int64_t>();
+  return {data, data + values.size()};
+}
+
+std::vector<double> ProcessGroup::sum(const std::vector<double>& values) {
+  if (!backend_) {
+    return values;
+  }
+  std::vector<at::Tensor> packed = {at::tensor(values, at::kDouble)};
+  run_collective(info_, waited_seconds_, [&] { backend_->cpu->allreduce(packed)->wait(); });
+  const double* data = packed[0].const_data_ptr<double>();
+  return {data, data + values.size()};
+}
+
+void ProcessGroup::sum_(const std::vector<at::Tensor>& tensors, int64_t bucket_bytes) {
+  if (!backend_ || tensors.empty()) {
+    return;
+  }
+  const c10::NoGradGuard no_grad;
+  struct Bucket {
+    std::vector<at::Tensor> members;
+    std::vector<at::Tensor> packed;
+    c10::intrusive_ptr<c10d::Work> work;
+  };
+  std::vector<Bucket> buckets;
+  int64_t filled = bucket_bytes;
+  for (const at::Tensor& tensor : tensors) {
+    if (filled >= bucket_bytes) {
+      buckets.emplace_back();
+      filled = 0;
+    }
+    buckets.back().members.push_back(tensor);
+    filled += static_cast<int64_t>(tensor.nbytes());
+  }
+  run_collective(info_, waited_seconds_, [&] {
+    for (Bucket& bucket : buckets) {
+      std::vector<at::Tensor> flat;
+      for (const at::Tensor& member : bucket.members) {
+        flat.push_back(member.reshape({-1}));
+      }
+      bucket.packed = {at::cat(flat)};
+      bucket.work = backend_->of(tensors[0].device()).allreduce(bucket.packed);
+    }
+    for (Bucket& bucket : buckets) {
+      bucket.work->wait();
+      int64_t offset = 0;
+      for (at::Tensor& member : bucket.members) {
+        member.copy_(bucket.packed[0].narrow(0, offset, member.numel()).view(member.sizes()));
+        offset += member.numel();
+      }
+    }
+  });
+}
+
+void ProcessGroup::broadcast_(const std::vector<at::Tensor>& tensors) {
+  if (!backend_) {
+    return;
+  }
+  const c10::NoGradGuard no_grad;
+  run_collective(info_, waited_seconds_, [&] {
+    for (const at::Tensor& tensor : tensors) {
+      std::vector<at::Tensor> packed = {tensor.detach().contiguous()};
+      backend_->of(tensor.device()).broadcast(packed)->wait();
+      if (!packed[0].is_same(tensor)) {
+        tensor.detach().copy_(packed[0]);
+      }
+    }
+  });
+}
+
+void ProcessGroup::barrier() { sum(std::vector<int64_t>{1}); }
+
+}  // namespace minimind

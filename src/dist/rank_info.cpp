@@ -1,0 +1,79 @@
+#include <charconv>
+#include <cstdlib>
+#include <optional>
+#include <string>
+
+#include "minimind/base/error.h"
+#include "minimind/dist/process_group.h"
+
+namespace minimind {
+namespace {
+
+std::optional<std::string> environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? std::optional<std::string>(value) : std::nullopt;
+}
+
+std::optional<int64_t> environment_number(const char* name) {
+  const std::optional<std::string> text = environment(name);
+  if (!text) {
+    return std::nullopt;
+  }
+  int64_t number = 0;
+  const auto [stop, error] = std::from_chars(text->data(), text->data() + text->size(), number);
+  require(error == std::errc() && stop == text->data() + text->size() && number >= 0, "environment: ", name,
+          ": expected a whole number from 0, found '", *text, "'");
+  return number;
+}
+
+/// One launcher's names for the same facts.
+struct LauncherNames {
+  const char* rank;
+  const char* world_size;
+  const char* local_rank;
+};
+
+constexpr LauncherNames kLaunchers[] = {
+    {"RANK", "WORLD_SIZE", "LOCAL_RANK"},
+    {"SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"},
+    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"},
+};
+
+void read_store(RankInfo& info) {
+  const std::optional<std::string> address = environment("MASTER_ADDR");
+  const std::optional<int64_t> port = environment_number("MASTER_PORT");
+  require(address && port, "environment: ", info.world_size, " processes: expected MASTER_ADDR and MASTER_PORT, found ",
+          address ? "no MASTER_PORT" : "no MASTER_ADDR", "; start with torchrun --no-python, or set both to a host and a free port");
+  info.master_address = *address;
+  info.master_port = *port;
+  info.restart = environment_number("TORCHELASTIC_RESTART_COUNT").value_or(0);
+  info.store_is_served = environment("TORCHELASTIC_USE_AGENT_STORE").value_or("") == "True";
+  // A restarted group must not meet the addresses that the dead one left in a store that outlived it.
+  info.store_prefix = concat("minimind/", environment("TORCHELASTIC_RUN_ID").value_or("run"), "/", info.restart);
+}
+
+}  // namespace
+
+RankInfo rank_from_environment() {
+  RankInfo info;
+  for (const LauncherNames& names : kLaunchers) {
+    const std::optional<int64_t> rank = environment_number(names.rank);
+    const std::optional<int64_t> world_size = environment_number(names.world_size);
+    if (!rank && !world_size) {
+      continue;
+    }
+    require(rank && world_size, "environment: expected ", names.rank, " and ", names.world_size, ", found only ",
+            rank ? names.rank : names.world_size);
+    require(*rank < *world_size, "environment: ", names.rank, ": expected less than ", names.world_size, " = ", *world_size, ", found ", *rank);
+    info.rank = *rank;
+    info.world_size = *world_size;
+    info.local_rank = environment_number(names.local_rank).value_or(0);
+    break;
+  }
+  if (info.world_size > 1) {
+    read_store(info);
+  }
+  return info;
+}
+
+}  // namespace minimind
