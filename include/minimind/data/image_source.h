@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace minimind {
@@ -20,5 +21,9 @@ class ImageSource {
 /// A folder, or a `.zip` file (its entries are found by their path in the zip or, where that is unique, by file name
 /// alone).
 std::unique_ptr<ImageSource> open_image_source(const std::filesystem::path& path);
+
+/// The name under which a data set's picture is found: `prefix` + name (instruction data says `000000123456.jpg`, the
+/// file is `COCO_train2014_000000123456.jpg`) or, failing that, the name itself.
+std::optional<std::string> find_picture(const ImageSource& images, const std::string& name, const std::string& prefix);
 
 }  // namespace minimind

@@ -124,17 +124,6 @@ class WriteLock {
 
 }  // namespace
 
-FileDescriptor::~FileDescriptor() {
-  if (value_ >= 0) {
-    ::close(value_);
-  }
-}
-
-FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
-  std::swap(value_, other.value_);
-  return *this;
-}
-
 FeatureFile::FeatureFile(const std::filesystem::path& folder, const ContentHash& file_key, size_t row_bytes)
     : file_key_(file_key),
       row_bytes_(row_bytes),

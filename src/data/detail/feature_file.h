@@ -9,22 +9,10 @@
 #include <mutex>
 #include <vector>
 
+#include "data/detail/file_descriptor.h"
 #include "minimind/data/content_hash.h"
 
 namespace minimind::detail {
-
-/// Closes on destruction.
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int value = -1) : value_(value) {}
-  ~FileDescriptor();
-  FileDescriptor(FileDescriptor&& other) noexcept : value_(other.value_) { other.value_ = -1; }
-  FileDescriptor& operator=(FileDescriptor&& other) noexcept;
-  int get() const { return value_; }
-
- private:
-  int value_;
-};
 
 /// Rows of one size, found by a 128-bit key, appended by threads and processes at once.
 ///
