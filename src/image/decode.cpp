@@ -1,0 +1,88 @@
+#include <cstdio>
+
+#include "image/detail/decoders.h"
+#include "minimind/base/error.h"
+#include "minimind/base/file.h"
+#include "minimind/image/image.h"
+
+namespace minimind {
+namespace {
+
+constexpr std::string_view kJpegStart("\xFF\xD8\xFF", 3);
+constexpr std::string_view kPngStart("\x89PNG\r\n\x1A\n", 8);
+
+/// The first bytes as text where they are printable, else in hexadecimal.
+std::string first_bytes(std::string_view bytes) {
+  if (bytes.empty()) {
+    return "an empty file";
+  }
+  const std::string_view head = bytes.substr(0, 12);
+  bool printable = true;
+  for (const char c : head) {
+    printable = printable && c >= 0x20 && c < 0x7F;
+  }
+  if (printable) {
+    return concat("a file that begins with '", head, "'");
+  }
+  std::string hex;
+  for (const char c : head) {
+    char text[4];
+    std::snprintf(text, sizeof text, "%02x ", static_cast<unsigned char>(c));
+    hex += text;
+  }
+  hex.pop_back();
+  return concat("a file that begins with the bytes ", hex);
+}
+
+}  // namespace
+
+namespace detail {
+
+void fail_picture(const DecodeRequest& request, const char* format, const std::string& what) {
+  fail(request.name, ": expected a whole ", format, " picture, found ", what, "; fetch the file again or remove it");
+}
+
+Image new_picture(const DecodeRequest& request, const char* format, int64_t width, int64_t height) {
+  if (width <= 0 || height <= 0) {
+    fail_picture(request, format, concat("one of ", width, "x", height, " pixels"));
+  }
+  const DecodeLimits& limits = request.limits;
+  if (width > limits.max_side || height > limits.max_side || width > limits.max_pixels / height) {
+    fail(request.name, ": expected a picture of at most ", limits.max_pixels, " pixels and ", limits.max_side,
+         " a side, found a ", format, " of ", width, "x", height, "; make it smaller");
+  }
+  Image image;
+  image.width = width;
+  image.height = height;
+  image.pixels.resize(static_cast<size_t>(width) * static_cast<size_t>(height) * 3);
+  return image;
+}
+
+}  // namespace detail
+
+Image decode_image(std::string_view bytes, const std::string& name, const DecodeLimits& limits) {
+  const detail::DecodeRequest request{bytes, name, limits};
+  if (bytes.starts_with(kJpegStart)) {
+    return detail::decode_jpeg(request);
+  }
+  if (bytes.starts_with(kPngStart)) {
+    return detail::decode_png(request);
+  }
+  if (bytes.starts_with("GIF87a") || bytes.starts_with("GIF89a")) {
+    return detail::decode_gif(request);
+  }
+  if (bytes.starts_with("RIFF") && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP") {
+    return detail::decode_webp(request);
+  }
+  if (bytes.starts_with("BM")) {
+    return detail::decode_bmp(request);
+  }
+  fail(name, ": expected a JPEG, PNG, BMP, GIF or WebP picture, found ", first_bytes(bytes),
+       "; convert the file or fetch it again");
+}
+
+Image load_image(const std::filesystem::path& path, const DecodeLimits& limits) {
+  return decode_image(read_file(path), path.string(), limits);
+}
+
+}  // namespace minimind

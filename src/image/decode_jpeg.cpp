@@ -1,0 +1,166 @@
+// jpeglib.h wants size_t and FILE from its includer.
+// clang-format off
+#include <csetjmp>
+#include <cstddef>
+#include <cstdio>
+#include <jpeglib.h>
+// clang-format on
+
+#include "image/detail/decoders.h"
+
+namespace minimind::detail {
+namespace {
+
+/// A hostile progressive file repeats scans over a huge picture; real ones have about ten.
+constexpr int kMaxScans = 500;
+constexpr int64_t kMaxScannedPixels = int64_t{8} << 30;
+
+/// State of one decompression. libjpeg reports errors by a call that must not return, so each step below is a function
+/// with a setjmp of its own and nothing in it that would need a destructor.
+struct JpegReader {
+  jpeg_decompress_struct info{};
+  jpeg_error_mgr errors{};
+  jpeg_source_mgr source{};
+  jpeg_progress_mgr progress{};
+  std::jmp_buf jump{};
+  char message[JMSG_LENGTH_MAX + 1] = {};
+  bool created = false;
+
+  ~JpegReader() {
+    if (created) {
+      jpeg_destroy_decompress(&info);
+    }
+  }
+};
+
+JpegReader& reader_of(j_common_ptr info) {
+  return *static_cast<JpegReader*>(info->client_data);
+}
+
+[[noreturn]] void stop_reading(j_common_ptr info, const char* why) {
+  JpegReader& reader = reader_of(info);
+  std::snprintf(reader.message, sizeof reader.message, "%s", why);
+  std::longjmp(reader.jump, 1);
+}
+
+void on_jpeg_error(j_common_ptr info) {
+  JpegReader& reader = reader_of(info);
+  info->err->format_message(info, reader.message);
+  std::longjmp(reader.jump, 1);
+}
+
+void on_jpeg_message(j_common_ptr) {}
+void on_jpeg_source(j_decompress_ptr) {}
+
+// Pillow too refuses a file whose data end before the end-of-image marker.
+boolean on_jpeg_end_of_data(j_decompress_ptr info) {
+  stop_reading(reinterpret_cast<j_common_ptr>(info), "one that is cut short");
+}
+
+void on_jpeg_skip(j_decompress_ptr info, long count) {
+  if (count <= 0) {
+    return;
+  }
+  if (static_cast<size_t>(count) > info->src->bytes_in_buffer) {
+    stop_reading(reinterpret_cast<j_common_ptr>(info), "one that is cut short");
+  }
+  info->src->next_input_byte += count;
+  info->src->bytes_in_buffer -= static_cast<size_t>(count);
+}
+
+void on_jpeg_progress(j_common_ptr common) {
+  const auto* info = reinterpret_cast<j_decompress_ptr>(common);
+  const int64_t scans = info->input_scan_number;
+  const int64_t pixels = static_cast<int64_t>(info->image_width) * info->image_height;
+  if (scans > kMaxScans || scans * pixels > kMaxScannedPixels) {
+    stop_reading(common, "one with too many scans");
+  }
+}
+
+bool read_jpeg_header(JpegReader& reader, const uint8_t* data, size_t size) {
+  reader.info.err = jpeg_std_error(&reader.errors);
+  reader.errors.error_exit = on_jpeg_error;
+  reader.errors.output_message = on_jpeg_message;
+  reader.info.client_data = &reader;
+  if (setjmp(reader.jump) != 0) {
+    return false;
+  }
+  jpeg_create_decompress(&reader.info);
+  reader.created = true;
+  reader.source.next_input_byte = data;
+  reader.source.bytes_in_buffer = size;
+  reader.source.init_source = on_jpeg_source;
+  reader.source.fill_input_buffer = on_jpeg_end_of_data;
+  reader.source.skip_input_data = on_jpeg_skip;
+  reader.source.resync_to_restart = jpeg_resync_to_restart;
+  reader.source.term_source = on_jpeg_source;
+  reader.info.src = &reader.source;
+  reader.progress.progress_monitor = on_jpeg_progress;
+  reader.info.progress = &reader.progress;
+  jpeg_read_header(&reader.info, TRUE);
+  return true;
+}
+
+/// a * b / 255, rounded, in Pillow's integer form.
+uint8_t muldiv255(unsigned a, unsigned b) {
+  const unsigned t = a * b + 128;
+  return static_cast<uint8_t>((t + (t >> 8)) >> 8);
+}
+
+/// Four inverted samples a pixel (as Adobe writes them) to RGB. SPEC.md section 2.
+void cmyk_row_to_rgb(const uint8_t* in, size_t width, uint8_t* out) {
+  for (size_t x = 0; x < width; ++x, in += 4, out += 3) {
+    const unsigned light = in[3];
+    for (int c = 0; c < 3; ++c) {
+      out[c] = static_cast<uint8_t>(light - muldiv255(255U - in[c], light));
+    }
+  }
+}
+
+bool read_jpeg_pixels(JpegReader& reader, uint8_t* out) {
+  if (setjmp(reader.jump) != 0) {
+    return false;
+  }
+  jpeg_decompress_struct& info = reader.info;
+  const bool four = info.num_components == 4;
+  info.out_color_space = four ? JCS_CMYK : JCS_RGB;
+  jpeg_start_decompress(&info);
+  const size_t width = info.output_width;
+  JSAMPARRAY row = nullptr;
+  if (four) {
+    row = info.mem->alloc_sarray(reinterpret_cast<j_common_ptr>(&info), JPOOL_IMAGE, info.output_width * 4, 1);
+  }
+  while (info.output_scanline < info.output_height) {
+    uint8_t* target = out + static_cast<size_t>(info.output_scanline) * width * 3;
+    if (four) {
+      jpeg_read_scanlines(&info, row, 1);
+      cmyk_row_to_rgb(row[0], width, target);
+    } else {
+      jpeg_read_scanlines(&info, &target, 1);
+    }
+  }
+  jpeg_finish_decompress(&info);
+  return true;
+}
+
+}  // namespace
+
+// Damaged entropy-coded data inside a file that is whole is only a warning to libjpeg, and to Pillow: the picture
+// comes out with a damaged part, here as there.
+Image decode_jpeg(const DecodeRequest& request) {
+  JpegReader reader;
+  if (!read_jpeg_header(reader, request.data(), request.bytes.size())) {
+    fail_picture(request, "JPEG", reader.message);
+  }
+  const int components = reader.info.num_components;
+  if (components != 1 && components != 3 && components != 4) {
+    fail_picture(request, "JPEG", "one of " + std::to_string(components) + " components");
+  }
+  Image image = new_picture(request, "JPEG", reader.info.image_width, reader.info.image_height);
+  if (!read_jpeg_pixels(reader, image.pixels.data())) {
+    fail_picture(request, "JPEG", reader.message);
+  }
+  return image;
+}
+
+}  // namespace minimind::detail

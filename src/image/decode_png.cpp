@@ -1,0 +1,170 @@
+#include <array>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+
+#include "image/detail/decoders.h"
+#include "minimind/base/error.h"
+
+#define STB_IMAGE_STATIC
+#define STB_IMAGE_IMPLEMENTATION
+#define STBI_ONLY_PNG
+#define STBI_NO_STDIO
+#define STBI_NO_LINEAR
+#define STBI_NO_HDR
+#define STBI_MAX_DIMENSIONS 65535
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wunused-but-set-variable"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#include <stb/stb_image.h>
+#pragma GCC diagnostic pop
+
+namespace minimind::detail {
+namespace {
+
+constexpr size_t kPngSignature = 8;
+constexpr size_t kChunkOverhead = 12;  // length, type and checksum
+
+constexpr std::array<uint32_t, 256> make_crc_table() {
+  std::array<uint32_t, 256> table{};
+  for (uint32_t i = 0; i < 256; ++i) {
+    uint32_t value = i;
+    for (int bit = 0; bit < 8; ++bit) {
+      value = (value & 1U) != 0 ? 0xEDB88320U ^ (value >> 1) : value >> 1;
+    }
+    table[i] = value;
+  }
+  return table;
+}
+constexpr std::array<uint32_t, 256> kCrcTable = make_crc_table();
+
+uint32_t png_checksum(std::string_view bytes) {
+  uint32_t value = 0xFFFFFFFFU;
+  for (const char c : bytes) {
+    value = kCrcTable[(value ^ static_cast<uint8_t>(c)) & 0xFFU] ^ (value >> 8);
+  }
+  return ~value;
+}
+
+uint32_t big_endian_32(std::string_view bytes, size_t at) {
+  uint32_t value = 0;
+  for (size_t i = 0; i < 4; ++i) {
+    value = value << 8 | static_cast<uint8_t>(bytes[at + i]);
+  }
+  return value;
+}
+
+struct PngSummary {
+  uint32_t width = 0;
+  uint32_t height = 0;
+  int bits_per_pixel = 0;
+  bool palette = false;
+  size_t palette_at = 0;  ///< offset of the PLTE chunk, 0 where there is none
+  size_t palette_size = 0;
+  size_t data_size = 0;  ///< compressed bytes
+};
+
+void read_png_header(const DecodeRequest& request, std::string_view body, PngSummary& summary) {
+  if (body.size() != 13) {
+    fail_picture(request, "PNG", "a damaged header");
+  }
+  constexpr std::array<int, 7> kChannels = {1, 0, 3, 1, 2, 0, 4};
+  const int depth = static_cast<uint8_t>(body[8]);
+  const int color = static_cast<uint8_t>(body[9]);
+  summary.width = big_endian_32(body, 0);
+  summary.height = big_endian_32(body, 4);
+  summary.palette = color == 3;
+  summary.bits_per_pixel = color < 7 ? kChannels[static_cast<size_t>(color)] * depth : 0;
+  if (summary.bits_per_pixel == 0 || depth > 16) {
+    fail_picture(request, "PNG", concat("colour type ", color, " with ", depth, " bits"));
+  }
+}
+
+/// Walks the chunks as Pillow does: a wrong checksum or a missing end is an error.
+PngSummary check_png(const DecodeRequest& request) {
+  const std::string_view bytes = request.bytes;
+  PngSummary summary;
+  size_t at = kPngSignature;
+  while (true) {
+    if (bytes.size() - at < kChunkOverhead || big_endian_32(bytes, at) > bytes.size() - at - kChunkOverhead) {
+      fail_picture(request, "PNG", "one that is cut short");
+    }
+    const size_t length = big_endian_32(bytes, at);
+    const std::string_view type = bytes.substr(at + 4, 4);
+    const bool critical = (static_cast<uint8_t>(type[0]) & 0x20U) == 0;
+    if (critical && png_checksum(bytes.substr(at + 4, length + 4)) != big_endian_32(bytes, at + 8 + length)) {
+      fail_picture(request, "PNG", "a wrong checksum");
+    }
+    if ((at == kPngSignature) != (type == "IHDR")) {
+      fail_picture(request, "PNG", "chunks out of order");
+    }
+    if (type == "IHDR") {
+      read_png_header(request, bytes.substr(at + 8, length), summary);
+    } else if (type == "PLTE") {
+      summary.palette_at = at;
+      summary.palette_size = length;
+    } else if (type == "IDAT") {
+      summary.data_size += length;
+    } else if (type == "IEND") {
+      return summary;
+    }
+    at += length + kChunkOverhead;
+  }
+}
+
+/// The file with its palette filled up to 256 entries by greys, as Pillow has them: stb_image would read an index
+/// outside the palette from memory that was never written. stb_image does not look at checksums.
+std::string with_full_palette(std::string_view bytes, const PngSummary& summary) {
+  std::string entries(bytes.substr(summary.palette_at + 8, summary.palette_size));
+  for (size_t i = entries.size() / 3; i < 256; ++i) {
+    entries.append(3, static_cast<char>(i));
+  }
+  std::string result(bytes.substr(0, summary.palette_at));
+  result += std::string_view("\0\0\x03\0PLTE", 8);
+  result += entries;
+  result += bytes.substr(summary.palette_at + 8 + summary.palette_size);
+  return result;
+}
+
+}  // namespace
+
+Image decode_png(const DecodeRequest& request) {
+  const PngSummary summary = check_png(request);
+  Image image = new_picture(request, "PNG", summary.width, summary.height);
+  // stb_image unpacks the whole stream before it looks at the size: more compressed than unpacked is a bomb.
+  const size_t raw = static_cast<size_t>(summary.height) *
+                     (1 + (static_cast<size_t>(summary.width) * static_cast<size_t>(summary.bits_per_pixel) + 7) / 8);
+  if (summary.data_size > 2 * raw + 65536 || request.bytes.size() > INT_MAX / 2) {
+    fail_picture(request, "PNG", "more data than its size asks for");
+  }
+  std::string filled;
+  std::string_view bytes = request.bytes;
+  if (summary.palette) {
+    if (summary.palette_at == 0 || summary.palette_size % 3 != 0 || summary.palette_size > 768) {
+      fail_picture(request, "PNG", "a palette picture without a proper palette");
+    }
+    filled = with_full_palette(bytes, summary);
+    bytes = filled;
+  }
+  int width = 0;
+  int height = 0;
+  int channels = 0;
+  uint8_t* pixels = stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()),
+                                          static_cast<int>(bytes.size()), &width, &height, &channels, 3);
+  if (pixels == nullptr) {
+    const char* reason = stbi_failure_reason();
+    fail_picture(request, "PNG", concat("damaged data (", reason == nullptr ? "unknown" : reason, ")"));
+  }
+  const bool fits = width == image.width && height == image.height;
+  if (fits) {
+    std::memcpy(image.pixels.data(), pixels, image.pixels.size());
+  }
+  std::free(pixels);
+  if (!fits) {
+    fail_picture(request, "PNG", "a second header");
+  }
+  return image;
+}
+
+}  // namespace minimind::detail

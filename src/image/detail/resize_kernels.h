@@ -1,0 +1,49 @@
+#pragma once
+
+// Plain types only: files with kernels for a newer instruction set must not instantiate templates that the rest of the
+// program shares.
+#include <stddef.h>
+#include <stdint.h>
+
+namespace minimind::detail {
+
+/// Coefficients of one axis. Output i is the sum over t < counts[i] of coefficient(i, t) * input[firsts[i] + t], plus a
+/// half, shifted right by kResizeBits and clamped to 0..255.
+struct AxisView {
+  int32_t out_size = 0;
+  int32_t taps = 0;  ///< room for each output, a multiple of 4; zeros behind counts[i]
+  const int32_t* firsts = nullptr;
+  const int32_t* counts = nullptr;
+  const int32_t* values = nullptr;  ///< [out_size][taps], fixed point
+  const int16_t* highs = nullptr;   ///< value >> 11
+  const int16_t* lows = nullptr;    ///< value & 2047
+};
+
+constexpr int kResizeBits = 22;
+constexpr int kResizeSplit = 11;
+/// Bytes that kernels may read behind a row's last pixel and write behind a row's last output.
+constexpr size_t kResizeSlack = 32;
+
+/// Where the horizontal pass writes. `plane` is the distance of a row's three channels, or 0 for interleaved pixels.
+struct HorizontalOutput {
+  uint8_t* data = nullptr;
+  size_t stride = 0;
+  size_t plane = 0;
+};
+
+struct ResizeKernels {
+  const char* name;
+  /// Rows of interleaved RGB, `in_stride` apart.
+  void (*horizontal)(const uint8_t* in, size_t in_stride, int64_t rows, const AxisView& axis,
+                     const HorizontalOutput& out);
+  /// Output row `y` of a block of rows `in_stride` apart; `width` bytes.
+  void (*vertical)(const uint8_t* in, size_t in_stride, int64_t y, const AxisView& axis, size_t width, uint8_t* out);
+};
+
+extern const ResizeKernels kScalarResize;
+/// Null where the program was built for another processor family or this processor lacks the instructions.
+const ResizeKernels* avx2_resize();
+/// The fastest that this processor runs.
+const ResizeKernels& best_resize();
+
+}  // namespace minimind::detail

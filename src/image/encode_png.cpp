@@ -1,0 +1,42 @@
+#include <climits>
+#include <cstdlib>
+#include <stdexcept>
+
+#include "minimind/base/error.h"
+#include "minimind/image/image.h"
+
+#define STB_IMAGE_WRITE_STATIC
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#define STBI_WRITE_NO_STDIO
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#include <stb/stb_image_write.h>
+#pragma GCC diagnostic pop
+
+namespace minimind {
+namespace {
+
+void append_png(void* context, void* data, int size) {
+  static_cast<std::string*>(context)->append(static_cast<const char*>(data), static_cast<size_t>(size));
+}
+
+}  // namespace
+
+std::string encode_png(const Image& image) {
+  if (image.width < 1 || image.height < 1 ||
+      image.pixels.size() != static_cast<size_t>(image.width) * static_cast<size_t>(image.height) * 3) {
+    throw std::logic_error("encode_png: the picture has no pixels, or not width * height * 3 of them");
+  }
+  require(image.pixels.size() < INT_MAX / 4, "encode_png: expected a picture of less than 512 MiB, found ", image.width,
+          "x", image.height, "; make it smaller");
+  std::string result;
+  const int ok =
+      stbi_write_png_to_func(append_png, &result, static_cast<int>(image.width), static_cast<int>(image.height), 3,
+                             image.pixels.data(), static_cast<int>(image.width * 3));
+  require(ok != 0, "encode_png: out of memory for ", image.width, "x", image.height,
+          " pixels; make the picture smaller");
+  return result;
+}
+
+}  // namespace minimind
