@@ -1,0 +1,2 @@
+#include "minimind/io/state_dict.h"
+#include <gtest/gtest.h>
