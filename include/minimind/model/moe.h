@@ -36,8 +36,8 @@ class MoeFeedForwardImpl : public torch::nn::Module {
 
  private:
   torch::Tensor run_experts(const torch::Tensor& tokens, const torch::Tensor& chosen, const torch::Tensor& weights);
-  torch::Tensor sequence_loss(const torch::Tensor& scores, const torch::Tensor& chosen_mask,
-                              const torch::Tensor& valid) const;
+  torch::Tensor balance_loss(const torch::Tensor& scores, const torch::Tensor& choices, const torch::Tensor& valid,
+                             const torch::Tensor& input) const;
 
   LmConfig config_;
   std::shared_ptr<ModuleListImpl<FeedForward>> experts_;

@@ -1,0 +1,112 @@
+#include "minimind/model/attention.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <stdexcept>
+
+#include "minimind/base/error.h"
+
+namespace minimind {
+
+namespace {
+
+/// Appends the new positions and returns everything held: [B, K, start + S, d] each.
+std::pair<at::Tensor, at::Tensor> extend_cache(LayerCache& cache, const at::Tensor& keys, const at::Tensor& values) {
+  const int64_t count = keys.size(2);
+  const int64_t capacity = cache.keys.size(2);
+  require(cache.keys.size(0) == keys.size(0), "key/value cache: expected a batch of ", cache.keys.size(0), ", found ",
+          keys.size(0));
+  require(cache.length + count <= capacity, "key/value cache: room for ", capacity, " tokens, found ",
+          cache.length + count, "; shorten the prompt or raise max_seq_len");
+  cache.keys.narrow(2, cache.length, count).copy_(keys);
+  cache.values.narrow(2, cache.length, count).copy_(values);
+  cache.length += count;
+  return {cache.keys.narrow(2, 0, cache.length).to(keys.scalar_type()),
+          cache.values.narrow(2, 0, cache.length).to(values.scalar_type())};
+}
+
+/// 0 where query i of `queries` may look at key j of `keys`, -inf elsewhere: [queries, keys].
+at::Tensor causal_bias(int64_t queries, int64_t keys, const at::TensorOptions& options) {
+  return at::full({queries, keys}, -INFINITY, options).triu_(keys - queries + 1);
+}
+
+at::Tensor fused_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values) {
+  const int64_t count = queries.size(1);
+  const bool square = count == keys.size(2);
+  std::optional<at::Tensor> bias;
+  if (!square && count > 1) {
+    bias = causal_bias(count, keys.size(2), queries.options());
+  }
+  const at::Tensor mixed = at::scaled_dot_product_attention(
+      queries.transpose(1, 2), keys, values, bias, /*dropout_p=*/0.0, /*is_causal=*/square && count > 1,
+      /*scale=*/std::nullopt, /*enable_gqa=*/queries.size(2) != keys.size(1));  // [B, H, S, d]
+  return mixed.transpose(1, 2).flatten(2);
+}
+
+/// The queries of one key/value head lie below each other, so that keys are never repeated. On a CPU, at a few hundred
+/// positions, two plain products beat the fused kernel forward and backward.
+at::Tensor plain_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values) {
+  const int64_t batch = queries.size(0), count = queries.size(1), n_heads = queries.size(2), width = queries.size(3);
+  const int64_t n_kv_heads = keys.size(1), held = keys.size(2), group = n_heads / n_kv_heads;
+  const double scale = 1.0 / std::sqrt(static_cast<double>(width));
+  const at::Tensor stacked = queries.view({batch, count, n_kv_heads, group, width})
+                                 .permute({0, 2, 3, 1, 4})
+                                 .reshape({batch * n_kv_heads, group * count, width});
+  const at::Tensor flat_keys = keys.reshape({batch * n_kv_heads, held, width});
+  const at::Tensor flat_values = values.reshape({batch * n_kv_heads, held, width});
+  at::Tensor scores;  // [B*K, g*S, T]
+  if (count == 1) {
+    scores = at::bmm(stacked, flat_keys.transpose(1, 2)).mul_(scale);
+  } else {
+    const at::Tensor bias = causal_bias(count, held, stacked.options()).repeat({group, 1}).unsqueeze(0);
+    scores = at::baddbmm(bias, stacked, flat_keys.transpose(1, 2), /*beta=*/1.0, /*alpha=*/scale);
+  }
+  const at::Tensor mixed = at::bmm(at::softmax(scores, -1), flat_values);
+  return mixed.view({batch, n_kv_heads, group, count, width})
+      .permute({0, 3, 1, 2, 4})
+      .reshape({batch, count, n_heads * width});
+}
+
+}  // namespace
+
+at::Tensor grouped_query_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values) {
+  return queries.is_cuda() ? fused_attention(queries, keys, values) : plain_attention(queries, keys, values);
+}
+
+AttentionImpl::AttentionImpl(const LmConfig& config)
+    : dim_(config.dim), n_heads_(config.n_heads), n_kv_heads_(config.n_kv_heads), head_dim_(config.head_dim()) {
+  wq = register_module("wq", Linear(dim_, n_heads_ * head_dim_));
+  wk = register_module("wk", Linear(dim_, n_kv_heads_ * head_dim_));
+  wv = register_module("wv", Linear(dim_, n_kv_heads_ * head_dim_));
+  wo = register_module("wo", Linear(n_heads_ * head_dim_, dim_));
+}
+
+torch::Tensor AttentionImpl::forward(const torch::Tensor& hidden, const RopeSlice& rope, LayerCache* cache,
+                                     const torch::Tensor& rows) {
+  require(hidden.dim() == 3 && hidden.size(2) == dim_, "attention: expected [B, S, ", dim_, "], found ",
+          hidden.sizes());
+  const int64_t batch = hidden.size(0), count = hidden.size(1);
+  const at::Tensor input = to_autocast_dtype(hidden);
+  at::Tensor queries;
+  if (rows.defined()) {
+    // The products are for the asked rows alone; the attention between them is a small part and runs over the grid.
+    const at::Tensor asked = wq->forward(input.flatten(0, 1).index_select(0, rows));
+    queries = at::zeros({batch * count, n_heads_ * head_dim_}, asked.options()).index_copy(0, rows, asked);
+  } else {
+    queries = wq->forward(input);
+  }
+  queries = apply_rope(queries.view({batch, count, n_heads_, head_dim_}), rope);
+  at::Tensor keys = apply_rope(wk->forward(input).view({batch, count, n_kv_heads_, head_dim_}), rope).transpose(1, 2);
+  at::Tensor values = wv->forward(input).view({batch, count, n_kv_heads_, head_dim_}).transpose(1, 2);
+  if (cache != nullptr) {
+    std::tie(keys, values) = extend_cache(*cache, keys, values);
+  }
+  at::Tensor mixed = grouped_query_attention(queries, keys, values);
+  if (rows.defined()) {
+    mixed = mixed.flatten(0, 1).index_select(0, rows);
+  }
+  return wo->forward(mixed);
+}
+
+}  // namespace minimind

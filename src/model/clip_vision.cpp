@@ -1,0 +1,123 @@
+#include "minimind/model/clip_vision.h"
+
+#include <ATen/ATen.h>
+
+#include "minimind/base/error.h"
+
+namespace minimind {
+
+namespace {
+
+std::shared_ptr<torch::nn::Module> named_group(const char* name) {
+  return std::make_shared<torch::nn::Module>(name);
+}
+
+at::Tensor channel_constants(const std::array<float, 3>& values) {
+  return at::tensor(at::ArrayRef<float>(values)).view({3, 1, 1});
+}
+
+}  // namespace
+
+LayerNormImpl::LayerNormImpl(int64_t dim, double eps) : eps_(eps) {
+  weight = register_parameter("weight", at::ones({dim}));
+  bias = register_parameter("bias", at::zeros({dim}));
+}
+
+torch::Tensor LayerNormImpl::forward(const torch::Tensor& input) const {
+  return at::layer_norm(input, weight.sizes(), weight, bias, eps_);
+}
+
+ClipBlockImpl::ClipBlockImpl(const ClipVisionConfig& config) : n_heads_(config.num_attention_heads) {
+  const int64_t width = config.hidden_size;
+  layer_norm1_ = register_module("layer_norm1", LayerNorm(width, config.layer_norm_eps));
+  layer_norm2_ = register_module("layer_norm2", LayerNorm(width, config.layer_norm_eps));
+  auto attention = register_module("self_attn", named_group("self_attn"));
+  k_proj_ = attention->register_module("k_proj", Linear(width, width, /*with_bias=*/true));
+  v_proj_ = attention->register_module("v_proj", Linear(width, width, /*with_bias=*/true));
+  q_proj_ = attention->register_module("q_proj", Linear(width, width, /*with_bias=*/true));
+  out_proj_ = attention->register_module("out_proj", Linear(width, width, /*with_bias=*/true));
+  auto mlp = register_module("mlp", named_group("mlp"));
+  fc1_ = mlp->register_module("fc1", Linear(width, config.intermediate_size, /*with_bias=*/true));
+  fc2_ = mlp->register_module("fc2", Linear(config.intermediate_size, width, /*with_bias=*/true));
+}
+
+torch::Tensor ClipBlockImpl::attend(const torch::Tensor& input) const {
+  const int64_t batch = input.size(0), tokens = input.size(1), width = input.size(2);
+  const auto split = [&](const at::Tensor& heads) {
+    return heads.view({batch, tokens, n_heads_, width / n_heads_}).transpose(1, 2);
+  };
+  const at::Tensor mixed = at::scaled_dot_product_attention(
+      split(q_proj_->forward(input)), split(k_proj_->forward(input)), split(v_proj_->forward(input)));
+  return out_proj_->forward(mixed.transpose(1, 2).reshape({batch, tokens, width}));
+}
+
+torch::Tensor ClipBlockImpl::forward(const torch::Tensor& hidden) const {
+  const at::Tensor attended = hidden + attend(to_autocast_dtype(layer_norm1_->forward(hidden)));
+  at::Tensor inner = fc1_->forward(to_autocast_dtype(layer_norm2_->forward(attended)));
+  inner.mul_(at::sigmoid(inner * 1.702));  // quick GELU
+  return attended + fc2_->forward(inner);
+}
+
+ClipVisionImpl::ClipVisionImpl(const ClipVisionConfig& config) : config_(config) {
+  config_.validate();
+  const int64_t width = config_.hidden_size;
+  auto model = register_module("vision_model", named_group("vision_model"));
+  auto embeddings = model->register_module("embeddings", named_group("embeddings"));
+  class_embedding_ = embeddings->register_parameter("class_embedding", at::zeros({width}));
+  auto patch = embeddings->register_module("patch_embedding", named_group("patch_embedding"));
+  patch_weight_ = patch->register_parameter("weight", at::zeros({width, 3, config_.patch_size, config_.patch_size}));
+  auto position = embeddings->register_module("position_embedding", named_group("position_embedding"));
+  position_embedding_ = position->register_parameter("weight", at::zeros({config_.tokens(), width}));
+  pre_layrnorm_ = model->register_module("pre_layrnorm", LayerNorm(width, config_.layer_norm_eps));
+  auto encoder = model->register_module("encoder", named_group("encoder"));
+  layers_ = encoder->register_module("layers", std::make_shared<ModuleListImpl<ClipBlock>>());
+  for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
+    layers_->add(ClipBlock(config_));
+  }
+  for (at::Tensor& parameter : parameters()) {
+    parameter.requires_grad_(false);
+  }
+  set_normalisation({0.48145466f, 0.4578275f, 0.40821073f}, {0.26862954f, 0.26130258f, 0.27577711f});
+  eval();
+}
+
+void ClipVisionImpl::set_normalisation(const std::array<float, 3>& mean, const std::array<float, 3>& std) {
+  mean_ = channel_constants(mean);
+  std_ = channel_constants(std);
+}
+
+torch::Tensor ClipVisionImpl::embed_patches(const torch::Tensor& pixel_values) const {
+  // Patches do not overlap: the convolution is one product of unfolded patches.
+  const int64_t count = pixel_values.size(0), patch = config_.patch_size, side = config_.image_size / patch;
+  const at::Tensor unfolded = pixel_values.view({count, 3, side, patch, side, patch})
+                                  .permute({0, 2, 4, 1, 3, 5})
+                                  .reshape({count, side * side, 3 * patch * patch});
+  const at::Tensor patches = at::linear(unfolded, patch_weight_.flatten(1));
+  const at::Tensor first = class_embedding_.to(patches.scalar_type()).expand({count, 1, config_.hidden_size});
+  return at::cat({first, patches}, 1) + position_embedding_;  // [N, P, W]
+}
+
+torch::Tensor ClipVisionImpl::forward(const torch::Tensor& pixel_values) {
+  const at::NoGradGuard without_gradients;
+  require(pixel_values.dim() == 4 && pixel_values.size(1) == 3 && pixel_values.size(2) == config_.image_size &&
+              pixel_values.size(3) == config_.image_size,
+          "vision encoder: expected pictures [N, 3, ", config_.image_size, ", ", config_.image_size, "], found ",
+          pixel_values.sizes());
+  at::Tensor hidden = pre_layrnorm_->forward(embed_patches(pixel_values.to(patch_weight_.options()).contiguous()));
+  for (const ClipBlock& layer : layers_->items()) {
+    hidden = layer->forward(hidden);
+  }
+  return hidden;
+}
+
+torch::Tensor ClipVisionImpl::encode(const torch::Tensor& pictures) {
+  const at::NoGradGuard without_gradients;
+  require(pictures.scalar_type() == at::kByte && pictures.dim() == 4,
+          "vision encoder: expected uint8 pictures [N, 3, H, W], found ", pictures.scalar_type(), " ",
+          pictures.sizes());
+  const auto device = patch_weight_.device();
+  const at::Tensor scaled = pictures.to(device).to(at::kFloat).div_(255.0);
+  return forward(scaled.sub_(mean_.to(device)).div_(std_.to(device)));
+}
+
+}  // namespace minimind

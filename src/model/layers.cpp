@@ -1,0 +1,108 @@
+#include "minimind/model/layers.h"
+
+#include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+namespace minimind {
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// One node in place of five, which saves three tensors and as many sweeps over them.
+class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight, double eps) {
+    const at::Tensor wide = input.to(at::kFloat);
+    const at::Tensor inverse = wide.square().mean(-1, /*keepdim=*/true).add_(eps).rsqrt_();
+    const at::Tensor normed = at::mul(wide, inverse).to(input.scalar_type());
+    context->save_for_backward({input, weight, inverse});
+    return normed * weight;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor& input = saved[0];
+    const at::Tensor& weight = saved[1];
+    const at::Tensor& inverse = saved[2];
+    const at::Tensor gradient = gradients[0].to(at::kFloat);
+    const at::Tensor normed = at::mul(input.to(at::kFloat), inverse);
+    at::Tensor weight_gradient;
+    if (context->needs_input_grad(1)) {
+      const int64_t width = weight.size(0);
+      weight_gradient =
+          at::mul(gradient, normed).reshape({-1, width}).sum(/*dim=*/0, /*keepdim=*/false).to(weight.scalar_type());
+    }
+    at::Tensor inner = at::mul(gradient, weight.to(at::kFloat));
+    const at::Tensor along = at::mul(inner, normed).mean(-1, /*keepdim=*/true);
+    inner.addcmul_(normed, along, -1.0).mul_(inverse);
+    return {inner.to(input.scalar_type()), weight_gradient, at::Tensor()};
+  }
+};
+
+/// silu(gate) * value; keeps the two inputs alone.
+class SwigluFunction : public torch::autograd::Function<SwigluFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& gate, const at::Tensor& value) {
+    context->save_for_backward({gate, value});
+    return at::silu(gate).mul_(value);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor& gate = saved[0];
+    const at::Tensor& value = saved[1];
+    const at::Tensor value_gradient = at::silu(gate).mul_(gradients[0]);
+    const at::Tensor gate_gradient = at::silu_backward(at::mul(gradients[0], value), gate);
+    return {gate_gradient, value_gradient};
+  }
+};
+
+}  // namespace
+
+LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias) {
+  weight = register_parameter("weight", at::zeros({out, in}));
+  if (with_bias) {
+    bias = register_parameter("bias", at::zeros({out}));
+  }
+}
+
+torch::Tensor LinearImpl::forward(const torch::Tensor& input) const {
+  return at::linear(input, weight, bias);
+}
+
+EmbeddingImpl::EmbeddingImpl(int64_t count, int64_t dim) {
+  weight = register_parameter("weight", at::zeros({count, dim}));
+}
+
+torch::Tensor EmbeddingImpl::forward(const torch::Tensor& ids) const {
+  return at::embedding(weight, ids);
+}
+
+RmsNormImpl::RmsNormImpl(int64_t dim, double eps) : eps_(eps) {
+  weight = register_parameter("weight", at::ones({dim}));
+}
+
+torch::Tensor RmsNormImpl::forward(const torch::Tensor& input) const {
+  return RmsNormFunction::apply(input, weight, eps_);
+}
+
+FeedForwardImpl::FeedForwardImpl(int64_t dim, int64_t inner_dim) {
+  w1 = register_module("w1", Linear(dim, inner_dim));
+  w2 = register_module("w2", Linear(inner_dim, dim));
+  w3 = register_module("w3", Linear(dim, inner_dim));
+}
+
+torch::Tensor FeedForwardImpl::forward(const torch::Tensor& input) const {
+  const at::Tensor narrow = to_autocast_dtype(input);
+  return w2->forward(SwigluFunction::apply(w1->forward(narrow), w3->forward(narrow)));
+}
+
+torch::Tensor to_autocast_dtype(const torch::Tensor& tensor) {
+  const auto device = tensor.device().type();
+  return at::autocast::is_autocast_enabled(device) ? tensor.to(at::autocast::get_autocast_dtype(device)) : tensor;
+}
+
+}  // namespace minimind

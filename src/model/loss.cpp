@@ -1,0 +1,98 @@
+#include "minimind/model/loss.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+
+#include "minimind/base/error.h"
+#include "minimind/model/layers.h"
+
+namespace minimind {
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// Most logits that are held at a time.
+constexpr int64_t kLogitsAtOnce = int64_t{1} << 24;
+constexpr int64_t kIgnoredTarget = 0;
+
+/// Sum of the cross-entropies of the rows. Both gradients are linear in the incoming scalar, so that they are computed
+/// while a chunk's logits are at hand, and no logits are kept.
+class HeadLossFunction : public torch::autograd::Function<HeadLossFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden, const at::Tensor& weight,
+                            const at::Tensor& targets, bool with_gradients) {
+    const at::Tensor narrow_hidden = to_autocast_dtype(hidden);
+    const at::Tensor narrow_weight = to_autocast_dtype(weight).to(narrow_hidden.scalar_type());
+    const int64_t rows = hidden.size(0);
+    const int64_t chunk = std::max<int64_t>(1, kLogitsAtOnce / weight.size(0));
+    at::Tensor sum = at::zeros({}, hidden.options().dtype(at::kFloat));
+    std::vector<at::Tensor> hidden_gradients;
+    at::Tensor weight_gradient;
+    for (int64_t start = 0; start < rows; start += chunk) {
+      const int64_t count = std::min(chunk, rows - start);
+      const at::Tensor part = narrow_hidden.narrow(0, start, count);
+      const at::Tensor aims = targets.narrow(0, start, count).unsqueeze(1);
+      const at::Tensor keep = aims.ne(kIgnoredTarget);
+      at::Tensor scores = at::log_softmax(at::mm(part, narrow_weight.t()).to(at::kFloat), 1);  // [count, V]
+      sum.sub_((scores.gather(1, aims) * keep).sum());
+      if (!with_gradients) {
+        continue;
+      }
+      // d/dlogits = softmax - one_hot; ignored rows are struck out on the narrow side of the products.
+      scores.exp_().scatter_add_(1, aims, at::full_like(aims, -1, scores.options()));
+      const at::Tensor slope = scores.to(narrow_hidden.scalar_type());
+      hidden_gradients.push_back(at::mm(slope, narrow_weight).to(at::kFloat).mul_(keep));
+      const at::Tensor weight_part = at::mm(slope.t(), part * keep).to(at::kFloat);
+      weight_gradient = weight_gradient.defined() ? weight_gradient.add_(weight_part) : weight_part;
+    }
+    if (with_gradients && rows > 0) {
+      context->save_for_backward({at::cat(hidden_gradients), weight_gradient});
+    } else {
+      context->save_for_backward(
+          {at::zeros(hidden.sizes(), hidden.options()), at::zeros(weight.sizes(), weight.options())});
+    }
+    context->saved_data["hidden_type"] = static_cast<int64_t>(hidden.scalar_type());
+    context->saved_data["weight_type"] = static_cast<int64_t>(weight.scalar_type());
+    return sum;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const auto hidden_type = static_cast<at::ScalarType>(context->saved_data["hidden_type"].toInt());
+    const auto weight_type = static_cast<at::ScalarType>(context->saved_data["weight_type"].toInt());
+    return {at::mul(saved[0], gradients[0]).to(hidden_type), at::mul(saved[1], gradients[0]).to(weight_type),
+            at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor MaskedLoss::mean() const {
+  return sum / static_cast<double>(std::max<int64_t>(count, 1));
+}
+
+at::Tensor supervised_rows(const at::Tensor& mask) {
+  return mask.flatten().nonzero().flatten();
+}
+
+MaskedLoss cross_entropy_of_rows(const at::Tensor& hidden_rows, const at::Tensor& head_weight,
+                                 const at::Tensor& targets) {
+  require(hidden_rows.dim() == 2 && targets.dim() == 1 && hidden_rows.size(0) == targets.size(0),
+          "loss: expected hidden [R, D] and targets [R], found ", hidden_rows.sizes(), " and ", targets.sizes());
+  const bool with_gradients =
+      at::GradMode::is_enabled() && (hidden_rows.requires_grad() || head_weight.requires_grad());
+  return {HeadLossFunction::apply(hidden_rows, head_weight, targets, with_gradients), hidden_rows.size(0)};
+}
+
+MaskedLoss masked_cross_entropy(const at::Tensor& hidden, const at::Tensor& head_weight, const at::Tensor& targets,
+                                const at::Tensor& mask) {
+  const at::Tensor rows = supervised_rows(mask);
+  return cross_entropy_of_rows(hidden.flatten(0, -2).index_select(0, rows), head_weight,
+                               targets.flatten().index_select(0, rows));
+}
+
+}  // namespace minimind
