@@ -1,0 +1,93 @@
+#include "minimind/train/features.h"
+
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
+
+#include <utility>
+#include <vector>
+
+#include "minimind/data/content_hash.h"
+#include "minimind/train/precision.h"
+
+namespace minimind {
+
+FeatureProvider::FeatureProvider(ClipVision encoder, c10::Device device, at::ScalarType dtype, FeatureCache* cache,
+                                 int64_t memory_bytes)
+    : encoder_(std::move(encoder)),
+      device_(device),
+      dtype_(dtype),
+      cache_(cache),
+      memory_left_(cache == nullptr ? memory_bytes : 0) {}
+
+at::Tensor FeatureProvider::encode(const at::Tensor& pictures) {
+  const c10::NoGradGuard no_grad;
+  const AutocastScope autocast(device_.type(), dtype_);
+  encoded_ += pictures.size(0);
+  return encoder_->encode(pictures.to(device_, /*non_blocking=*/true));
+}
+
+at::Tensor FeatureProvider::encode_missing(const Batch& batch) {
+  const size_t count = batch.picture_names.size();
+  std::vector<at::Tensor> rows(count);
+  std::vector<int64_t> missing;
+  for (size_t k = 0; k < count; ++k) {
+    const auto found = memory_.find(batch.picture_names[k]);
+    if (found != memory_.end()) {
+      rows[k] = found->second;
+    } else {
+      missing.push_back(static_cast<int64_t>(k));
+    }
+  }
+  if (!missing.empty()) {
+    const bool all = missing.size() == count;
+    const at::Tensor encoded =
+        encode(all ? batch.pictures : batch.pictures.index_select(0, at::tensor(missing, at::kLong)));
+    const int64_t row_bytes = static_cast<int64_t>(encoded.nbytes()) / encoded.size(0);
+    for (size_t i = 0; i < missing.size(); ++i) {
+      at::Tensor& row = rows[static_cast<size_t>(missing[i])];
+      row = encoded[static_cast<int64_t>(i)];
+      if (memory_left_ >= row_bytes) {
+        memory_left_ -= row_bytes;
+        memory_.emplace(batch.picture_names[static_cast<size_t>(missing[i])], row.clone());
+      }
+    }
+    if (all) {
+      return encoded;
+    }
+  }
+  return at::stack(rows);
+}
+
+at::Tensor FeatureProvider::features(const Batch& batch) {
+  if (batch.features.defined()) {
+    return batch.features.to(device_, /*non_blocking=*/true);
+  }
+  if (!batch.pictures.defined()) {
+    return {};
+  }
+  return encode_missing(batch);
+}
+
+std::string encoder_key(ClipVisionImpl& encoder) {
+  const c10::NoGradGuard no_grad;
+  ContentHash hash;
+  const auto add = [&hash](const at::Tensor& tensor) {
+    const at::Tensor bytes = tensor.detach().cpu().contiguous();
+    hash = hash_content({static_cast<const char*>(bytes.const_data_ptr()), bytes.nbytes()}, hash);
+  };
+  for (const auto& item : encoder.named_parameters()) {
+    hash = hash_content(item.key(), hash);
+    add(item.value());
+  }
+  for (const auto& item : encoder.named_buffers()) {
+    hash = hash_content(item.key(), hash);
+    add(item.value());
+  }
+  ClipVisionConfig config = encoder.config();
+  hash = hash_content(fields_to_json(config.fields()), hash);
+  return to_hex(hash);
+}
+
+}  // namespace minimind

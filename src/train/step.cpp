@@ -1,0 +1,153 @@
+#include "minimind/train/step.h"
+
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/cumsum.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros_like.h>
+#include <c10/core/GradMode.h>
+
+#include <cmath>
+#include <utility>
+
+#include "minimind/model/loss.h"
+
+namespace minimind {
+namespace {
+
+/// Padding stands behind the last token that is not 0. bool [B, S].
+at::Tensor real_positions(const at::Tensor& ids) {
+  return ids.ne(0).flip(1).cumsum(1).flip(1).gt(0);
+}
+
+at::Tensor total_norm(const std::vector<at::Tensor>& gradients) {
+  return at::stack(at::_foreach_norm(gradients, 2)).norm();
+}
+
+}  // namespace
+
+StepRunner::StepRunner(Vlm model, FeatureProvider& features, Adam& adam, LossScaler& scaler, ProcessGroup& group,
+                       at::ScalarType dtype, const StepSettings& settings)
+    : model_(std::move(model)),
+      features_(features),
+      adam_(adam),
+      scaler_(scaler),
+      group_(group),
+      dtype_(dtype),
+      settings_(settings),
+      device_(model_->head_weight().device()) {}
+
+void StepRunner::accumulate(const Batch& batch, StepOutcome& outcome) {
+  VlmInput input;
+  input.ids = batch.ids.to(device_, /*non_blocking=*/true);
+  input.features = features_.features(batch);
+  input.slots = batch.slots;
+  if (model_->config().use_moe) {
+    input.valid = real_positions(batch.ids).to(device_, /*non_blocking=*/true);
+  }
+  const AutocastScope autocast(device_.type(), dtype_);
+  // The rows are found on the CPU, where the mask is: on CUDA the search would wait for the device.
+  const at::Tensor rows = supervised_rows(batch.mask);
+  const at::Tensor targets = batch.targets.reshape({-1}).index_select(0, rows).to(device_, /*non_blocking=*/true);
+  const at::Tensor hidden = model_->hidden_rows(input, rows.to(device_, /*non_blocking=*/true));
+  const MaskedLoss loss = cross_entropy_of_rows(hidden, model_->head_weight(), targets);
+  at::Tensor objective = loss.sum / static_cast<double>(outcome.tokens);
+  const at::Tensor auxiliary = model_->auxiliary_loss();
+  if (auxiliary.defined() && settings_.moe_aux_loss > 0) {
+    const at::Tensor share = auxiliary * (static_cast<double>(batch.ids.size(0)) / static_cast<double>(outcome.rows));
+    objective = objective + share * settings_.moe_aux_loss;
+    outcome.auxiliary = outcome.auxiliary.defined() ? outcome.auxiliary + share.detach() : share.detach();
+  }
+  if (objective.requires_grad()) {
+    (scaler_.enabled() ? objective * scaler_.scale() : objective).backward();
+  }
+  const at::Tensor sum = loss.sum.detach();
+  outcome.loss_sum = outcome.loss_sum.defined() ? outcome.loss_sum + sum : sum;
+}
+
+void StepRunner::reduce(const StepOutcome& outcome) {
+  if (group_.world_size() == 1 && !model_->config().use_moe) {
+    return;
+  }
+  // All ranks reduce the same parameters: the projection learns where any rank had a picture, everything else always
+  // (an expert without tokens, or a rank without rows, has the gradient 0).
+  std::vector<at::Tensor> gradients;
+  for (const ParameterGroup& group : adam_.groups()) {
+    for (const auto& [name, parameter] : group.parameters) {
+      if (outcome.pictures == 0 && name.starts_with("vision_proj.")) {
+        continue;
+      }
+      if (!parameter.grad().defined()) {
+        parameter.mutable_grad() = at::zeros_like(parameter.detach());
+      }
+      gradients.push_back(parameter.grad());
+    }
+  }
+  group_.sum_(gradients, settings_.bucket_bytes);
+}
+
+void StepRunner::update(const std::vector<double>& rates, StepOutcome& outcome) {
+  const c10::NoGradGuard no_grad;
+  const std::vector<at::Tensor> gradients = adam_.gradients();
+  if (gradients.empty()) {
+    return;
+  }
+  at::Tensor found_inf;
+  if (scaler_.enabled()) {
+    found_inf = scaler_.unscale(gradients);
+  }
+  outcome.grad_norm = total_norm(gradients);
+  if (device_.is_cpu()) {
+    const double norm = outcome.grad_norm.item<double>();
+    outcome.updated = std::isfinite(norm);
+    if (outcome.updated) {
+      const bool clips = settings_.grad_clip > 0 && norm + 1e-6 > settings_.grad_clip;
+      adam_.step(rates,
+                 clips ? std::optional<at::Tensor>((outcome.grad_norm + 1e-6) / settings_.grad_clip) : std::nullopt);
+    }
+    return;
+  }
+  const at::Tensor bad = outcome.grad_norm.isfinite().logical_not().to(at::kFloat);
+  found_inf = found_inf.defined() ? found_inf.maximum(bad) : bad;
+  std::optional<at::Tensor> divisor;
+  if (settings_.grad_clip > 0) {
+    divisor = ((outcome.grad_norm + 1e-6) / settings_.grad_clip).clamp_min(1.0);
+  }
+  adam_.step(rates, divisor, found_inf);
+  if (scaler_.enabled()) {
+    scaler_.update(found_inf);
+  }
+  outcome.updated = true;
+}
+
+StepOutcome StepRunner::run(const std::vector<Batch>& batches, const std::vector<double>& rates, bool stop) {
+  std::vector<int64_t> totals = {0, 0, 0, 0, stop ? 1 : 0};
+  for (const Batch& batch : batches) {
+    if (batch.ids.defined()) {
+      totals[0] += batch.supervised_tokens;
+      totals[1] += batch.ids.size(0);
+      totals[2] += batch.tokens;
+      totals[3] += static_cast<int64_t>(batch.slots.size());
+    }
+  }
+  totals = group_.sum(totals);
+  StepOutcome outcome;
+  outcome.tokens = totals[0];
+  outcome.rows = totals[1];
+  outcome.words = totals[2];
+  outcome.pictures = totals[3];
+  outcome.stop = totals[4] > 0;
+  if (outcome.tokens == 0) {
+    return outcome;
+  }
+  adam_.zero_grad();
+  for (const Batch& batch : batches) {
+    if (batch.ids.defined()) {
+      accumulate(batch, outcome);
+    }
+  }
+  reduce(outcome);
+  update(rates, outcome);
+  return outcome;
+}
+
+}  // namespace minimind
