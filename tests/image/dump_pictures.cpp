@@ -1,0 +1,68 @@
+// usage: dump_pictures LIST. A line of LIST is "PICTURE WIDTH HEIGHT". Beside each picture it writes PICTURE.rgb (the
+// decoded bytes), PICTURE.resized (interleaved, WIDTH x HEIGHT) and PICTURE.planar (224 x 224), once by every kind of
+// kernel, which must agree. Prints a line for each picture: "ok WIDTH HEIGHT PICTURE" or "error PICTURE REASON".
+#include <fstream>
+#include <iostream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "image/detail/resize.h"
+#include "minimind/base/error.h"
+#include "minimind/base/file.h"
+#include "minimind/image/image.h"
+
+namespace minimind {
+namespace {
+
+constexpr int64_t kSide = 224;
+
+std::string text_of(const std::vector<uint8_t>& bytes) {
+  return std::string(bytes.begin(), bytes.end());
+}
+
+void dump_picture(const std::string& path, int64_t width, int64_t height) {
+  const Image image = load_image(path);
+  const Image resized = detail::resize_interleaved(image, width, height, detail::kScalarResize);
+  std::vector<uint8_t> planar(3 * kSide * kSide);
+  detail::resize_planar(image, kSide, planar.data(), detail::kScalarResize);
+  if (const detail::ResizeKernels* other = detail::avx2_resize(); other != nullptr) {
+    std::vector<uint8_t> other_planar(planar.size());
+    detail::resize_planar(image, kSide, other_planar.data(), *other);
+    const Image other_resized = detail::resize_interleaved(image, width, height, *other);
+    require(other_planar == planar && other_resized.pixels == resized.pixels, "kernels differ: ", other->name);
+  }
+  write_file_atomically(path + ".rgb", text_of(image.pixels));
+  write_file_atomically(path + ".resized", text_of(resized.pixels));
+  write_file_atomically(path + ".planar", text_of(planar));
+  std::cout << "ok " << image.width << ' ' << image.height << ' ' << path << '\n';
+}
+
+int dump_list(const char* list) {
+  std::ifstream lines(list);
+  std::string line;
+  while (std::getline(lines, line)) {
+    std::istringstream fields(line);
+    std::string path;
+    int64_t width = 0;
+    int64_t height = 0;
+    fields >> path >> width >> height;
+    try {
+      dump_picture(path, width, height);
+    } catch (const Error& error) {
+      std::cout << "error " << path << ' ' << error.what() << '\n';
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace minimind
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::cerr << "usage: dump_pictures LIST\n";
+    return 2;
+  }
+  return minimind::dump_list(argv[1]);
+}
