@@ -47,8 +47,10 @@ void find_problems(const Sample& sample, const SampleEncoding& encoding, const E
                        sample.images.size(), " picture(s)"));
   }
   const auto slot_tokens = std::ssize(encoding.pattern.ids);
-  const auto cut = std::count_if(chat.slots.begin(), chat.slots.end(),
-                                 [&](int64_t start) { return start + slot_tokens > encoding.max_seq_len; });
+  // The last id is a target only: a slot must end before it to be whole in the inputs.
+  const auto inputs = std::ssize(chat.ids) - 1;
+  const auto cut =
+      std::count_if(chat.slots.begin(), chat.slots.end(), [&](int64_t start) { return start + slot_tokens > inputs; });
   if (cut > 0) {
     set_problem(encoded, SampleProblem::kSlotCut,
                 concat("truncation to ", encoding.max_seq_len, " of ", encoded.full_length, " tokens cuts ", cut,

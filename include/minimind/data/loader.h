@@ -62,11 +62,12 @@ class Loader {
   /// group get an empty batch.
   int64_t steps_per_epoch() const;
 
-  /// Starts (or restarts) at `first_group` of an epoch's order; a multiple of world_size.
+  /// Starts (or restarts) at group `first_group` of an epoch's order, from which the groups are dealt to the ranks:
+  /// after a restart with another number of ranks it is the number of groups that all ranks have trained on.
   void start_epoch(int64_t epoch, int64_t first_group = 0);
   /// This rank's next batch; a batch without rows (ids undefined) where every sample of the group was skipped or the
   /// group does not exist, so that all ranks make the same number of steps; nullopt at the end of the epoch. Throws
-  /// what a worker threw.
+  /// what a worker threw, and Error where nothing but skipped samples comes (a wrong folder, most likely).
   std::optional<Batch> next();
 
   /// Skipped so far, over all epochs, each sample once.

@@ -1,0 +1,238 @@
+#include "minimind/data/loader.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <set>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+
+#include "data/detail/batch_builder.h"
+#include "data/detail/sample_order.h"
+#include "minimind/base/error.h"
+#include "minimind/base/log.h"
+
+namespace minimind {
+
+namespace {
+
+// Beyond this many, skipped samples are only counted: a log of 600,000 lines helps nobody.
+constexpr size_t kLoggedSkips = 20;
+// So many skipped samples and not one good one: the paths are wrong, not the samples.
+constexpr size_t kHopelessSkips = 1000;
+
+void check_options(const LoaderInput& input, const LoaderOptions& options) {
+  require(options.batch_size > 0, "batch_size: expected at least 1, found ", options.batch_size);
+  require(options.num_workers >= 0, "num_workers: expected at least 0, found ", options.num_workers);
+  require(options.max_seq_len > 1, "max_seq_len: expected at least 2, found ", options.max_seq_len);
+  require(options.prefetch >= 0, "prefetch: expected at least 0, found ", options.prefetch);
+  if (options.world_size < 1 || options.rank < 0 || options.rank >= options.world_size || options.image_size < 1) {
+    throw std::logic_error(
+        concat("Loader: rank ", options.rank, " of ", options.world_size, ", image size ", options.image_size));
+  }
+  require(input.cache == nullptr || input.cache->tokens() == std::ssize(input.pattern.ids),
+          "feature cache: expected rows of ", input.pattern.ids.size(), " tokens, as many as the image pattern has");
+}
+
+int64_t divide_up(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+}  // namespace
+
+struct Loader::State {
+  State(const LoaderInput& loader_input, const LoaderOptions& loader_options)
+      : options(loader_options),
+        builder(loader_input, loader_options),
+        description(loader_input.images.description()),
+        lengths(detail::estimate_lengths(loader_input.dataset, std::ssize(loader_input.pattern.ids),
+                                         loader_options.max_seq_len)) {}
+  ~State() { stop_workers(); }
+
+  struct Finished {
+    detail::BuiltBatch built;
+    std::exception_ptr error;
+  };
+
+  void start_workers();
+  void stop_workers();
+  void work();
+  Finished build(int64_t step);
+  Finished wait_for(int64_t step);
+  void note_skipped(const detail::BuiltBatch& built);
+
+  LoaderOptions options;
+  detail::BatchBuilder builder;
+  std::string description;
+  std::vector<uint32_t> lengths;
+
+  std::vector<uint32_t> order;
+  int64_t first_group = 0;
+  int64_t steps = 0;
+
+  std::vector<std::thread> threads;
+  std::mutex mutex;
+  std::condition_variable may_build;
+  std::condition_variable finished_one;
+  std::map<int64_t, Finished> finished;
+  int64_t to_build = 0;
+  int64_t to_hand_out = 0;
+  bool stopping = false;
+
+  mutable std::mutex report_mutex;
+  std::vector<SkippedSample> skipped;
+  std::set<int64_t> skipped_indices;
+  int64_t samples_handed_out = 0;
+  double waited_seconds = 0;
+};
+
+void Loader::State::stop_workers() {
+  {
+    const std::lock_guard guard(mutex);
+    stopping = true;
+  }
+  may_build.notify_all();
+  for (auto& thread : threads) {
+    thread.join();
+  }
+  threads.clear();
+  finished.clear();
+  stopping = false;
+}
+
+void Loader::State::start_workers() {
+  const int64_t count = std::min(options.num_workers, steps);
+  for (int64_t i = 0; i < count; ++i) {
+    threads.emplace_back([this] { work(); });
+  }
+}
+
+void Loader::State::work() {
+  std::unique_lock lock(mutex);
+  while (true) {
+    may_build.wait(lock, [&] {
+      return stopping || to_build == steps || to_build < to_hand_out + options.prefetch + options.num_workers;
+    });
+    if (stopping || to_build == steps) {
+      return;
+    }
+    const int64_t step = to_build++;
+    lock.unlock();
+    Finished result = build(step);
+    lock.lock();
+    finished.emplace(step, std::move(result));
+    finished_one.notify_all();
+  }
+}
+
+Loader::State::Finished Loader::State::build(int64_t step) {
+  Finished result;
+  const int64_t size = std::ssize(order);
+  const int64_t group = first_group + step * options.world_size + options.rank;
+  const int64_t begin = std::min(size, group * options.batch_size);
+  const int64_t end = std::min(size, begin + options.batch_size);
+  try {
+    result.built =
+        builder.build(std::span(order).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
+  } catch (...) {
+    result.error = std::current_exception();
+  }
+  return result;
+}
+
+Loader::State::Finished Loader::State::wait_for(int64_t step) {
+  if (threads.empty()) {
+    to_hand_out = step + 1;
+    return build(step);
+  }
+  std::unique_lock lock(mutex);
+  finished_one.wait(lock, [&] { return finished.contains(step); });
+  Finished result = std::move(finished.extract(step).mapped());
+  to_hand_out = step + 1;
+  may_build.notify_all();
+  return result;
+}
+
+// In the order of the batches, so that the report does not depend on the number of threads.
+void Loader::State::note_skipped(const detail::BuiltBatch& built) {
+  const std::lock_guard guard(report_mutex);
+  for (const auto& [index, sample] : built.skipped) {
+    if (!skipped_indices.insert(index).second) {
+      continue;
+    }
+    skipped.push_back(sample);
+    if (skipped.size() <= kLoggedSkips) {
+      log_warning(concat("sample '", sample.id, "' skipped: ", sample.reason));
+    } else if (skipped.size() == kLoggedSkips + 1) {
+      log_warning("more samples are skipped; they are counted, and --check_data lists them all");
+    }
+  }
+  samples_handed_out += std::ssize(built.batch.sample_ids);
+  const bool whole_epoch = options.world_size == 1 && first_group == 0 && to_hand_out == steps;
+  if (samples_handed_out == 0 && !skipped.empty() && (skipped.size() >= kHopelessSkips || whole_epoch)) {
+    fail("no sample can be used: all ", skipped.size(), " so far were skipped; the first, '", skipped.front().id,
+         "': ", skipped.front().reason, " (pictures come from ", description, ")");
+  }
+}
+
+Loader::Loader(const LoaderInput& input, const LoaderOptions& options) {
+  check_options(input, options);
+  state_ = std::make_unique<State>(input, options);
+}
+
+Loader::~Loader() = default;
+
+int64_t Loader::groups_per_epoch() const {
+  return divide_up(std::ssize(state_->lengths), state_->options.batch_size);
+}
+
+int64_t Loader::steps_per_epoch() const {
+  return divide_up(groups_per_epoch(), state_->options.world_size);
+}
+
+void Loader::start_epoch(int64_t epoch, int64_t first_group) {
+  if (epoch < 0 || first_group < 0 || first_group > steps_per_epoch() * state_->options.world_size) {
+    throw std::logic_error(concat("Loader::start_epoch: epoch ", epoch, ", group ", first_group));
+  }
+  State& state = *state_;
+  state.stop_workers();
+  const LoaderOptions& options = state.options;
+  state.order = detail::epoch_order(
+      state.lengths, {options.batch_size, options.seed, options.original_order, options.bucket_by_length}, epoch);
+  state.first_group = first_group;
+  state.steps = divide_up(std::max<int64_t>(groups_per_epoch() - first_group, 0), options.world_size);
+  state.to_build = 0;
+  state.to_hand_out = 0;
+  state.start_workers();
+}
+
+std::optional<Batch> Loader::next() {
+  State& state = *state_;
+  const int64_t step = state.to_hand_out;
+  if (step >= state.steps) {
+    return std::nullopt;
+  }
+  const auto before = std::chrono::steady_clock::now();
+  State::Finished result = state.wait_for(step);
+  state.waited_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+  if (result.error) {
+    std::rethrow_exception(result.error);
+  }
+  state.note_skipped(result.built);
+  return std::move(result.built.batch);
+}
+
+std::vector<SkippedSample> Loader::skipped() const {
+  const std::lock_guard guard(state_->report_mutex);
+  return state_->skipped;
+}
+
+double Loader::waited_seconds() const {
+  return state_->waited_seconds;
+}
+
+}  // namespace minimind
