@@ -20,36 +20,60 @@ size_t rounded_up(size_t value, size_t step) {
   return (value + step - 1) / step * step;
 }
 
-/// The picture after the horizontal pass, 8 bits a sample. With planes, a row holds its red, green and blue one after
-/// the other.
-struct HalfResized {
+/// Rows of interleaved RGB inside a readable block of `size` bytes.
+struct SourceRows {
+  const uint8_t* data;
+  size_t size;
+  size_t stride;
+  size_t count;
+};
+
+/// Rows that a pass has written, 8 bits a sample. With planes, a row holds its red, green and blue one after the other.
+struct PassRows {
   std::unique_ptr<uint8_t[]> data;
   size_t stride = 0;
   size_t plane = 0;
+
+  const uint8_t* row(size_t y, size_t channel) const { return data.get() + y * stride + channel * plane; }
 };
 
-HalfResized resize_rows(const Image& image, int64_t width, bool planar, const ResizeKernels& kernels) {
-  const std::shared_ptr<const ResizeAxis> axis = resize_axis(image.width, width);
-  HalfResized half;
-  const auto out_width = static_cast<size_t>(width);
-  half.plane = planar ? rounded_up(out_width, 16) : 0;
-  half.stride = planar ? 3 * half.plane : rounded_up(rounded_up(out_width, 4) * 3, 16) + 16;
-  const auto rows = static_cast<size_t>(image.height);
-  half.data.reset(new uint8_t[half.stride * rows + kResizeSlack]);
-  const size_t in_stride = static_cast<size_t>(image.width) * 3;
-  const size_t reach = axis->reach();
-  const size_t size = image.pixels.size();
-  // Kernels read a little past a row: the last rows, where that would leave the picture, go through a padded copy.
-  const size_t safe = size >= reach ? std::min(rows, (size - reach) / in_stride + 1) : 0;
-  kernels.horizontal(image.pixels.data(), in_stride, static_cast<int64_t>(safe), axis->view(),
-                     {half.data.get(), half.stride, half.plane});
-  if (safe < rows) {
-    std::vector<uint8_t> rest((rows - safe) * in_stride + reach);
-    std::memcpy(rest.data(), image.pixels.data() + safe * in_stride, (rows - safe) * in_stride);
-    kernels.horizontal(rest.data(), in_stride, static_cast<int64_t>(rows - safe), axis->view(),
-                       {half.data.get() + safe * half.stride, half.stride, half.plane});
+SourceRows rows_of(const Image& image) {
+  return {image.pixels.data(), image.pixels.size(), static_cast<size_t>(image.width) * 3,
+          static_cast<size_t>(image.height)};
+}
+
+PassRows horizontal_pass(const SourceRows& in, const ResizeAxis& axis, bool planar, const ResizeKernels& kernels) {
+  const AxisView view = axis.view();
+  const auto width = static_cast<size_t>(view.out_size);
+  PassRows out;
+  out.plane = planar ? rounded_up(width, 16) : 0;
+  out.stride = planar ? 3 * out.plane : rounded_up(rounded_up(width, 4) * 3, 16) + 16;
+  out.data.reset(new uint8_t[out.stride * in.count + kResizeSlack]);
+  // Kernels read a little past a row: the last rows, where that would leave the block, go through a padded copy.
+  const size_t reach = axis.reach();
+  const size_t safe = in.size >= reach ? std::min(in.count, (in.size - reach) / in.stride + 1) : 0;
+  kernels.horizontal(in.data, in.stride, static_cast<int64_t>(safe), view, {out.data.get(), out.stride, out.plane});
+  if (safe < in.count) {
+    const size_t rest = in.count - safe;
+    std::vector<uint8_t> padded(rest * in.stride + reach);
+    std::memcpy(padded.data(), in.data + safe * in.stride, rest * in.stride);
+    kernels.horizontal(padded.data(), in.stride, static_cast<int64_t>(rest), view,
+                       {out.data.get() + safe * out.stride, out.stride, out.plane});
   }
-  return half;
+  return out;
+}
+
+/// The whole rows of a picture, from top to bottom; `slack` bytes behind the last row may be read.
+SourceRows vertical_pass(const SourceRows& in, const ResizeAxis& axis, size_t slack, const ResizeKernels& kernels,
+                         std::unique_ptr<uint8_t[]>& storage) {
+  const AxisView view = axis.view();
+  const auto count = static_cast<size_t>(view.out_size);
+  storage.reset(new uint8_t[in.stride * count + slack]);
+  std::memset(storage.get() + in.stride * count, 0, slack);
+  for (size_t y = 0; y < count; ++y) {
+    kernels.vertical(in.data, in.stride, static_cast<int64_t>(y), view, in.stride, storage.get() + y * in.stride);
+  }
+  return {storage.get(), in.stride * count + slack, in.stride, count};
 }
 
 void check_resize(const Image& image, int64_t width, int64_t height) {
@@ -62,36 +86,64 @@ void check_resize(const Image& image, int64_t width, int64_t height) {
           "; give another picture size");
 }
 
-}  // namespace
+/// Since version 13, Pillow starts with the vertical pass where that shrinks the picture clearly more. The order shows:
+/// each pass rounds to 8 bits.
+bool vertical_comes_first(const Image& image, int64_t width, int64_t height) {
+  return height < image.height && image.height - height > 2 * (image.width - width);
+}
+
+/// Where output row y of a channel goes, and how many bytes it has. Interleaved pictures have one channel.
+struct Destination {
+  uint8_t* data;
+  size_t channels;
+  size_t width;
+  size_t height;
+
+  uint8_t* row(size_t y, size_t channel) const { return data + (channel * height + y) * width; }
+};
 
 // An axis that keeps its size has the coefficients 0, 1, 0: the pass is then an exact copy, as Pillow's skipping it is.
+void resize_into(const Image& image, int64_t width, int64_t height, bool planar, const ResizeKernels& kernels,
+                 uint8_t* out) {
+  const std::shared_ptr<const ResizeAxis> across = resize_axis(image.width, width);
+  const std::shared_ptr<const ResizeAxis> down = resize_axis(image.height, height);
+  const Destination to{out, planar ? size_t{3} : size_t{1}, static_cast<size_t>(width) * (planar ? 1 : 3),
+                       static_cast<size_t>(height)};
+  if (vertical_comes_first(image, width, height)) {
+    std::unique_ptr<uint8_t[]> storage;
+    const SourceRows half = vertical_pass(rows_of(image), *down, across->reach(), kernels, storage);
+    const PassRows whole = horizontal_pass(half, *across, planar, kernels);
+    for (size_t channel = 0; channel < to.channels; ++channel) {
+      for (size_t y = 0; y < to.height; ++y) {
+        std::memcpy(to.row(y, channel), whole.row(y, channel), to.width);
+      }
+    }
+    return;
+  }
+  const PassRows half = horizontal_pass(rows_of(image), *across, planar, kernels);
+  const AxisView view = down->view();
+  for (size_t y = 0; y < to.height; ++y) {
+    for (size_t channel = 0; channel < to.channels; ++channel) {
+      kernels.vertical(half.row(0, channel), half.stride, static_cast<int64_t>(y), view, to.width, to.row(y, channel));
+    }
+  }
+}
+
+}  // namespace
+
 Image resize_interleaved(const Image& image, int64_t width, int64_t height, const ResizeKernels& kernels) {
   check_resize(image, width, height);
-  const HalfResized half = resize_rows(image, width, false, kernels);
-  const std::shared_ptr<const ResizeAxis> axis = resize_axis(image.height, height);
   Image result;
   result.width = width;
   result.height = height;
-  const size_t row = static_cast<size_t>(width) * 3;
-  result.pixels.resize(row * static_cast<size_t>(height));
-  for (int64_t y = 0; y < height; ++y) {
-    kernels.vertical(half.data.get(), half.stride, y, axis->view(), row,
-                     result.pixels.data() + static_cast<size_t>(y) * row);
-  }
+  result.pixels.resize(static_cast<size_t>(width) * static_cast<size_t>(height) * 3);
+  resize_into(image, width, height, false, kernels, result.pixels.data());
   return result;
 }
 
 void resize_planar(const Image& image, int64_t size, uint8_t* out, const ResizeKernels& kernels) {
   check_resize(image, size, size);
-  const HalfResized half = resize_rows(image, size, true, kernels);
-  const std::shared_ptr<const ResizeAxis> axis = resize_axis(image.height, size);
-  const auto side = static_cast<size_t>(size);
-  for (int64_t y = 0; y < size; ++y) {
-    for (size_t channel = 0; channel < 3; ++channel) {
-      kernels.vertical(half.data.get() + channel * half.plane, half.stride, y, axis->view(), side,
-                       out + (channel * side + static_cast<size_t>(y)) * side);
-    }
-  }
+  resize_into(image, size, size, true, kernels, out);
 }
 
 }  // namespace detail

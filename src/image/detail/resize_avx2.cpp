@@ -131,12 +131,17 @@ MINIMIND_AVX2 void avx2_vertical(const uint8_t* in, size_t in_stride, int64_t y,
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + x),
                      sixteen_columns(first + x, in_stride, axis.highs + row, axis.lows + row, count));
   }
-  if (x < width) {
-    uint8_t rest[16];
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(rest),
-                     sixteen_columns(first + x, in_stride, axis.highs + row, axis.lows + row, count));
-    memcpy(out + x, rest, width - x);
+  if (x == width) {
+    return;
   }
+  if (width < 16) {
+    kScalarResize.vertical(in, in_stride, y, axis, width, out);
+    return;
+  }
+  // The last 16 again, some of them for the second time: nothing outside the row is read or written.
+  x = width - 16;
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out + x),
+                   sixteen_columns(first + x, in_stride, axis.highs + row, axis.lows + row, count));
 }
 
 const ResizeKernels kAvx2Resize = {"avx2", avx2_horizontal, avx2_vertical};

@@ -21,7 +21,7 @@ struct AxisView {
 
 constexpr int kResizeBits = 22;
 constexpr int kResizeSplit = 11;
-/// Bytes that kernels may read behind a row's last pixel and write behind a row's last output.
+/// Bytes that the horizontal kernel may read behind a row's last pixel and write behind its last output.
 constexpr size_t kResizeSlack = 32;
 
 /// Where the horizontal pass writes. `plane` is the distance of a row's three channels, or 0 for interleaved pixels.
@@ -36,7 +36,7 @@ struct ResizeKernels {
   /// Rows of interleaved RGB, `in_stride` apart.
   void (*horizontal)(const uint8_t* in, size_t in_stride, int64_t rows, const AxisView& axis,
                      const HorizontalOutput& out);
-  /// Output row `y` of a block of rows `in_stride` apart; `width` bytes.
+  /// Output row `y` of a block of rows `in_stride` apart; `width` bytes, and nothing outside them is touched.
   void (*vertical)(const uint8_t* in, size_t in_stride, int64_t y, const AxisView& axis, size_t width, uint8_t* out);
 };
 
