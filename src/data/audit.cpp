@@ -1,0 +1,297 @@
+#include "minimind/data/audit.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <mutex>
+#include <string_view>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "data/detail/sample_order.h"
+#include "minimind/base/error.h"
+#include "minimind/base/progress.h"
+#include "minimind/data/encode_sample.h"
+#include "minimind/image/image.h"
+
+namespace minimind {
+
+namespace {
+
+constexpr int64_t kHistogramBins = 16;
+constexpr int64_t kChunk = 64;
+
+AuditKind kind_of(SampleProblem problem) {
+  switch (problem) {
+    case SampleProblem::kNoTurn:
+      return AuditKind::kNoTurn;
+    case SampleProblem::kMarksAgainstImages:
+      return AuditKind::kMarksAgainstImages;
+    case SampleProblem::kSlotCut:
+      return AuditKind::kSlotCut;
+    case SampleProblem::kNoMarker:
+      return AuditKind::kNoMarker;
+    case SampleProblem::kNothingSupervised:
+      return AuditKind::kNothingSupervised;
+    case SampleProblem::kNone:
+      break;
+  }
+  return AuditKind::kBadSample;
+}
+
+struct SampleFacts {
+  int32_t full_length = 0;
+  int32_t supervised = 0;
+  bool usable = false;
+};
+
+// One pass; threads take chunks of samples.
+class AuditPass {
+ public:
+  AuditPass(const LoaderInput& input, const LoaderOptions& options)
+      : input_(input),
+        encoding_{input.tokenizer, input.pattern, options.max_seq_len, options.supervision},
+        prefix_(input.kind == DataKind::kInstruction ? options.instruction_prefix : std::string()),
+        image_size_(options.image_size),
+        facts_(static_cast<size_t>(input.dataset.size())) {}
+
+  void run(int64_t threads);
+  void find_duplicate_ids();
+  /// Tells every sample that refers to a bad picture.
+  void spread_bad_pictures();
+
+  int64_t pictures() const { return std::ssize(seen_); }
+  const std::vector<SampleFacts>& facts() const { return facts_; }
+  std::vector<AuditFinding> take_findings() { return std::move(findings_); }
+
+ private:
+  struct BadPicture {
+    AuditKind kind;
+    std::string detail;
+  };
+
+  void work();
+  void check_sample(int64_t index);
+  void check_picture(const std::string& name);
+  void add_finding(AuditKind kind, int64_t index, std::string detail);
+
+  LoaderInput input_;
+  SampleEncoding encoding_;
+  std::string prefix_;
+  int64_t image_size_;
+  std::vector<SampleFacts> facts_;
+  std::atomic<int64_t> next_{0};
+  std::atomic<int64_t> done_{0};
+  std::mutex mutex_;
+  std::exception_ptr error_;
+  std::vector<AuditFinding> findings_;
+  std::unordered_set<std::string> seen_;
+  std::unordered_map<std::string, BadPicture> bad_;
+};
+
+void AuditPass::add_finding(AuditKind kind, int64_t index, std::string detail) {
+  const std::lock_guard guard(mutex_);
+  findings_.push_back({kind, index, std::string(input_.dataset.id(index)), std::move(detail)});
+}
+
+void AuditPass::check_picture(const std::string& name) {
+  {
+    const std::lock_guard guard(mutex_);
+    if (!seen_.insert(name).second) {
+      return;
+    }
+  }
+  BadPicture bad{AuditKind::kMissingPicture, {}};
+  try {
+    const auto found = find_picture(input_.images, name, prefix_);
+    if (found) {
+      bad.kind = AuditKind::kCorruptPicture;
+      decode_image(input_.images.read(*found), *found);
+      return;
+    }
+    bad.detail = concat(prefix_, name, " not found in ", input_.images.description());
+  } catch (const Error& error) {
+    bad.detail = error.what();
+  }
+  const std::lock_guard guard(mutex_);
+  bad_.emplace(name, std::move(bad));
+}
+
+void AuditPass::check_sample(int64_t index) {
+  const Sample sample = input_.dataset.sample(index);
+  SampleFacts& facts = facts_[static_cast<size_t>(index)];
+  try {
+    const EncodedSample encoded = encode_sample(sample, encoding_);
+    facts.full_length = static_cast<int32_t>(encoded.full_length);
+    facts.supervised = static_cast<int32_t>(encoded.supervised);
+    facts.usable = encoded.problem == SampleProblem::kNone;
+    if (!facts.usable) {
+      add_finding(kind_of(encoded.problem), index, encoded.reason);
+    }
+  } catch (const Error& error) {
+    add_finding(AuditKind::kBadSample, index, error.what());
+  }
+  for (const auto& name : sample.images) {
+    check_picture(name);
+  }
+}
+
+void AuditPass::work() {
+  const int64_t size = input_.dataset.size();
+  try {
+    for (int64_t begin = next_.fetch_add(kChunk); begin < size; begin = next_.fetch_add(kChunk)) {
+      const int64_t end = std::min(begin + kChunk, size);
+      for (int64_t index = begin; index < end; ++index) {
+        check_sample(index);
+      }
+      done_.fetch_add(end - begin);
+    }
+  } catch (...) {
+    const std::lock_guard guard(mutex_);
+    error_ = std::current_exception();
+    next_ = size;
+  }
+}
+
+void AuditPass::run(int64_t threads) {
+  Progress progress("checking the data", "samples", input_.dataset.size());
+  std::atomic<int64_t> running{threads};
+  std::vector<std::jthread> workers;
+  for (int64_t i = 0; i < threads; ++i) {
+    workers.emplace_back([&] {
+      work();
+      --running;
+    });
+  }
+  while (running > 0) {
+    progress.update(done_);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  workers.clear();
+  if (error_) {
+    std::rethrow_exception(error_);
+  }
+}
+
+void AuditPass::spread_bad_pictures() {
+  if (bad_.empty()) {
+    return;
+  }
+  for (int64_t index = 0; index < input_.dataset.size(); ++index) {
+    for (const auto& name : input_.dataset.sample(index).images) {
+      const auto found = bad_.find(name);
+      if (found != bad_.end()) {
+        facts_[static_cast<size_t>(index)].usable = false;
+        add_finding(found->second.kind, index, found->second.detail);
+      }
+    }
+  }
+}
+
+void AuditPass::find_duplicate_ids() {
+  std::unordered_map<std::string_view, int64_t> first;
+  first.reserve(static_cast<size_t>(input_.dataset.size()));
+  for (int64_t index = 0; index < input_.dataset.size(); ++index) {
+    const auto [place, is_new] = first.emplace(input_.dataset.id(index), index);
+    if (!is_new) {
+      add_finding(AuditKind::kDuplicateId, index, concat("the id of position ", place->second, " too"));
+    }
+  }
+}
+
+// Positions of all batches against real tokens, for groups of `order`; unusable samples are left out as the loader
+// does.
+double padding_of(const std::vector<uint32_t>& order, const std::vector<SampleFacts>& facts,
+                  const LoaderOptions& options) {
+  int64_t positions = 0;
+  int64_t real = 0;
+  const auto group = static_cast<size_t>(options.batch_size);
+  for (size_t begin = 0; begin < order.size(); begin += group) {
+    int64_t longest = 0;
+    int64_t rows = 0;
+    for (size_t i = begin; i < std::min(begin + group, order.size()); ++i) {
+      if (facts[order[i]].usable) {
+        const int64_t length = std::min<int64_t>(facts[order[i]].full_length, options.max_seq_len) - 1;
+        longest = std::max(longest, length);
+        real += length;
+        ++rows;
+      }
+    }
+    positions += longest * rows;
+  }
+  return positions == 0 ? 0.0 : 1.0 - static_cast<double>(real) / static_cast<double>(positions);
+}
+
+void measure_lengths(const std::vector<SampleFacts>& facts, AuditReport& report) {
+  const int64_t bin = (report.max_seq_len + kHistogramBins - 1) / kHistogramBins;
+  for (int64_t i = 0; i < kHistogramBins; ++i) {
+    report.histogram.push_back({i * bin + 1, std::min((i + 1) * bin, report.max_seq_len), 0});
+  }
+  std::vector<int64_t> lengths;
+  for (const auto& sample : facts) {
+    if (sample.usable) {
+      lengths.push_back(sample.full_length);
+      report.supervised_tokens += sample.supervised;
+      report.tokens += std::min<int64_t>(sample.full_length, report.max_seq_len) - 1;
+      report.truncated += sample.full_length > report.max_seq_len ? 1 : 0;
+      report.mean_length += static_cast<double>(sample.full_length);
+      if (sample.full_length <= report.max_seq_len) {
+        ++report.histogram[static_cast<size_t>((sample.full_length - 1) / bin)].count;
+      }
+    }
+  }
+  report.usable = std::ssize(lengths);
+  if (lengths.empty()) {
+    return;
+  }
+  report.longest = *std::max_element(lengths.begin(), lengths.end());
+  report.mean_length /= static_cast<double>(lengths.size());
+  const auto middle = lengths.begin() + std::ssize(lengths) / 2;
+  std::nth_element(lengths.begin(), middle, lengths.end());
+  report.median_length = *middle;
+  if (report.truncated > 0) {
+    report.histogram.push_back({report.max_seq_len + 1, report.longest, report.truncated});
+  }
+  std::erase_if(report.histogram, [](const HistogramBin& part) { return part.from > part.to; });
+}
+
+}  // namespace
+
+AuditReport audit_data(const LoaderInput& input, const LoaderOptions& options, const std::string& data) {
+  require(options.batch_size > 0, "batch_size: expected at least 1, found ", options.batch_size);
+  require(options.max_seq_len > 1, "max_seq_len: expected at least 2, found ", options.max_seq_len);
+  const auto start = std::chrono::steady_clock::now();
+  AuditPass pass(input, options);
+  pass.run(std::max<int64_t>(options.num_workers, 1));
+  pass.spread_bad_pictures();
+  pass.find_duplicate_ids();
+  AuditReport report;
+  report.data = data;
+  report.images = input.images.description();
+  report.samples = input.dataset.size();
+  report.pictures = pass.pictures();
+  report.max_seq_len = options.max_seq_len;
+  report.findings = pass.take_findings();
+  std::stable_sort(report.findings.begin(), report.findings.end(), [](const AuditFinding& a, const AuditFinding& b) {
+    return std::pair(a.kind, a.position) < std::pair(b.kind, b.position);
+  });
+  for (const auto& finding : report.findings) {
+    ++report.counts[static_cast<size_t>(finding.kind)];
+  }
+  measure_lengths(pass.facts(), report);
+  const auto estimates = detail::estimate_lengths(input.dataset, std::ssize(input.pattern.ids), options.max_seq_len);
+  const auto order = [&](bool by_length) {
+    return detail::epoch_order(estimates, {options.batch_size, options.seed, options.original_order, by_length}, 0);
+  };
+  report.padding_share = padding_of(order(options.bucket_by_length), pass.facts(), options);
+  report.padding_share_unsorted = padding_of(order(false), pass.facts(), options);
+  const int64_t full = report.usable * (options.max_seq_len - 1);
+  report.padding_share_full = full == 0 ? 0.0 : 1.0 - static_cast<double>(report.tokens) / static_cast<double>(full);
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
+}  // namespace minimind
