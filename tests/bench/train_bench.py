@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Training speed of ours against the peer, alternately in one run, medians. Called by `scripts/bench.sh train`.
+usage: train_bench.py DATA --bin DIR --peer_python PYTHON; the last line is a JSON object of ratios (samples/s ours / peer; memory ours / peer)."""
+import argparse
+import json
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+MODES = {"f32": ["--dtype", "float32"], "bf16": ["--dtype", "bfloat16"], "bf16_cached": ["--dtype", "bfloat16"]}
+
+
+def last_json(output):
+    return json.loads([line for line in output.splitlines() if line.startswith("{")][-1])
+
+
+def run_peer(python, data, kind, batch, steps):
+    command = [python, HERE / "train_peer.py", data, kind, "--batch_size", str(batch), "--steps", str(steps)]
+    return last_json(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def run_ours(binaries, data, kind, batch, steps, mode, cache):
+    """Median samples/s of the steps after the warm-up, from the run's own metrics; features are cached only where the mode says so."""
+    warmup = 3
+    with tempfile.TemporaryDirectory() as out:
+        program = binaries / ("pretrain_vlm" if kind == "pretrain" else "sft_vlm")
+        command = [program, "--data_path", data / f"{kind}.json", "--images_dir", data / "images", "--tokenizer", data / "tokenizer.json",
+                   "--clip_dir", data / "clip-vit-base-patch32", "--init_from", data / "512_llm.pth", "--out_dir", out,
+                   "--batch_size", str(batch), "--max_steps", str(steps + warmup), "--log_interval", "1", "--save_interval", "1000000",
+                   "--learning_rate", "4e-4", "--threads", "2", "--save_last", "False", *MODES[mode]]
+        command += ["--feature_cache", cache] if mode == "bf16_cached" else ["--feature_memory_mb", "0"]
+        subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+        records = [json.loads(line) for line in next(pathlib.Path(out).rglob("metrics.jsonl")).read_text().splitlines()]
+        return {"samples_per_second": statistics.median(record["samples_per_second"] for record in records[warmup:]),
+                "peak_rss_mb": max(record["memory_mb"] for record in records)}
+
+
+def fill_cache(binaries, data, cache):
+    """One pass over both data sets with the cache switched on."""
+    for kind in ("pretrain", "sft"):
+        samples = len(json.loads((data / f"{kind}.json").read_text()))
+        run_ours(binaries, data, kind, 32, -(-samples // 32) - 3, "bf16_cached", cache)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=pathlib.Path)
+    parser.add_argument("--bin", type=pathlib.Path, required=True)
+    parser.add_argument("--peer_python", required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--budget", type=float, default=2100, help="seconds; further rounds are left out when it is spent")
+    arguments = parser.parse_args()
+    start = time.monotonic()
+    cache = arguments.data / "cache"
+    shutil.rmtree(cache, ignore_errors=True)
+    fill_cache(arguments.bin, arguments.data, cache)
+    speeds, memory = {}, {}
+    for batch, steps, rounds in ((8, 8, arguments.rounds), (32, 4, 1)):
+        suffix = "" if batch == 8 else f"_b{batch}"
+        for round_number in range(rounds):
+            if round_number and time.monotonic() - start > arguments.budget:
+                print(f"time is up after {round_number} rounds", file=sys.stderr)
+                break
+            for kind in ("pretrain", "sft"):
+                results = {"peer": run_peer(arguments.peer_python, arguments.data, kind, batch, steps)}
+                for mode in MODES:
+                    results[mode] = run_ours(arguments.bin, arguments.data, kind, batch, steps, mode, cache)
+                for name, result in results.items():
+                    speeds.setdefault((f"{kind}_{name}", suffix), []).append(result["samples_per_second"])
+                    memory.setdefault((f"{kind}_{name}", suffix), []).append(result["peak_rss_mb"])
+                print(f"batch {batch}, round {round_number + 1}, {kind}: " +
+                      ", ".join(f"{name} {result['samples_per_second']:.2f}/s {result['peak_rss_mb']:.0f} MB" for name, result in results.items()),
+                      file=sys.stderr, flush=True)
+    ratios = {}
+    for (name, suffix), values in speeds.items():
+        kind, mode = name.split("_", 1)
+        if mode != "peer":
+            ratios[f"{kind}_{mode}{suffix}"] = round(statistics.median(values) / statistics.median(speeds[(f"{kind}_peer", suffix)]), 3)
+    ratios["memory_f32"] = round(max(statistics.median(memory[(f"{kind}_f32", "")]) / statistics.median(memory[(f"{kind}_peer", "")])
+                                     for kind in ("pretrain", "sft")), 3)
+    print(json.dumps(ratios))
+
+
+main()
