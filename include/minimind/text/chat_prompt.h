@@ -44,7 +44,8 @@ enum class Supervision { kLastAnswer, kAllAnswers };
 
 /// Loss mask of a training sample (SPEC.md section 5), aligned with `ids` (so mask[i] says whether ids[i] is a
 /// supervised target). kLastAnswer: 1 after the last marker found in `ids`, as the original does; without a marker 0 on
-/// the first three positions and 1 on the rest. kAllAnswers: 1 on the spans of `answers`.
+/// the first three positions (the marker's length less one) and 1 on the rest. kAllAnswers: 1 on the spans of
+/// `answers`. Spans and slots may reach beyond ids that were truncated.
 std::vector<uint8_t> loss_mask(const Tokenizer& tokenizer, const EncodedChat& chat, Supervision supervision);
 
 /// Whether a `<s>assistant` marker stands in the ids.
