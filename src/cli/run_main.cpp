@@ -36,7 +36,8 @@ Fields all_fields(const CommandLine& command_line) {
   return all;
 }
 
-CLI::Option* add_flag(CLI::App& app, const Field& field, const std::string& group, ParsedFlags& parsed) {
+CLI::Option* add_flag(CLI::App& app, const Field& field, const std::string& group, bool may_stand_alone,
+                      ParsedFlags& parsed) {
   const std::string name = field.name;
   CLI::Option* option = app.add_option(
       "--" + name,
@@ -51,7 +52,7 @@ CLI::Option* add_flag(CLI::App& app, const Field& field, const std::string& grou
   if (is_list) {
     option->type_size(1)->expected(1, CLI::detail::expected_max_vector_size)->allow_extra_args(true);
     option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  } else if (std::holds_alternative<bool*>(field.value)) {
+  } else if (may_stand_alone || std::holds_alternative<bool*>(field.value)) {
     option->type_size(1)->expected(0, 1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   } else {
     option->type_size(1)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
@@ -90,7 +91,8 @@ bool read_command_line(int argc, const char* const* argv, const CommandLine& com
   std::vector<std::pair<CLI::Option*, std::string>> options;
   for (const OptionSection& section : command_line.sections) {
     for (const Field& field : section.fields) {
-      options.emplace_back(add_flag(app, field, section.title, parsed), field_value_text(field));
+      options.emplace_back(add_flag(app, field, section.title, command_line.alone.contains(field.name), parsed),
+                           field_value_text(field));
     }
   }
   app.add_option("--config", parsed.config, "JSON file with any of these options (defaults < file < flags)");
@@ -113,7 +115,10 @@ bool read_command_line(int argc, const char* const* argv, const CommandLine& com
   }
   for (const Field& field : fields) {
     if (const auto found = parsed.words.find(field.name); found != parsed.words.end()) {
-      detail::set_field_from_words(field, found->second);
+      const auto alone = command_line.alone.find(field.name);
+      const bool stands_alone =
+          alone != command_line.alone.end() && (found->second.empty() || found->second[0].empty());
+      detail::set_field_from_words(field, stands_alone ? std::vector<std::string>{alone->second} : found->second);
     }
   }
   if (command_line.resolve) {

@@ -67,6 +67,15 @@ at::Tensor FeatureProvider::features(const Batch& batch) {
   if (!batch.pictures.defined()) {
     return {};
   }
+  if (cache_ != nullptr && batch.picture_hashes.size() == batch.picture_names.size()) {
+    // Rounded as the cache will give them back, so that the first pass equals the later ones.
+    const at::Tensor encoded = encode(batch.pictures).to(cache_->dtype());
+    const at::Tensor rows = encoded.cpu();
+    for (size_t k = 0; k < batch.picture_hashes.size(); ++k) {
+      cache_->put(batch.picture_hashes[k], rows[static_cast<int64_t>(k)]);
+    }
+    return encoded;
+  }
   return encode_missing(batch);
 }
 

@@ -22,6 +22,7 @@ struct Options {
   std::string dtype = "float32";
   std::optional<int64_t> hidden_dim;
   std::vector<std::string> image;
+  std::string resume = "none";
 
   Fields fields() {
     return {{"epochs", &epochs, "passes over the data", {}},
@@ -29,7 +30,8 @@ struct Options {
             {"multi", &multi, "several pictures a sample", {}},
             {"dtype", &dtype, "number format", {"float32", "bfloat16"}},
             {"hidden_dim", &hidden_dim, "inner width", {}},
-            {"image", &image, "pictures", {}}};
+            {"image", &image, "pictures", {}},
+            {"resume", &resume, "where to go on", {}}};
   }
 };
 
@@ -48,7 +50,7 @@ Outcome run_with(
   for (const std::string& argument : arguments) {
     argv.push_back(argument.c_str());
   }
-  CommandLine command_line{"A test.", {{"Options", outcome.options.fields()}}, "", nullptr};
+  CommandLine command_line{"A test.", {{"Options", outcome.options.fields()}}, "", {{"resume", "auto"}}, nullptr};
   testing::internal::CaptureStdout();
   testing::internal::CaptureStderr();
   outcome.code = run_main(static_cast<int>(argv.size()), argv.data(), command_line, [&] {
@@ -95,6 +97,14 @@ TEST(RunMain, TakesABoolAloneAndWithAValue) {
   EXPECT_FALSE(run_with({"--multi", "False"}).options.multi);
   EXPECT_FALSE(run_with({"--multi=false"}).options.multi);
   EXPECT_EQ(run_with({"--multi", "perhaps"}).code, 2);
+}
+
+TEST(RunMain, LetsAMarkedStringStandAlone) {
+  EXPECT_EQ(run_with({}).options.resume, "none");
+  EXPECT_EQ(run_with({"--resume"}).options.resume, "auto");
+  EXPECT_EQ(run_with({"--resume", "--epochs", "2"}).options.resume, "auto");
+  EXPECT_EQ(run_with({"--resume", "out/x"}).options.resume, "out/x");
+  EXPECT_EQ(run_with({"--dtype"}).code, 2);
 }
 
 TEST(RunMain, NamesTheNearestFlagForAnUnknownOne) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct CommandLine {
   std::vector<OptionSection>
       sections;        ///< the values that the fields hold when run_main is called are the defaults of --help
   std::string footer;  ///< last lines of --help: examples
+  /// Flags of strings whose value may be left out, and the value that this means: {{"resume", "auto"}}.
+  std::map<std::string, std::string> alone;
   /// Called when the flags are in, before --print_config: fills in defaults that depend on other options. May throw
   /// UsageError.
   std::function<void()> resolve;

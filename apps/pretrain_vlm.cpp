@@ -1,0 +1,19 @@
+#include "minimind/cli/run_main.h"
+#include "minimind/train/options.h"
+#include "minimind/train/trainer.h"
+
+int main(int argc, char** argv) {
+  using namespace minimind;
+  TrainOptions options;
+  CommandLine command_line;
+  command_line.description = "Pretrains the projection and the language model on captions of pictures.";
+  command_line.footer =
+      "Writes OUT_DIR/{dim}[_moe]_vlm_pretrain.pth. Several processes: torchrun --no-python --nproc_per_node N "
+      "pretrain_vlm …";
+  for (auto& [title, fields] : options.groups()) {
+    command_line.sections.push_back({title, fields});
+  }
+  command_line.alone = {{"resume", "auto"}};
+  command_line.resolve = [&] { options.resolve(Stage::kPretrain); };
+  return run_main(argc, argv, command_line, [&] { return run_training(options, Stage::kPretrain); });
+}

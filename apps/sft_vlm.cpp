@@ -1,0 +1,24 @@
+#include "minimind/cli/run_main.h"
+#include "minimind/train/options.h"
+#include "minimind/train/trainer.h"
+
+int main(int argc, char** argv) {
+  using namespace minimind;
+  TrainOptions options;
+  bool multi = false;
+  CommandLine command_line;
+  command_line.description =
+      "Tunes a pretrained model on questions and answers about one picture, or (--multi) about several.";
+  command_line.footer =
+      "Writes OUT_DIR/{dim}[_moe]_vlm_sft.pth, with --multi …_vlm_sft_multi.pth. Several processes: torchrun "
+      "--no-python --nproc_per_node N "
+      "sft_vlm …";
+  command_line.sections.push_back({"Stage", {{"multi", &multi, "several pictures a sample", {}}}});
+  for (auto& [title, fields] : options.groups()) {
+    command_line.sections.push_back({title, fields});
+  }
+  const auto stage = [&] { return multi ? Stage::kMultiImage : Stage::kInstruction; };
+  command_line.alone = {{"resume", "auto"}};
+  command_line.resolve = [&] { options.resolve(stage()); };
+  return run_main(argc, argv, command_line, [&] { return run_training(options, stage()); });
+}

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "minimind/io/state_dict.h"
+
+namespace minimind {
+
+/// Where a run stands, always between two optimiser steps. Everything else that decides its further course is in the
+/// tensors or follows from the seed.
+struct TrainingPosition {
+  int64_t epoch = 0;
+  int64_t group = 0;  ///< next group of the epoch's order, over all ranks
+  int64_t step = 0;   ///< micro-batches of each rank since the run began
+};
+
+/// What a checkpoint says about itself, beside its tensors.
+struct CheckpointInfo {
+  std::string stage;
+  std::string config;   ///< LmConfig as JSON
+  std::string options;  ///< TrainOptions as JSON
+  TrainingPosition position;
+  int64_t world_size = 1;
+  int64_t threads = 1;
+  int64_t samples = 0;  ///< of the data set
+};
+
+/// The checkpoints of one run: `FOLDER/step_000000123.safetensors`.
+class CheckpointFolder {
+ public:
+  CheckpointFolder(std::filesystem::path folder, int64_t keep_last);
+  /// Writes beside, syncs, renames; then removes all but the last kept ones. Throws Error; the older ones stand then.
+  void save(const CheckpointInfo& info, const StateDict& state);
+  /// By step, the newest last.
+  std::vector<std::filesystem::path> list() const;
+  const std::filesystem::path& path() const { return folder_; }
+
+ private:
+  std::filesystem::path folder_;
+  int64_t keep_last_;
+};
+
+struct Checkpoint {
+  CheckpointInfo info;
+  StateDict state;
+  std::filesystem::path path;
+};
+
+/// Throws Error if the file is no checkpoint of ours or is cut off.
+Checkpoint read_checkpoint(const std::filesystem::path& path);
+
+/// The newest checkpoint of the folder that can be read; a damaged newer one is passed over with a warning. None if
+/// there is none.
+std::optional<Checkpoint> newest_checkpoint(const CheckpointFolder& folder);
+
+}  // namespace minimind

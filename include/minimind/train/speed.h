@@ -1,0 +1,43 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace minimind {
+
+/// What happened between two progress lines.
+struct Window {
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+  double loss_sum = 0;
+  int64_t loss_tokens = 0;
+  double expert_loss = 0;
+  int64_t steps = 0;  ///< optimiser steps
+  int64_t samples = 0;
+  int64_t words = 0;
+  double data_wait = 0;    ///< seconds, counted since the run began: the value at the window's start
+  double reduce_wait = 0;  ///< likewise
+
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); }
+};
+
+/// Peak resident memory of this process.
+double peak_memory_mb();
+
+/// The training's progress on stderr: a line rewritten in place on a terminal, plain lines elsewhere.
+class ProgressLine {
+ public:
+  ProgressLine();
+  ~ProgressLine();
+  /// `lasting`: due for the log; a terminal shows the others too, at most five times a second.
+  void show(const std::string& text, bool lasting);
+  /// Ends a line that is being rewritten, so that other output starts on its own.
+  void finish();
+
+ private:
+  bool terminal_;
+  bool open_ = false;
+  std::chrono::steady_clock::time_point shown_{};
+};
+
+}  // namespace minimind

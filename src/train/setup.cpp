@@ -1,0 +1,195 @@
+#include "minimind/train/setup.h"
+
+#include <ATen/Context.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <utility>
+
+#include "minimind/base/error.h"
+#include "minimind/base/log.h"
+#include "minimind/model/weights.h"
+#include "minimind/text/chat_prompt.h"
+#include "minimind/train/features.h"
+#include "minimind/train/precision.h"
+
+namespace minimind {
+namespace {
+
+bool starts_fresh(const TrainOptions& options) {
+  return options.init_from == "none";
+}
+
+/// The pattern's text for an encoder with another number of tokens than the released one, as long as nothing else was
+/// configured.
+std::string pattern_text(const std::string& configured, int64_t vision_tokens) {
+  if (configured != LmConfig{}.image_special_token || static_cast<int64_t>(configured.size()) == vision_tokens) {
+    return configured;
+  }
+  const size_t left = static_cast<size_t>(vision_tokens / 2);
+  return std::string(left, '<') + std::string(static_cast<size_t>(vision_tokens) - left, '>');
+}
+
+std::filesystem::path init_path(const TrainOptions& options, Stage stage) {
+  const std::filesystem::path path =
+      options.init_from.empty() ? default_init_path(options, stage) : std::filesystem::path(options.init_from);
+  require(std::filesystem::exists(path), path.string(),
+          ": expected the weights to start from, found nothing; give --init_from PATH, ",
+          "or --init_from none for fresh weights");
+  return path;
+}
+
+LmConfig fresh_config(const Tokenizer& tokenizer) {
+  LmConfig config;
+  config.vocab_size = tokenizer.vocab_size();
+  return config;
+}
+
+void finish_config(LmConfig& config, const TrainOptions& options, TrainingSetup& setup) {
+  options.model.apply(config);
+  config.max_seq_len = std::max(config.max_seq_len, options.max_seq_len);
+  config.vision_dim = setup.encoder->config().hidden_size;
+  const int64_t vision_tokens = setup.encoder->config().tokens();
+  config.image_special_token = pattern_text(config.image_special_token, vision_tokens);
+  setup.pattern = make_image_pattern(*setup.tokenizer, config.image_special_token, vision_tokens);
+  config.image_ids.assign(setup.pattern.ids.begin(), setup.pattern.ids.end());
+  require(setup.tokenizer->vocab_size() <= config.vocab_size, options.tokenizer, ": expected at most ",
+          config.vocab_size, " tokens (the model's vocabulary), found ", setup.tokenizer->vocab_size(),
+          "; is it this model's tokenizer?");
+  config.validate();
+}
+
+/// A checkpoint holds the trained parameters by the model's own names.
+void load_from_checkpoint(VlmImpl& model, const Checkpoint& checkpoint) {
+  StateDict state;
+  constexpr std::string_view kPrefix = "model.";
+  for (const auto& [name, tensor] : checkpoint.state.entries()) {
+    if (name.starts_with(kPrefix)) {
+      state.add(name.substr(kPrefix.size()), tensor);
+    }
+  }
+  LoadOptions strict;
+  strict.allow_missing_projection = false;
+  log_info(load_vlm(model, state, checkpoint.path.string(), strict).summary());
+}
+
+void make_model(TrainingSetup& setup, const TrainOptions& options, Stage stage, const Checkpoint* checkpoint) {
+  LmConfig config;
+  std::filesystem::path weights;
+  if (checkpoint != nullptr) {
+    config = lm_config_from_json(checkpoint->info.config, checkpoint->path.string());
+  } else if (starts_fresh(options)) {
+    config = fresh_config(*setup.tokenizer);
+  } else {
+    const ModelFile file = find_model(init_path(options, stage));
+    config = file.config;
+    weights = file.weights;
+  }
+  finish_config(config, options, setup);
+  setup.model = Vlm(config);
+  initialise(*setup.model, static_cast<uint64_t>(options.seed));
+  if (checkpoint != nullptr) {
+    load_from_checkpoint(*setup.model, *checkpoint);
+  } else if (!weights.empty()) {
+    log_info(load_vlm(*setup.model, read_state_dict(weights), weights.string()).summary());
+  } else {
+    log_info("weights: fresh ones (--init_from none)");
+  }
+  setup.model->to(setup.device);
+}
+
+void open_cache(TrainingSetup& setup, const TrainOptions& options) {
+  if (options.feature_cache.empty()) {
+    return;
+  }
+  at::ScalarType dtype = setup.dtype;
+  if (options.feature_cache_dtype != "auto") {
+    dtype = options.feature_cache_dtype == "float32"    ? at::kFloat
+            : options.feature_cache_dtype == "bfloat16" ? at::kBFloat16
+                                                        : at::kHalf;
+  }
+  const ClipVisionConfig& config = setup.encoder->config();
+  setup.cache =
+      FeatureCache::open(options.feature_cache, concat(encoder_key(*setup.encoder), "-", static_cast<int>(setup.dtype)),
+                         config.tokens(), config.hidden_size, dtype);
+}
+
+}  // namespace
+
+c10::Device training_device(const std::string& device, int64_t local_rank) {
+  if (device == "cpu") {
+    return c10::kCPU;
+  }
+  const bool has_cuda = at::hasCUDA() && at::globalContext().hasCUDA();
+  if (device == "auto" && !has_cuda) {
+    return c10::kCPU;
+  }
+  require(has_cuda, "--device ", device,
+          ": expected a CUDA device and a build with CUDA, found none; use --device cpu");
+  const auto count = static_cast<int64_t>(at::getNumGPUs());
+  int64_t index = local_rank;
+  if (device.starts_with("cuda:")) {
+    const std::string text = device.substr(5);
+    const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), index);
+    require(error == std::errc() && stop == text.data() + text.size(), "--device: expected cuda:N, found ", device);
+  }
+  require(index >= 0 && index < count, "--device: expected a device below ", count, ", found cuda:", index);
+  return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::Device& device,
+                         const Checkpoint* checkpoint) {
+  TrainingSetup setup;
+  setup.device = device;
+  setup.dtype = training_dtype(options.dtype, device);
+  setup.tokenizer = load_tokenizer(options.tokenizer);
+  setup.encoder = load_clip_vision(options.clip_dir);
+  setup.encoder->to(device);
+  setup.dataset = Dataset::load(options.data_path, data_kind(stage));
+  require(setup.dataset->size() > 0, options.data_path, ": expected samples, found an empty list");
+  setup.images = open_image_source(options.images_dir);
+  make_model(setup, options, stage, checkpoint);
+  open_cache(setup, options);
+  return setup;
+}
+
+std::unique_ptr<Loader> make_loader(const TrainingSetup& setup, const TrainOptions& options, Stage stage, int64_t rank,
+                                    int64_t world_size) {
+  LoaderOptions loader;
+  loader.batch_size = options.batch_size;
+  loader.num_workers = options.num_workers;
+  loader.max_seq_len = options.max_seq_len;
+  loader.image_size = setup.encoder->config().image_size;
+  loader.prefetch = std::max<int64_t>(4, 2 * options.accumulation_steps);
+  loader.seed = static_cast<uint64_t>(options.seed);
+  loader.original_order = options.original_order;
+  loader.bucket_by_length = !options.original_order;
+  loader.supervision = options.supervise == "all" ? Supervision::kAllAnswers : Supervision::kLastAnswer;
+  loader.rank = rank;
+  loader.world_size = world_size;
+  loader.instruction_prefix = options.image_prefix;
+  const LoaderInput input{*setup.dataset, data_kind(stage), *setup.tokenizer,
+                          setup.pattern,  *setup.images,    setup.cache.get()};
+  return std::make_unique<Loader>(input, loader);
+}
+
+std::vector<ParameterGroup> trained_parameters(VlmImpl& model, const std::string& freeze) {
+  const std::string last_layer = concat("layers.", model.config().n_layers - 1, ".");
+  std::vector<ParameterGroup> groups(2);
+  for (auto& item : model.named_parameters()) {
+    const std::string& name = item.key();
+    const bool is_projection = name.starts_with("vision_proj.");
+    const bool is_middle =
+        name.starts_with("layers.") && !name.starts_with("layers.0.") && !name.starts_with(last_layer);
+    const bool frozen = (freeze == "language_model" && !is_projection) || (freeze == "middle_layers" && is_middle);
+    item.value().set_requires_grad(!frozen);
+    if (!frozen) {
+      groups[is_projection ? 1 : 0].parameters.emplace_back(name, item.value());
+    }
+  }
+  return groups;
+}
+
+}  // namespace minimind
