@@ -6,7 +6,9 @@ import random
 import struct
 import zlib
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFile
+
+ImageFile.MAXBLOCK = 1 << 24  # Pillow's JPEG writer cannot go on where its buffer is full.
 
 
 def random_side(rng, largest=480):

@@ -1,0 +1,169 @@
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <numeric>
+
+#include "image/sample_pictures.h"
+#include "minimind/base/error.h"
+#include "minimind/image/image.h"
+
+namespace minimind {
+namespace {
+
+/// The message of the Error that decoding throws; empty where it succeeds.
+std::string decode_error(std::string_view bytes, const DecodeLimits& limits = {}) {
+  try {
+    decode_image(bytes, "picture", limits);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+void put_big_endian(std::string& bytes, size_t at, uint32_t value, int count) {
+  for (int i = 0; i < count; ++i) {
+    bytes[at + static_cast<size_t>(i)] = static_cast<char>(value >> (8 * (count - 1 - i)));
+  }
+}
+
+void put_little_endian(std::string& bytes, size_t at, uint32_t value, int count) {
+  for (int i = 0; i < count; ++i) {
+    bytes[at + static_cast<size_t>(i)] = static_cast<char>(value >> (8 * i));
+  }
+}
+
+TEST(DecodeImage, ReadsEveryFormat) {
+  for (const testing::SampleFile& file : testing::sample_files()) {
+    SCOPED_TRACE(file.format);
+    const Image image = decode_image(file.bytes, "picture");
+    EXPECT_EQ(image.width, 13);
+    EXPECT_EQ(image.height, 9);
+    EXPECT_EQ(image.pixels.size(), 13U * 9 * 3);
+    EXPECT_NE(std::accumulate(image.pixels.begin(), image.pixels.end(), 0), 0);
+  }
+}
+
+TEST(DecodeImage, NamesWhatAFileIsThatIsNoPicture) {
+  EXPECT_TRUE(
+      contains(decode_error(""), "picture: expected a JPEG, PNG, BMP, GIF or WebP picture, found an empty file"));
+  EXPECT_TRUE(contains(decode_error("<html><body>404</body>"), "found a file that begins with '<html><body>'"));
+  EXPECT_TRUE(contains(decode_error(std::string("\0\1\2", 3)), "found a file that begins with the bytes 00 01 02"));
+}
+
+TEST(DecodeImage, RefusesAFileThatIsCutAnywhere) {
+  for (const testing::SampleFile& file : testing::sample_files()) {
+    // A GIF's last pixels come before its end code, an empty block and the end mark.
+    const size_t whole = file.bytes.size() - (file.format == "GIF" ? 4 : 0);
+    for (size_t size = 0; size < whole; ++size) {
+      const std::string message = decode_error(std::string_view(file.bytes).substr(0, size));
+      ASSERT_TRUE(contains(message, "expected")) << file.format << " cut to " << size << " of " << whole;
+    }
+  }
+}
+
+TEST(DecodeImage, SurvivesEveryDamagedByte) {
+  size_t refused = 0;
+  size_t read = 0;
+  for (const testing::SampleFile& file : testing::sample_files()) {
+    for (size_t at = 0; at < file.bytes.size(); ++at) {
+      for (const int change : {0x01, 0x80, 0xFF}) {
+        std::string damaged = file.bytes;
+        damaged[at] = static_cast<char>(damaged[at] ^ change);
+        (decode_error(damaged, {100'000, 10'000}).empty() ? read : refused) += 1;
+      }
+    }
+  }
+  EXPECT_GT(refused, 1000U);
+  EXPECT_GT(read, 1000U);
+}
+
+TEST(DecodeImage, RefusesPicturesAboveTheLimits) {
+  for (const testing::SampleFile& file : testing::sample_files()) {
+    SCOPED_TRACE(file.format);
+    EXPECT_EQ(decode_error(file.bytes, {13 * 9, 13}), "");
+    EXPECT_TRUE(contains(decode_error(file.bytes, {13 * 9 - 1, 13}), "at most 116 pixels and 13 a side, found a"));
+    EXPECT_TRUE(contains(decode_error(file.bytes, {13 * 9, 12}), "of 13x9; make it smaller"));
+  }
+}
+
+TEST(DecodeImage, RefusesHugeHeadersBeforeAllocating) {
+  std::vector<testing::SampleFile> files = testing::sample_files();
+  put_big_endian(files[0].bytes, files[0].bytes.find("\xFF\xC0") + 5, 0xFFDCFFDC, 4);
+  put_little_endian(files[2].bytes, 18, 0x7FFFFFFF, 4);
+  put_little_endian(files[2].bytes, 22, 0x7FFFFFFF, 4);
+  put_little_endian(files[3].bytes, 6, 0xFFFFFFFF, 4);
+  put_little_endian(files[4].bytes, 21, 0x0FFFFFFF, 4);
+  files.erase(files.begin() + 1);
+  for (const testing::SampleFile& file : files) {
+    SCOPED_TRACE(file.format);
+    EXPECT_TRUE(contains(decode_error(file.bytes), "expected a picture of at most")) << decode_error(file.bytes);
+  }
+  // PNG covers its header by a checksum, known here for 2147483647x2147483647, 8 bits RGB.
+  std::string png = testing::sample_files()[1].bytes;
+  put_big_endian(png, 16, 0x7FFFFFFF, 4);
+  put_big_endian(png, 20, 0x7FFFFFFF, 4);
+  EXPECT_TRUE(contains(decode_error(png), "a wrong checksum"));
+  put_big_endian(png, 29, 0x9BAB9C31, 4);
+  EXPECT_TRUE(contains(decode_error(png), "expected a picture of at most")) << decode_error(png);
+}
+
+TEST(DecodeImage, ShowsTheColorOfTransparentGifPixels) {
+  const Image image = decode_image(testing::four_color_gif(), "picture");
+  const std::vector<uint8_t> expected = {255, 0, 0, 0, 255, 0, 0, 0, 255, 9,   9, 9,
+                                         9,   9, 9, 9, 9,   9, 9, 9, 9,   255, 0, 0};
+  EXPECT_EQ(image.pixels, expected);
+}
+
+TEST(DecodeImage, ReadsPaletteBmpFromTheBottom) {
+  const Image image = decode_image(testing::palette_bmp(5, 3), "picture");
+  for (size_t i = 0; i < 15; ++i) {
+    EXPECT_EQ(image.pixels[3 * i], i);
+    EXPECT_EQ(image.pixels[3 * i + 1], 255 - i);
+    EXPECT_EQ(image.pixels[3 * i + 2], 7);
+  }
+}
+
+TEST(DecodeImage, StopsAtAJpegOfEndlessScans) {
+  EXPECT_EQ(decode_error(testing::many_scans_jpeg(20)), "");
+  EXPECT_TRUE(contains(decode_error(testing::many_scans_jpeg(600)), "too many scans"));
+}
+
+TEST(EncodePng, GivesEveryByteBack) {
+  for (const auto& [width, height] : {std::pair{1, 1}, {13, 9}, {300, 2}, {1, 700}}) {
+    const Image image = testing::noise_picture(width, height, 3);
+    const Image again = decode_image(encode_png(image), "picture");
+    EXPECT_EQ(again.width, width);
+    EXPECT_EQ(again.height, height);
+    EXPECT_EQ(again.pixels, image.pixels);
+  }
+}
+
+TEST(EncodeJpeg, StaysCloseAndShrinksWithQuality) {
+  Image image{64, 48, std::vector<uint8_t>(64 * 48 * 3)};
+  for (size_t i = 0; i < image.pixels.size(); ++i) {
+    image.pixels[i] = static_cast<uint8_t>(i / 3 % 64 + i / 192 * 2 + i % 3 * 20);
+  }
+  const std::string fine = encode_jpeg(image, 95);
+  const Image again = decode_image(fine, "picture");
+  int largest = 0;
+  for (size_t i = 0; i < image.pixels.size(); ++i) {
+    largest = std::max(largest, std::abs(image.pixels[i] - again.pixels[i]));
+  }
+  EXPECT_LE(largest, 12);
+  EXPECT_GT(fine.size(), encode_jpeg(image, 20).size());
+}
+
+TEST(EncodeJpeg, RefusesQualitiesThatDoNotExist) {
+  const Image image = testing::noise_picture(2, 2, 1);
+  EXPECT_THROW(encode_jpeg(image, 0), Error);
+  EXPECT_THROW(encode_jpeg(image, 101), Error);
+  EXPECT_THROW(encode_jpeg(Image{}, 90), std::logic_error);
+  EXPECT_THROW(encode_png(Image{}), std::logic_error);
+}
+
+}  // namespace
+}  // namespace minimind
