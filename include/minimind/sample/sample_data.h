@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "minimind/base/fields.h"
+
+namespace minimind::sample {
+
+/// How much of everything. The defaults are the quickstart's.
+struct SampleDataOptions {
+  std::string out;
+  int64_t pictures = 8000;
+  int64_t questions_per_picture = 1;
+  int64_t pairs = 6000;
+  int64_t held_out = 2000;
+  int64_t unseen = 400;
+  int64_t held_out_pairs = 500;
+  double two_objects = 0.25;
+  int64_t turns = 4;
+  int64_t vocab_size = 768;
+  int64_t clip_width = 192;
+  int64_t clip_layers = 2;
+  int64_t jpeg_quality = 92;
+  int64_t png_every = 10;
+  int64_t threads = 2;
+  int64_t seed = 1337;
+
+  Fields fields();
+  /// Throws UsageError.
+  void validate() const;
+};
+
+/// Writes, into the folder `out`:
+///   images/                                  128x128 JPEG and PNG files
+///   pretrain.json sft.json sft_multi.json    the training part, in the formats of SPEC.md section 5
+///   pretrain_held_out.json held_out.json multi_held_out.json   fresh pictures
+///   unseen.json                              fresh pictures of colour-shape combinations that never occur in training
+///   attributes.json                          what a right answer to each held-out question names
+///   clip/                                    frozen encoder with seeded random weights
+///   tokenizer.model                          sentencepiece, trained on the training part's texts
+/// The same options give the same bytes, whatever `threads` is. Returns a summary of one line.
+/// Throws Error if the folder cannot be written.
+std::string write_sample_data(const SampleDataOptions& options);
+
+}  // namespace minimind::sample

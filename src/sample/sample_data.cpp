@@ -1,0 +1,290 @@
+#include "minimind/sample/sample_data.h"
+
+#include <array>
+#include <atomic>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <vector>
+
+#include "minimind/base/error.h"
+#include "minimind/base/file.h"
+#include "minimind/base/progress.h"
+#include "minimind/base/random.h"
+#include "minimind/sample/clip_folder.h"
+#include "minimind/sample/scene.h"
+#include "minimind/sample/texts.h"
+#include "minimind/sample/tokenizer_trainer.h"
+
+namespace minimind::sample {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Random streams: each picture, each text and each plan has its own, so that parts can be made in any order.
+enum Stream : uint64_t { kPlan = 0, kTexts = 1, kPairs = 2, kFirstPicture = 1000 };
+
+struct Picture {
+  Scene scene;
+  std::string file;
+};
+
+std::string numbered(const std::string& prefix, int64_t number) {
+  std::string digits = std::to_string(number);
+  return prefix + std::string(digits.size() < 6 ? 6 - digits.size() : 0, '0') + digits;
+}
+
+Layout random_layout(double two_objects, Random& random) {
+  if (random.uniform() >= two_objects) {
+    return Layout::kSingle;
+  }
+  return random.below(2) == 0 ? Layout::kBeside : Layout::kAbove;
+}
+
+Language language_of(int64_t number) {
+  return number % 2 == 0 ? Language::kEnglish : Language::kChinese;
+}
+
+// All pictures of one part. What they show is drawn here; the pixels are drawn later, by several threads.
+std::vector<Picture> plan_part(const SampleDataOptions& options, const std::string& prefix, int64_t count,
+                               const Combinations& combinations, Random& random) {
+  std::vector<Picture> pictures;
+  for (int64_t i = 0; i < count; ++i) {
+    Layout layout = random_layout(options.two_objects, random);
+    bool png = options.png_every > 0 && i % options.png_every == options.png_every - 1;
+    pictures.push_back({random_scene(combinations, layout, random), numbered(prefix, i) + (png ? ".png" : ".jpg")});
+  }
+  return pictures;
+}
+
+void write_picture(const fs::path& path, const Picture& picture, const SampleDataOptions& options, Random random) {
+  Image image = draw(picture.scene, random);
+  bool png = path.extension() == ".png";
+  std::string bytes = png ? encode_png(image) : encode_jpeg(image, static_cast<int>(options.jpeg_quality));
+  // Not synced one by one, which would take minutes: the JSON files, written last, are what makes the sample complete.
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  file.close();
+  require(file.good(), path.string(), ": cannot write the picture (", bytes.size(), " bytes); is the disk full?");
+}
+
+void write_pictures(const fs::path& folder, const std::vector<Picture>& pictures, const SampleDataOptions& options,
+                    uint64_t first_stream) {
+  std::atomic<size_t> next = 0;
+  std::vector<std::exception_ptr> failures(static_cast<size_t>(options.threads));
+  auto work = [&](size_t worker) {
+    try {
+      for (size_t i = next++; i < pictures.size(); i = next++) {
+        write_picture(folder / pictures[i].file, pictures[i], options,
+                      Random(static_cast<uint64_t>(options.seed), first_stream + i));
+      }
+    } catch (...) {
+      failures[worker] = std::current_exception();
+      next = pictures.size();
+    }
+  };
+  std::vector<std::thread> threads;
+  for (size_t worker = 1; worker < failures.size(); ++worker) {
+    threads.emplace_back(work, worker);
+  }
+  work(0);
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  for (const std::exception_ptr& failure : failures) {
+    if (failure) {
+      std::rethrow_exception(failure);
+    }
+  }
+}
+
+Json message(const char* from, std::string value) {
+  return {{"from", from}, {"value", std::move(value)}};
+}
+
+// One JSON file under construction, and the facts for scoring its answers.
+struct Part {
+  Json samples = Json::array();
+  Json required = Json::object();
+
+  void add(const std::string& id, const std::string& image, const std::string& marks, const std::vector<Turn>& turns,
+           bool marks_last = false) {
+    Json conversation = Json::array();
+    for (size_t i = 0; i < turns.size(); ++i) {
+      std::string question = turns[i].question;
+      if (i == 0) {
+        question = marks_last ? question + "\n<image>" : marks + question;
+      }
+      conversation.push_back(message("human", question));
+      conversation.push_back(message("gpt", turns[i].answer));
+    }
+    samples.push_back({{"id", id}, {"image", image}, {"conversations", conversation}});
+    required[id] = {{"required", turns.back().required}};
+  }
+};
+
+Part make_captions(const std::vector<Picture>& pictures, int64_t turns, Random& random) {
+  Part part;
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    Language language = language_of(static_cast<int64_t>(i));
+    std::vector<Turn> said = caption_turns(pictures[i].scene, language, turns, random);
+    part.add(fs::path(pictures[i].file).stem().string(), pictures[i].file, "<image>\n", said, random.below(2) == 0);
+  }
+  return part;
+}
+
+Part make_questions(const std::vector<Picture>& pictures, int64_t per_picture, Random& random) {
+  constexpr std::array<Topic, 4> kTopics = {Topic::kWhat, Topic::kColour, Topic::kPlace, Topic::kCount};
+  Part part;
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    for (int64_t k = 0; k < per_picture; ++k) {
+      auto number = static_cast<int64_t>(i) + k;
+      Turn turn = question_turn(pictures[i].scene, language_of(number), kTopics[number / 2 % 4], random);
+      std::string id = concat(fs::path(pictures[i].file).stem().string(), "_", k);
+      part.add(id, pictures[i].file, "<image>\n", {turn});
+    }
+  }
+  return part;
+}
+
+// Pairs that differ in colour, in shape or in both, one third each, out of the pictures with one object.
+Part make_pairs(const std::vector<Picture>& pictures, int64_t count, const std::string& prefix, Random& random) {
+  std::vector<const Picture*> singles;
+  for (const Picture& picture : pictures) {
+    if (picture.scene.layout == Layout::kSingle) {
+      singles.push_back(&picture);
+    }
+  }
+  Part part;
+  constexpr int64_t kTries = 100'000;
+  int64_t made = 0;
+  for (int64_t tries = 0; made < count && tries < count * kTries; ++tries) {
+    const Picture& first = *random.choice(singles);
+    const Picture& second = *random.choice(singles);
+    bool same_colour = first.scene.objects[0].colour == second.scene.objects[0].colour;
+    bool same_shape = first.scene.objects[0].shape == second.scene.objects[0].shape;
+    bool wanted = made % 3 == 0 ? same_shape && !same_colour
+                                : (made % 3 == 1 ? same_colour && !same_shape : !same_colour && !same_shape);
+    if (wanted) {
+      Turn turn = difference_turn(first.scene, second.scene, language_of(made / 3), random);
+      part.add(numbered(prefix, made++), first.file + ", " + second.file, "<image>\n<image>\n", {turn});
+    }
+  }
+  require(made == count, "--pictures is too small for ", count, " pairs: found ", made, "; ask for fewer pairs");
+  return part;
+}
+
+void write_json(const fs::path& path, const Json& json) {
+  write_file_atomically(path, json.dump(1) + "\n");
+}
+
+// A Chinese sentence has no spaces: without cuts around the names, whole phrases would become one piece, and colour and
+// shape could not be told apart.
+void add_pieces(const std::string& text, std::vector<std::string>& out) {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all = {"一个", "两个", "图形", "图片"};
+    for (const auto& [category, members] : scoring_categories()) {
+      for (const Alternatives& member : members) {
+        all.push_back(member[1]);
+      }
+    }
+    return all;
+  }();
+  std::string rest;
+  auto flush = [&] {
+    if (!rest.empty()) {
+      out.push_back(rest);
+      rest.clear();
+    }
+  };
+  for (size_t at = 0; at < text.size();) {
+    const std::string* found = nullptr;
+    for (const std::string& name : names) {
+      if (text.compare(at, name.size(), name) == 0 && (!found || name.size() > found->size())) {
+        found = &name;
+      }
+    }
+    if (found) {
+      flush();
+      out.push_back(*found);
+      at += found->size();
+    } else {
+      rest += text[at++];
+    }
+  }
+  flush();
+}
+
+std::vector<std::string> tokenizer_texts(const std::vector<const Part*>& parts) {
+  std::vector<std::string> texts;
+  for (const Part* part : parts) {
+    for (const Json& sample : part->samples) {
+      for (const Json& turn : sample["conversations"]) {
+        std::string value = turn["value"];
+        for (size_t newline = value.find("<image>"); newline != std::string::npos; newline = value.find("<image>")) {
+          value.erase(newline, 7);
+        }
+        std::erase(value, '\n');
+        add_pieces(value, texts);
+        texts.emplace_back(turn["from"] == "human" ? "user" : "assistant");
+      }
+    }
+  }
+  return texts;
+}
+
+}  // namespace
+
+std::string write_sample_data(const SampleDataOptions& options) {
+  options.validate();
+  fs::path out = options.out;
+  ensure_writable_folder(out / "images");
+  auto seed = static_cast<uint64_t>(options.seed);
+  Random plan(seed, kPlan);
+  std::vector<Picture> train = plan_part(options, "train_", options.pictures, training_combinations(), plan);
+  std::vector<Picture> fresh = plan_part(options, "held_out_", options.held_out, training_combinations(), plan);
+  std::vector<Picture> unseen = plan_part(options, "unseen_", options.unseen, unseen_combinations(), plan);
+  Random texts(seed, kTexts), pairs(seed, kPairs);
+  Part pretrain = make_captions(train, options.turns, texts);
+  Part pretrain_fresh = make_captions(fresh, options.turns, texts);
+  Part sft = make_questions(train, options.questions_per_picture, texts);
+  Part held_out = make_questions(fresh, 1, texts);
+  Part unseen_questions = make_questions(unseen, 1, texts);
+  Part multi = make_pairs(train, options.pairs, "pair_", pairs);
+  Part multi_fresh = make_pairs(fresh, options.held_out_pairs, "held_out_pair_", pairs);
+
+  uint64_t stream = kFirstPicture;
+  for (const std::vector<Picture>* part : {&train, &fresh, &unseen}) {
+    write_pictures(out / "images", *part, options, stream);
+    stream += part->size();
+  }
+  write_clip_folder(out / "clip", {.hidden_size = options.clip_width,
+                                   .intermediate_size = 4 * options.clip_width,
+                                   .num_hidden_layers = options.clip_layers,
+                                   .seed = seed});
+  train_tokenizer(tokenizer_texts({&pretrain, &sft, &multi}), options.vocab_size, out / "tokenizer.model");
+
+  Json attributes = {{"held_out.json", held_out.required},
+                     {"unseen.json", unseen_questions.required},
+                     {"multi_held_out.json", multi_fresh.required},
+                     {"categories", Json::object()}};
+  for (const auto& [category, members] : scoring_categories()) {
+    attributes["categories"][category] = members;
+  }
+  write_json(out / "attributes.json", attributes);
+  write_json(out / "pretrain.json", pretrain.samples);
+  write_json(out / "pretrain_held_out.json", pretrain_fresh.samples);
+  write_json(out / "sft.json", sft.samples);
+  write_json(out / "held_out.json", held_out.samples);
+  write_json(out / "unseen.json", unseen_questions.samples);
+  write_json(out / "sft_multi.json", multi.samples);
+  write_json(out / "multi_held_out.json", multi_fresh.samples);
+  return concat(out.string(), ": ", train.size() + fresh.size() + unseen.size(), " pictures, ", pretrain.samples.size(),
+                " captions, ", sft.samples.size(), " questions, ", multi.samples.size(),
+                " pairs; held out: ", held_out.samples.size(), " questions, ", unseen_questions.samples.size(),
+                " on unseen combinations, ", multi_fresh.samples.size(), " pairs");
+}
+
+}  // namespace minimind::sample
