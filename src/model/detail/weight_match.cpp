@@ -1,0 +1,130 @@
+#include "model/detail/weight_match.h"
+
+#include <ATen/Tensor.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "minimind/base/error.h"
+
+namespace minimind::detail {
+
+namespace {
+
+std::string sizes_text(const at::Tensor& tensor) {
+  std::string text = "[";
+  for (const int64_t size : tensor.sizes()) {
+    text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+  }
+  return text + "]";
+}
+
+bool is_leftover(const std::string& key) {
+  return key.find("mask") != std::string::npos || key.find("pos_cis") != std::string::npos;
+}
+
+}  // namespace
+
+WeightMatch match_weights(const std::vector<StateDict::Entry>& expected, const std::vector<StateDict::Entry>& found,
+                          const std::vector<std::string>& allow_missing) {
+  WeightMatch match;
+  std::unordered_map<std::string, const at::Tensor*> by_name;
+  for (const auto& [key, tensor] : found) {
+    by_name.emplace(key, &tensor);
+  }
+  for (const auto& [key, parameter] : expected) {
+    LoadReport::Counts& counts = match.report.modules[module_of(key)];
+    const auto source = by_name.find(key);
+    if (source == by_name.end()) {
+      ++counts.missing;
+      if (std::ranges::any_of(allow_missing, [&](const std::string& prefix) { return key.starts_with(prefix); })) {
+        match.report.missing_allowed.push_back(key);
+      } else {
+        match.problems.push_back(concat(key, " expected ", sizes_text(parameter), ", found none"));
+      }
+      continue;
+    }
+    const at::Tensor& tensor = *source->second;
+    if (!tensor.is_floating_point()) {
+      ++counts.wrong_shape;
+      match.problems.push_back(
+          concat(key, " expected floating-point numbers, found ", c10::toString(tensor.scalar_type())));
+    } else if (tensor.sizes() != parameter.sizes()) {
+      ++counts.wrong_shape;
+      match.problems.push_back(concat(key, " expected ", sizes_text(parameter), ", found ", sizes_text(tensor)));
+    } else {
+      ++counts.matched;
+      match.fits.emplace_back(parameter, tensor);
+    }
+    by_name.erase(source);
+  }
+  for (const auto& [key, tensor] : found) {
+    if (by_name.contains(key)) {
+      ++match.report.modules[module_of(key)].unexpected;
+      match.problems.push_back(concat(key, " ", sizes_text(tensor), " unexpected"));
+    }
+  }
+  return match;
+}
+
+void apply_weights(const WeightMatch& match, const std::string& where, const std::string& cause) {
+  if (!match.problems.empty()) {
+    constexpr size_t kShown = 4;
+    const LoadReport::Counts counts = match.report.total();
+    std::string shown;
+    for (size_t i = 0; i < std::min(kShown, match.problems.size()); ++i) {
+      shown += (i > 0 ? "; " : "") + match.problems[i];
+    }
+    if (match.problems.size() > kShown) {
+      shown += concat("; and ", match.problems.size() - kShown, " more");
+    }
+    fail(where, ": ", match.problems.size(), " of ", match.problems.size() + match.fits.size(), " keys do not fit (",
+         counts.matched, " matched, ", counts.missing, " missing, ", counts.unexpected, " unexpected, ",
+         counts.wrong_shape, " of another shape): ", shown, cause.empty() ? "" : "; " + cause);
+  }
+  const at::NoGradGuard without_gradients;
+  for (const auto& [parameter, tensor] : match.fits) {
+    parameter.copy_(tensor);
+  }
+}
+
+std::vector<StateDict::Entry> named_weights(const torch::nn::Module& module) {
+  std::vector<StateDict::Entry> entries;
+  for (const auto& item : module.named_parameters()) {
+    entries.emplace_back(item.key(), item.value());
+  }
+  return entries;
+}
+
+std::string module_of(const std::string& key) {
+  const size_t first = key.find('.');
+  const bool is_vision = key.starts_with("vision_model.");
+  return key.substr(0, is_vision ? key.find('.', first + 1) : first);
+}
+
+std::vector<StateDict::Entry> clean_keys(const StateDict& state, LoadReport* report) {
+  std::vector<StateDict::Entry> entries;
+  for (const auto& [name, tensor] : state.entries()) {
+    std::string_view key = name;
+    for (bool stripped = true; stripped;) {
+      stripped = false;
+      for (const std::string_view prefix : {"_orig_mod.", "module."}) {
+        if (key.starts_with(prefix)) {
+          key.remove_prefix(prefix.size());
+          stripped = true;
+        }
+      }
+    }
+    if (is_leftover(std::string(key))) {
+      if (report != nullptr) {
+        ++report->modules[module_of(std::string(key))].skipped;
+      }
+    } else {
+      entries.emplace_back(key, tensor);
+    }
+  }
+  return entries;
+}
+
+}  // namespace minimind::detail

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "minimind/model/weights.h"
+
+namespace minimind::detail {
+
+/// What a module expects against what a file holds.
+struct WeightMatch {
+  LoadReport report;
+  std::vector<std::string> problems;                    ///< one phrase for each key that does not fit
+  std::vector<std::pair<at::Tensor, at::Tensor>> fits;  ///< parameter, the file's tensor
+};
+
+/// Pairs `expected` (names of the parameters and the parameters) with `found`. Keys that start with an entry of
+/// `allow_missing` may be absent.
+WeightMatch match_weights(const std::vector<StateDict::Entry>& expected, const std::vector<StateDict::Entry>& found,
+                          const std::vector<std::string>& allow_missing);
+
+/// Copies the file's tensors into the parameters. Throws Error if there is a problem, with counts, the first problems
+/// and `cause` (a sentence, may be empty).
+void apply_weights(const WeightMatch& match, const std::string& where, const std::string& cause);
+
+/// The parameters of a module under their state keys.
+std::vector<StateDict::Entry> named_weights(const torch::nn::Module& module);
+
+/// The module that a key's counts go to: its first part, or its first two below vision_model.
+std::string module_of(const std::string& key);
+
+/// Keys without `_orig_mod.` and `module.`, leftovers (`mask`, `pos_cis`) removed and counted as skipped.
+std::vector<StateDict::Entry> clean_keys(const StateDict& state, LoadReport* report);
+
+/// The shape that the tensors of a (cleaned) state dict tell; head counts from `config`, which says the rest.
+/// Returns false if the tensors are not of this family.
+bool deduce_shape(const std::vector<StateDict::Entry>& entries, LmConfig* config);
+
+/// Why a state dict does not fit a model of this configuration: a sentence with the cure, or "".
+std::string likely_cause(const std::vector<StateDict::Entry>& entries, const LmConfig& config, bool wants_projection);
+
+}  // namespace minimind::detail

@@ -1,0 +1,89 @@
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "minimind/base/error.h"
+#include "minimind/base/file.h"
+#include "minimind/model/weights.h"
+#include "model/detail/weight_match.h"
+
+namespace minimind {
+
+namespace {
+
+using ClipJson = nlohmann::json;
+
+/// The text tower, the projections into the common space, and what stands behind the features that we use.
+bool is_skipped_clip_key(const std::string& key) {
+  return key.starts_with("text_model.") || key.starts_with("vision_model.post_layernorm.") || key == "logit_scale" ||
+         key == "text_projection.weight" || key == "visual_projection.weight" || key.ends_with("position_ids");
+}
+
+std::array<float, 3> channel_values(const ClipJson& object, const char* key, const std::string& where) {
+  const auto found = object.find(key);
+  const bool fits = found != object.end() && found->is_array() && found->size() == 3 &&
+                    std::ranges::all_of(*found, [](const ClipJson& value) {
+                      return value.is_number() && std::isfinite(value.get<double>());
+                    });
+  require(fits, where, ": key \"", key, "\": expected three numbers, found something else");
+  return {(*found)[0].get<float>(), (*found)[1].get<float>(), (*found)[2].get<float>()};
+}
+
+void read_normalisation(const fs::path& path, ClipVisionImpl& vision) {
+  if (!fs::exists(path)) {
+    return;
+  }
+  const std::string text = read_file(path);
+  const ClipJson object = ClipJson::parse(text, nullptr, false);
+  if (!object.is_object()) {
+    fields_from_json({}, text, path.string());
+  }
+  if (!object.contains("image_mean") && !object.contains("image_std")) {
+    return;
+  }
+  const auto std = channel_values(object, "image_std", path.string());
+  require(std::ranges::all_of(std, [](float value) { return value > 0; }), path.string(),
+          ": key \"image_std\": expected numbers above 0, found another");
+  vision.set_normalisation(channel_values(object, "image_mean", path.string()), std);
+}
+
+fs::path clip_weights(const fs::path& folder) {
+  for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
+    if (fs::exists(folder / name)) {
+      return folder / name;
+    }
+  }
+  fail(folder.string(), ": expected model.safetensors or pytorch_model.bin of CLIP in this folder, found neither");
+}
+
+}  // namespace
+
+ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report) {
+  require(fs::is_directory(clip_dir), clip_dir.string(), ": expected a CLIP folder (config.json and weights), found ",
+          fs::exists(clip_dir) ? "a file" : "nothing there");
+  const fs::path config_path = clip_dir / "config.json";
+  ClipVision vision(clip_config_from_json(read_file(config_path), config_path.string()));
+  read_normalisation(clip_dir / "preprocessor_config.json", *vision);
+  const fs::path weights = clip_weights(clip_dir);
+  LoadReport skipped;
+  std::vector<StateDict::Entry> entries;
+  const StateDict state = read_state_dict(weights);
+  for (const StateDict::Entry& entry : state.entries()) {
+    if (is_skipped_clip_key(entry.first)) {
+      ++skipped.modules[detail::module_of(entry.first)].skipped;
+    } else {
+      entries.push_back(entry);
+    }
+  }
+  detail::WeightMatch match = detail::match_weights(detail::named_weights(*vision), entries, {});
+  detail::apply_weights(match, weights.string(), "does " + config_path.string() + " belong to these weights?");
+  for (const auto& [module, counts] : skipped.modules) {
+    match.report.modules[module].skipped += counts.skipped;
+  }
+  if (report != nullptr) {
+    *report = std::move(match.report);
+  }
+  return vision;
+}
+
+}  // namespace minimind
