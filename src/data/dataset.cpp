@@ -85,6 +85,7 @@ class SampleParser {
   void parse_image();
   void parse_conversations();
   void parse_message();
+  void parse_value();
   void wrong_shape(const std::string& field, const std::string& expected);
   void write_record(int64_t number, std::string& out) const;
 
@@ -137,6 +138,14 @@ void SampleParser::parse_image() {
   }
 }
 
+void SampleParser::parse_value() {
+  if (scanner_.peek() == '"') {
+    scanner_.read_string(values_[value_count_]);
+  } else {
+    wrong_shape(concat("conversations[", value_count_, "].value"), "a string");
+  }
+}
+
 void SampleParser::parse_message() {
   if (scanner_.peek() != '{') {
     wrong_shape(concat("conversations[", value_count_, "]"), "an object {from, value}");
@@ -148,26 +157,17 @@ void SampleParser::parse_message() {
   const size_t start = scanner_.offset();
   bool has_value = false;
   scanner_.consume('{');
-  while (!scanner_.consume('}')) {
-    scanner_.read_string(key_);
-    scanner_.expect(':', "':' after the key");
-    if (key_ != "value") {
-      scanner_.skip_value();
-    } else {
-      has_value = true;
-      if (scanner_.peek() == '"') {
-        scanner_.read_string(values_[value_count_]);
+  if (!scanner_.consume('}')) {
+    do {
+      scanner_.read_key(key_);
+      if (key_ == "value") {
+        has_value = true;
+        parse_value();
       } else {
-        wrong_shape(concat("conversations[", value_count_, "].value"), "a string");
+        scanner_.skip_value();
       }
-    }
-    if (!scanner_.consume(',')) {
-      scanner_.expect('}', "',' or '}'");
-      break;
-    }
-    if (scanner_.peek() != '"') {
-      scanner_.fail_here("a key after ','");
-    }
+    } while (scanner_.consume(','));
+    scanner_.expect('}', "',' or '}'");
   }
   if (!has_value && !problem_) {
     problem_ = Problem{start, concat("conversations[", value_count_, "]: expected a key \"value\", found none")};
@@ -193,8 +193,7 @@ void SampleParser::parse_conversations() {
 }
 
 void SampleParser::parse_field() {
-  scanner_.read_string(key_);
-  scanner_.expect(':', "':' after the key");
+  scanner_.read_key(key_);
   if (key_ == "id") {
     parse_id();
   } else if (key_ == "image") {

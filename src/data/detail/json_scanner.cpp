@@ -180,6 +180,14 @@ void JsonScanner::read_string(std::string& out) {
   }
 }
 
+void JsonScanner::read_key(std::string& out) {
+  if (peek() != '"') {
+    fail_here("a key in quotes");
+  }
+  read_string(out);
+  expect(':', "':' after the key");
+}
+
 void JsonScanner::read_escape(std::string& out) {
   constexpr std::string_view kNames = "\"\\/bfnrt";
   constexpr std::string_view kValues = "\"\\/\b\f\n\r\t";
@@ -288,10 +296,6 @@ void JsonScanner::skip_scalar() {
 // Without recursion: a hostile file of a million brackets must not exhaust the stack.
 void JsonScanner::skip_value() {
   std::string open;
-  const auto read_key = [&] {
-    read_string(scratch_);
-    expect(':', "':' after the key");
-  };
   while (true) {
     const char next = peek();
     if (next == '{' || next == '[') {
@@ -299,7 +303,7 @@ void JsonScanner::skip_value() {
       open.push_back(next == '{' ? '}' : ']');
       if (!consume(open.back())) {
         if (next == '{') {
-          read_key();
+          read_key(scratch_);
         }
         continue;
       }
@@ -315,7 +319,7 @@ void JsonScanner::skip_value() {
     }
     expect(',', open.back() == '}' ? "',' or '}'" : "',' or ']'");
     if (open.back() == '}') {
-      read_key();
+      read_key(scratch_);
     }
   }
 }

@@ -20,6 +20,8 @@ class JsonScanner {
   void expect(char wanted, const char* expected);
   /// Appends the decoded string to `out` after clearing it.
   void read_string(std::string& out);
+  /// A key of an object and the colon after it.
+  void read_key(std::string& out);
   /// The number as it is written.
   std::string_view read_number();
   /// Any value, checked and dropped; nesting is bounded by memory alone.
