@@ -14,7 +14,7 @@ Fields SampleDataOptions::fields() {
           {"two_objects", &two_objects, "share of pictures that show two objects", {}},
           {"turns", &turns, "question-answer turns of each caption sample", {}},
           {"vocab_size", &vocab_size, "upper bound of the tokenizer's vocabulary", {}},
-          {"clip_width", &clip_width, "width of the encoder, a multiple of 4", {}},
+          {"clip_width", &clip_width, "width of the encoder, a multiple of 16", {}},
           {"clip_layers", &clip_layers, "layers of the encoder", {}},
           {"jpeg_quality", &jpeg_quality, "1 to 100", {}},
           {"png_every", &png_every, "every so many pictures one is a PNG; 0: none", {}},
@@ -38,7 +38,7 @@ void SampleDataOptions::validate() const {
   check(two_objects >= 0 && two_objects <= 1, "--two_objects: expected a share in 0..1, found ", two_objects);
   check(turns >= 1, "--turns: expected at least 1, found ", turns);
   check(vocab_size >= 400 && vocab_size <= 32000, "--vocab_size: expected 400..32000, found ", vocab_size);
-  check(clip_width >= 4 && clip_width % 4 == 0, "--clip_width: expected a multiple of 4, found ", clip_width);
+  check(clip_width >= 16 && clip_width % 16 == 0, "--clip_width: expected a multiple of 16, found ", clip_width);
   check(clip_layers >= 1, "--clip_layers: expected at least 1, found ", clip_layers);
   check(jpeg_quality >= 1 && jpeg_quality <= 100, "--jpeg_quality: expected 1..100, found ", jpeg_quality);
   check(png_every >= 0, "--png_every: expected 0 or more, found ", png_every);

@@ -9,7 +9,7 @@
 namespace minimind::sample {
 namespace {
 
-using Colour = std::array<double, 3>;
+using Colour = std::array<float, 3>;
 
 // In the order of colour_names().
 constexpr std::array<Colour, 8> kColours = {{{220, 40, 40},
@@ -29,15 +29,15 @@ class NoiseSource {
  public:
   explicit NoiseSource(Random& random) : random_(random) {}
   /// Mean 0, standard deviation 1.
-  double next() {
+  float next() {
     if (left_ == 0) {
       bits_ = random_.next();
       left_ = 4;
     }
-    auto sum = static_cast<double>((bits_ & 255U) + ((bits_ >> 8U) & 255U));
+    auto sum = static_cast<float>((bits_ & 255U) + ((bits_ >> 8U) & 255U));
     bits_ >>= 16U;
     --left_;
-    return (sum - 255.0) / 104.5;
+    return (sum - 255.0F) * (1 / 104.5F);
   }
 
  private:
@@ -46,61 +46,66 @@ class NoiseSource {
   int left_ = 0;
 };
 
-Colour mix(const Colour& a, const Colour& b, double t) {
+Colour mix(const Colour& a, const Colour& b, float t) {
   return {a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t};
 }
 
 Colour jittered(const Colour& colour, double amount, Random& random) {
   Colour out = colour;
-  for (double& channel : out) {
-    channel += random.uniform(-amount, amount);
+  for (float& channel : out) {
+    channel += static_cast<float>(random.uniform(-amount, amount));
   }
   return out;
 }
 
 // Muted, so that the eight colours of the shapes stand out: plain, gradient or waves.
 void fill_background(std::vector<Colour>& canvas, Random& random) {
-  double grey = random.uniform(60, 210);
+  auto grey = static_cast<float>(random.uniform(60, 210));
   Colour first = jittered({grey, grey, grey}, 20, random);
-  double step = random.uniform(-40, 40);
+  auto step = static_cast<float>(random.uniform(-40, 40));
   Colour second = jittered({first[0] + step, first[1] + step, first[2] + step}, 10, random);
   uint64_t kind = random.below(3);
   double angle = random.uniform(0, 2 * std::numbers::pi);
-  double waves = random.uniform(2, 8);
-  double across = std::cos(angle) / kPictureSide, down = std::sin(angle) / kPictureSide;
+  auto waves = static_cast<float>(2 * std::numbers::pi * random.uniform(2, 8));
+  auto across = static_cast<float>(std::cos(angle) / kPictureSide);
+  auto down = static_cast<float>(std::sin(angle) / kPictureSide);
   for (int64_t y = 0; y < kPictureSide; ++y) {
     for (int64_t x = 0; x < kPictureSide; ++x) {
-      double along = (static_cast<double>(x) - 63.5) * across + (static_cast<double>(y) - 63.5) * down;
-      double t = 0;
-      if (kind == 1) {
-        t = along + 0.5;
-      } else if (kind == 2) {
-        t = 0.5 + 0.25 * std::sin(2 * std::numbers::pi * waves * along);
-      }
-      canvas[y * kPictureSide + x] = mix(first, second, t);
+      float along = (static_cast<float>(x) - 63.5F) * across + (static_cast<float>(y) - 63.5F) * down;
+      float share = kind == 0 ? 0.0F : (kind == 1 ? along + 0.5F : 0.5F + 0.25F * std::sin(waves * along));
+      canvas[y * kPictureSide + x] = mix(first, second, share);
     }
   }
 }
 
+// An edge pixel is covered in part: antialiasing out of the distance to the outline.
 void paint(std::vector<Colour>& canvas, const SceneObject& object, const Colour& colour) {
-  double reach = object.radius * 1.5 + 1;
-  auto first = [&](double centre) { return std::max<int64_t>(0, std::llround(std::floor(centre - reach))); };
-  auto last = [&](double centre) {
-    return std::min(kPictureSide - 1, int64_t{std::llround(std::ceil(centre + reach))});
-  };
-  double cosine = std::cos(object.angle), sine = std::sin(object.angle);
-  for (int64_t y = first(object.y); y <= last(object.y); ++y) {
-    for (int64_t x = first(object.x); x <= last(object.x); ++x) {
-      double dx = (static_cast<double>(x) + 0.5 - object.x) / object.radius;
-      double dy = (static_cast<double>(y) + 0.5 - object.y) / object.radius;
+  double reach = object.radius * kShapeReach + 1;
+  auto first = [&](double centre) { return std::clamp<int64_t>(std::llround(centre - reach), 0, kPictureSide); };
+  auto last = [&](double centre) { return std::clamp<int64_t>(std::llround(centre + reach), 0, kPictureSide); };
+  double cosine = std::cos(object.angle) / object.radius, sine = std::sin(object.angle) / object.radius;
+  for (int64_t y = first(object.y); y < last(object.y); ++y) {
+    for (int64_t x = first(object.x); x < last(object.x); ++x) {
+      double dx = static_cast<double>(x) + 0.5 - object.x;
+      double dy = static_cast<double>(y) + 0.5 - object.y;
       double distance = signed_distance(object.shape, dx * cosine + dy * sine, dy * cosine - dx * sine);
       double cover = std::clamp(0.5 - distance * object.radius, 0.0, 1.0);
       if (cover > 0) {
         Colour& pixel = canvas[y * kPictureSide + x];
-        pixel = mix(pixel, colour, cover);
+        pixel = mix(pixel, colour, static_cast<float>(cover));
       }
     }
   }
+}
+
+// Not within a hair's breadth of two cells of place_of().
+double clear_position(double radius, Random& random) {
+  constexpr double kThird = kPictureSide / 3.0, kMargin = 4;
+  double position = kThird;
+  while (std::abs(position - kThird) < kMargin || std::abs(position - 2 * kThird) < kMargin) {
+    position = random.uniform(radius, kPictureSide - radius);
+  }
+  return position;
 }
 
 SceneObject random_object(const std::array<int64_t, 2>& combination, double smallest, double largest, Random& random) {
@@ -108,9 +113,9 @@ SceneObject random_object(const std::array<int64_t, 2>& combination, double smal
   object.colour = combination[0];
   object.shape = combination[1];
   object.radius = random.uniform(smallest, largest);
-  object.angle = random.uniform(-0.35, 0.35);
-  object.x = random.uniform(object.radius, kPictureSide - object.radius);
-  object.y = random.uniform(object.radius, kPictureSide - object.radius);
+  object.angle = random.uniform(-0.25, 0.25);
+  object.x = clear_position(object.radius, random);
+  object.y = clear_position(object.radius, random);
   return object;
 }
 
@@ -165,14 +170,14 @@ Scene random_scene(const Combinations& combinations, Layout layout, Random& rand
   Scene scene{layout, {}};
   std::array<int64_t, 2> first = random.choice(combinations.allowed);
   if (layout == Layout::kSingle) {
-    scene.objects.push_back(random_object(first, 20, 44, random));
+    scene.objects.push_back(random_object(first, 26, 46, random));
     return scene;
   }
   std::array<int64_t, 2> second = first;
   while (second[0] == first[0] || second[1] == first[1]) {
     second = random.choice(combinations.allowed);
   }
-  scene.objects = {random_object(first, 18, 29, random), random_object(second, 18, 29, random)};
+  scene.objects = {random_object(first, 22, 30, random), random_object(second, 22, 30, random)};
   constexpr double kHalf = kPictureSide / 2.0;
   for (int i = 0; i < 2; ++i) {
     SceneObject& object = scene.objects[i];
@@ -188,12 +193,14 @@ Image draw(const Scene& scene, Random& random) {
   for (const SceneObject& object : scene.objects) {
     paint(canvas, object, jittered(kColours[object.colour], 15, random));
   }
-  double strength = random.uniform(2, 12);
+  auto strength = static_cast<float>(random.uniform(2, 12));
   NoiseSource noise(random);
   Image image{kPictureSide, kPictureSide, std::vector<uint8_t>(canvas.size() * 3)};
-  for (size_t i = 0; i < image.pixels.size(); ++i) {
-    double value = canvas[i / 3][i % 3] + strength * noise.next();
-    image.pixels[i] = static_cast<uint8_t>(std::clamp(value + 0.5, 0.0, 255.0));
+  uint8_t* out = image.pixels.data();
+  for (const Colour& pixel : canvas) {
+    for (float channel : pixel) {
+      *out++ = static_cast<uint8_t>(std::clamp(channel + strength * noise.next() + 0.5F, 0.0F, 255.0F));
+    }
   }
   return image;
 }

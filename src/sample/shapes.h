@@ -4,6 +4,9 @@
 
 namespace minimind::sample {
 
+/// No shape reaches further from its centre, whatever its angle.
+inline constexpr double kShapeReach = 1.22;
+
 /// Signed distance (negative inside) from the point (x, y) to the outline of a shape that fills the square [-1, 1]^2.
 /// `shape` is an index into shape_names().
 double signed_distance(int64_t shape, double x, double y);

@@ -10,7 +10,7 @@ struct ClipFolderOptions {
   int64_t hidden_size = 192;
   int64_t intermediate_size = 768;
   int64_t num_hidden_layers = 2;
-  int64_t num_attention_heads = 4;
+  int64_t num_attention_heads = 8;
   int64_t image_size = 224;
   int64_t patch_size = 32;
   uint64_t seed = 1337;
