@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <nlohmann/json.hpp>
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
@@ -9,6 +10,8 @@
 namespace minimind {
 
 namespace {
+
+using FindJson = nlohmann::json;
 
 constexpr std::array<const char*, 4> kStages = {"llm", "vlm_pretrain", "vlm_sft", "vlm_sft_multi"};
 
@@ -39,12 +42,34 @@ bool is_safetensors_file(const fs::path& path) {
   return path.extension() == ".safetensors";
 }
 
-/// What lies in the file's metadata; fills config and stage.
+/// A training checkpoint names the model's tensors `model.*`, beside the optimiser's.
+void take_checkpoint(ModelFile& file, const std::string& description) {
+  const FindJson json = FindJson::parse(description, nullptr, false);
+  const bool fits = json.is_object() && json.contains("config") && json["config"].is_string();
+  require(fits, file.weights.string(),
+          ": expected a description of the training checkpoint in its metadata, found none");
+  file.config = lm_config_from_json(json["config"].get<std::string>(), file.weights.string() + " (its configuration)");
+  file.config_is_given = true;
+  file.stage = "vlm_" + (json.contains("stage") && json["stage"].is_string() ? json["stage"].get<std::string>() : "");
+  constexpr std::string_view kPrefix = "model.";
+  StateDict model;
+  for (const auto& [name, tensor] : file.state.entries()) {
+    if (name.starts_with(kPrefix)) {
+      model.add(name.substr(kPrefix.size()), tensor);
+    }
+  }
+  file.state = std::move(model);
+}
+
+/// What lies in a safetensors file's metadata; fills config and stage.
 void read_metadata(ModelFile& file) {
-  if (!is_safetensors_file(file.weights)) {
+  if (file.weights.extension() != ".safetensors") {
     return;
   }
   const auto metadata = read_safetensors_metadata(file.weights);
+  if (const auto checkpoint = metadata.find(kCheckpointMetadataKey); checkpoint != metadata.end()) {
+    take_checkpoint(file, checkpoint->second);
+  }
   if (const auto config = metadata.find("config"); config != metadata.end()) {
     file.config = lm_config_from_json(config->second, file.weights.string() + " (metadata \"config\")");
     file.config_is_given = true;
@@ -60,9 +85,15 @@ bool same_shape(const LmConfig& a, const LmConfig& b) {
          (!a.use_moe || (a.n_routed_experts == b.n_routed_experts && a.has_shared_experts == b.has_shared_experts));
 }
 
-/// Takes config.json beside the weights. In a Hugging Face folder it is the model's; beside a single file it may be
-/// another's, and counts only if the shapes agree.
+/// Takes the file's own `NAME.json`, written by a training run, or config.json beside the weights. In a Hugging Face
+/// folder it is the model's; beside a single file it may be another's, and counts only if the shapes agree.
 void read_config_beside(ModelFile& file, bool is_folder, const std::vector<StateDict::Entry>& entries) {
+  fs::path own = file.weights;
+  if (fs::exists(own.replace_extension(".json"))) {
+    file.config = lm_config_from_json(read_file(own), own.string());
+    file.config_is_given = true;
+    return;
+  }
   const fs::path path = file.weights.parent_path() / "config.json";
   if (!fs::exists(path)) {
     return;
@@ -118,8 +149,8 @@ ModelFile find_model(const fs::path& path) {
   ModelFile file;
   file.weights = is_folder ? folder_weights(path) : path;
   file.state = read_state_dict(file.weights);
-  const std::vector<StateDict::Entry> entries = detail::clean_keys(file.state, nullptr);
   read_metadata(file);
+  const std::vector<StateDict::Entry> entries = detail::clean_keys(file.state, nullptr);
   if (!file.config_is_given) {
     read_config_beside(file, is_folder, entries);
   }

@@ -18,8 +18,10 @@ class StateDict {
   void add(std::string name, at::Tensor tensor) { entries_.emplace_back(std::move(name), std::move(tensor)); }
   /// Null if there is none.
   const at::Tensor* find(const std::string& name) const;
-  const std::vector<Entry>& entries() const { return entries_; }
-  std::vector<Entry>& entries() { return entries_; }
+  const std::vector<Entry>& entries() const& { return entries_; }
+  std::vector<Entry>& entries() & { return entries_; }
+  /// By value, so that `for (… : read_state_dict(path).entries())` is safe.
+  std::vector<Entry> entries() && { return std::move(entries_); }
   size_t size() const { return entries_.size(); }
 
  private:
@@ -27,7 +29,8 @@ class StateDict {
 };
 
 /// Reads a `.safetensors` file or a zip-form `.pth` / `.bin`, told apart by content. Tensors are views into the mapped
-/// file where the format allows (safetensors, stored zip records): pages are read when touched. Throws Error with path,
+/// file: its pages are read when touched, and they are read-only, so copy a tensor before changing it in place. Throws
+/// Error with path,
 /// expected, found and the cure.
 StateDict read_state_dict(const std::filesystem::path& path);
 

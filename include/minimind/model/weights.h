@@ -11,6 +11,10 @@
 
 namespace minimind {
 
+/// The safetensors metadata that marks a training checkpoint: a JSON object whose `config` is the model's configuration
+/// as text. Its tensors `model.*` are the model's.
+inline constexpr const char* kCheckpointMetadataKey = "minimind_checkpoint";
+
 struct LoadOptions {
   bool allow_missing_projection = true;    ///< a language-only checkpoint: the projection keeps its initialisation
   std::vector<std::string> allow_missing;  ///< further keys or key prefixes that may be absent
