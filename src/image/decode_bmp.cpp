@@ -113,18 +113,21 @@ BmpHeader read_bmp_header(const DecodeRequest& request, const BmpBytes& bytes) {
   return header;
 }
 
-/// Missing entries are greys, as in Pillow.
+/// Missing entries are black, but grey behind a palette of nothing but greys in order, as in Pillow.
 BmpPalette read_bmp_palette(const BmpBytes& bytes, const BmpHeader& header) {
-  BmpPalette palette;
-  for (size_t i = 0; i < palette.size(); ++i) {
-    palette[i].fill(static_cast<uint8_t>(i));
-  }
+  BmpPalette palette{};
   const size_t step = header.size == 12 ? 3 : 4;
-  for (size_t i = 0; i < std::min<size_t>(header.colors, palette.size()); ++i) {
+  const size_t count = std::min<size_t>(header.colors, palette.size());
+  bool greys = true;
+  for (size_t i = 0; i < count; ++i) {
     const std::string_view entry = bytes.at(header.palette_at + i * step, 3);
     for (size_t c = 0; c < 3; ++c) {
       palette[i][c] = static_cast<uint8_t>(entry[2 - c]);
+      greys = greys && palette[i][c] == i;
     }
+  }
+  for (size_t i = count; greys && i < palette.size(); ++i) {
+    palette[i].fill(static_cast<uint8_t>(i));
   }
   return palette;
 }

@@ -35,7 +35,7 @@ class GifBytes {
 
 using GifPalette = std::array<std::array<uint8_t, 3>, 256>;
 
-/// A palette's missing entries are greys, as in Pillow.
+/// What stands for a palette where a file has none.
 GifPalette grey_palette() {
   GifPalette palette;
   for (size_t i = 0; i < palette.size(); ++i) {
@@ -44,15 +44,18 @@ GifPalette grey_palette() {
   return palette;
 }
 
+/// Missing entries are black, but grey behind a palette of nothing but those greys, as in Pillow.
 GifPalette read_gif_palette(GifBytes& bytes, unsigned flags) {
-  GifPalette palette = grey_palette();
+  const GifPalette greys = grey_palette();
+  GifPalette palette{};
   const size_t count = size_t{2} << (flags & 7U);
   for (size_t i = 0; i < count; ++i) {
     for (uint8_t& channel : palette[i]) {
       channel = bytes.next();
     }
   }
-  return palette;
+  return std::equal(palette.begin(), palette.begin() + static_cast<std::ptrdiff_t>(count), greys.begin()) ? greys
+                                                                                                          : palette;
 }
 
 /// The variable-width codes of a GIF, unpacked to palette indices.

@@ -113,13 +113,11 @@ PngSummary check_png(const DecodeRequest& request) {
   }
 }
 
-/// The file with its palette filled up to 256 entries by greys, as Pillow has them: stb_image would read an index
-/// outside the palette from memory that was never written. stb_image does not look at checksums.
+/// The file with its palette filled up to 256 entries by black, as Pillow has it: stb_image would read an index outside
+/// the palette from memory that was never written. stb_image does not look at checksums.
 std::string with_full_palette(std::string_view bytes, const PngSummary& summary) {
   std::string entries(bytes.substr(summary.palette_at + 8, summary.palette_size));
-  for (size_t i = entries.size() / 3; i < 256; ++i) {
-    entries.append(3, static_cast<char>(i));
-  }
+  entries.resize(768);
   std::string result(bytes.substr(0, summary.palette_at));
   result += std::string_view("\0\0\x03\0PLTE", 8);
   result += entries;

@@ -127,6 +127,17 @@ TEST(DecodeImage, ReadsPaletteBmpFromTheBottom) {
   }
 }
 
+TEST(DecodeImage, ShowsIndicesOutsideThePaletteInBlack) {
+  std::string bmp = testing::palette_bmp(5, 3);
+  put_little_endian(bmp, 46, 10, 4);
+  const Image image = decode_image(bmp, "picture");
+  EXPECT_EQ(image.pixels[3 * 9], 9);
+  EXPECT_EQ(image.pixels[3 * 9 + 2], 7);
+  for (size_t i = 3 * 10; i < image.pixels.size(); ++i) {
+    EXPECT_EQ(image.pixels[i], 0);
+  }
+}
+
 TEST(DecodeImage, StopsAtAJpegOfEndlessScans) {
   EXPECT_EQ(decode_error(testing::many_scans_jpeg(20)), "");
   EXPECT_TRUE(contains(decode_error(testing::many_scans_jpeg(600)), "too many scans"));

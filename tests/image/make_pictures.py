@@ -146,7 +146,7 @@ def png_raw(rng, color, depth, interlaced, transparent, entries=None):
 
 
 def png_missing_entries(rng):
-    """Indices outside the palette, which Pillow shows as greys."""
+    """Indices outside the palette."""
     data = bytearray(png_raw(rng, 3, 8, False, False))
     at = data.index(b"PLTE") - 4
     count = rng.randrange(1, 200)
@@ -175,6 +175,13 @@ def bmp_palette(rng, bits, core=False, top_down=False):
     palette = b"".join(rng.randbytes(3) + (b"" if core else b"\0") for _ in range(colors))
     stride = (width * bits + 31) // 32 * 4
     return bmp_file(width, -height if top_down else height, bits, 0, palette, rng.randbytes(stride * height), core=core)
+
+
+def bmp_missing_entries(rng, gray):
+    width, height, colors = random_side(rng), random_side(rng), rng.randrange(3, 200)
+    palette = b"".join((bytes((i, i, i)) if gray else rng.randbytes(3)) + b"\0" for i in range(colors))
+    pixels = rng.randbytes((width + 3) // 4 * 4 * height)
+    return bmp_file(width, height, 8, 0, palette, pixels, colors=colors)
 
 
 def bmp_color(rng, bits, masks=None, top_down=False):
@@ -222,6 +229,18 @@ def gif_saved(rng, colors=256, transparent=False, interlaced=True):
 
 def gif_gray(rng):
     return saved(drawn(rng, random_side(rng), random_side(rng), "L"), "GIF")
+
+
+def gif_missing_entries(rng, gray):
+    """Indices outside the palette."""
+    data = bytearray(gif_saved(rng))
+    old_bits = (data[10] & 7) + 1
+    at = 13 + (3 << old_bits)
+    assert data[10] & 0x80 and data[at] in (0x21, 0x2C)
+    bits = rng.randrange(1, old_bits + 1)
+    data[10] = data[10] & ~7 | bits - 1
+    palette = bytes(i for i in range(1 << bits) for _ in range(3)) if gray else rng.randbytes(3 << bits)
+    return bytes(data[:13]) + palette + bytes(data[at:])
 
 
 def gif_animated(rng):
@@ -291,6 +310,8 @@ KINDS = {
     "bmp_8": lambda rng: bmp_palette(rng, 8),
     "bmp_8_core": lambda rng: bmp_palette(rng, 8, core=True),
     "bmp_8_top_down": lambda rng: bmp_palette(rng, 8, top_down=True),
+    "bmp_8_missing_entries": lambda rng: bmp_missing_entries(rng, False),
+    "bmp_8_missing_entries_gray": lambda rng: bmp_missing_entries(rng, True),
     "bmp_16": lambda rng: bmp_color(rng, 16),
     "bmp_16_555": lambda rng: bmp_color(rng, 16, (0x7C00, 0x3E0, 0x1F)),
     "bmp_16_565": lambda rng: bmp_color(rng, 16, (0xF800, 0x7E0, 0x1F)),
@@ -305,6 +326,8 @@ KINDS = {
     "gif_flat": lambda rng: gif_saved(rng, interlaced=False),
     "gif_transparent": lambda rng: gif_saved(rng, 32, transparent=True),
     "gif_gray": gif_gray,
+    "gif_missing_entries": lambda rng: gif_missing_entries(rng, False),
+    "gif_missing_entries_gray": lambda rng: gif_missing_entries(rng, True),
     "gif_animated": gif_animated,
     "gif_inside_screen": lambda rng: gif_inside_screen(rng, False),
     "gif_inside_screen_transparent": lambda rng: gif_inside_screen(rng, True),
