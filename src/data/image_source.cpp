@@ -62,7 +62,8 @@ class FolderImageSource final : public ImageSource {
     const detail::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     require(file.get() >= 0, path, ": cannot be read: ", std::strerror(errno));
     struct stat status {};
-    require(::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode), path, ": expected a picture file, found ",
+    const bool regular = ::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode);
+    require(regular, path, ": expected a picture file, found ",
             S_ISDIR(status.st_mode) ? "a folder" : "something else");
     std::string bytes(static_cast<size_t>(status.st_size), '\0');
     detail::read_exactly(file.get(), bytes.data(), bytes.size(), 0, path);
@@ -153,8 +154,9 @@ class ZipImageSource final : public ImageSource {
 
 std::unique_ptr<ImageSource> open_image_source(const std::filesystem::path& path) {
   struct stat status {};
-  require(::stat(path.c_str(), &status) == 0, path.string(), ": expected a folder of pictures or a zip, found ",
-          errno == ENOENT ? std::string("nothing") : std::string(std::strerror(errno)));
+  const bool exists = ::stat(path.c_str(), &status) == 0;
+  require(exists, path.string(), ": expected a folder of pictures or a zip, found ",
+          errno == ENOENT ? "nothing" : std::strerror(errno));
   if (S_ISDIR(status.st_mode)) {
     return std::make_unique<FolderImageSource>(path);
   }

@@ -178,8 +178,8 @@ bool FeatureFile::header_fits() const {
 
 void FeatureFile::write_header() const {
   const Header header = make_header(file_key_, row_bytes_);
-  require(write_all(index_.get(), bytes_of(header), 0), index_path_.string(),
-          ": cannot be written: ", std::strerror(errno));
+  const bool written = write_all(index_.get(), bytes_of(header), 0);
+  require(written, index_path_.string(), ": cannot be written: ", std::strerror(errno));
 }
 
 size_t FeatureFile::bytes_per_row(size_t row_bytes) {

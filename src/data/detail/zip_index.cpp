@@ -98,7 +98,8 @@ void read_exactly(int descriptor, void* out, size_t size, uint64_t offset, const
 
 ZipIndex::ZipIndex(int descriptor, std::string where) : where_(std::move(where)) {
   struct stat status {};
-  require(::fstat(descriptor, &status) == 0, where_, ": cannot be read: ", std::strerror(errno));
+  const bool known = ::fstat(descriptor, &status) == 0;
+  require(known, where_, ": cannot be read: ", std::strerror(errno));
   file_size_ = static_cast<uint64_t>(status.st_size);
   const Directory directory = find_directory(descriptor);
   require(directory.offset <= file_size_ && directory.size <= file_size_ - directory.offset, where_,
