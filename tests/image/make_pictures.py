@@ -338,6 +338,9 @@ KINDS = {
     "webp_animated": lambda rng: webp_animated(rng),
     "webp_animated_alpha": lambda rng: webp_animated(rng, "RGBA", lossless=True),
 }
+for _format in ("JPEG", "PNG", "BMP", "GIF", "WEBP"):
+    for _size in ((1, 1), (12000, 40), (40, 12000)):
+        KINDS[f"{_format.lower()}_{_size[0]}x{_size[1]}"] = lambda rng, a=(_format, _size): saved(drawn(rng, *a[1]), a[0])
 for _color, _depth in [(0, 1), (0, 2), (0, 4), (0, 8), (2, 8), (3, 1), (3, 2), (3, 4), (3, 8), (4, 8), (6, 8)]:
     for _interlaced in (False, True):
         for _transparent in (False, True) if _color in (0, 2, 3) else (False,):
