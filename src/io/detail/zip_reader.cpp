@@ -32,7 +32,13 @@ ZipReader::ZipReader(const MappedFile& file) : where_(file.path().string()), byt
 
 const ZipRecord* ZipReader::find(const std::string& name) const {
   const auto found = records_.find(name);
-  return found == records_.end() ? nullptr : &found->second;
+  if (found == records_.end()) {
+    return nullptr;
+  }
+  require(found->second.is_stored, where_, ": record ", name,
+          ": expected stored bytes as torch.save writes them, found a compressed or encrypted record; save the weights "
+          "again with torch.save");
+  return &found->second;
 }
 
 std::string_view ZipReader::slice(uint64_t offset, uint64_t size) const {
@@ -85,9 +91,7 @@ size_t ZipReader::read_entry(size_t at, size_t end) {
   require(next <= end, where_, ": damaged zip archive: a directory entry at byte ", at,
           " passes the directory's end; copy or download the file again");
   const std::string name(slice(at + kCentralSize, name_size));
-  require((number(at + 8, 2) & 1) == 0 && number(at + 10, 2) == 0, where_, ": record ", name,
-          ": expected stored bytes as torch.save writes them, found a compressed or encrypted record; save the weights "
-          "again with torch.save");
+  const bool is_stored = (number(at + 8, 2) & 1) == 0 && number(at + 10, 2) == 0;
   uint64_t size = number(at + 24, 4);
   uint64_t stored_size = number(at + 20, 4);
   uint64_t header = number(at + 42, 4);
@@ -106,11 +110,12 @@ size_t ZipReader::read_entry(size_t at, size_t end) {
     }
     extra = field_end;
   }
-  require(size == stored_size, where_, ": damaged zip archive: record ", name, ": expected ", size,
+  require(!is_stored || size == stored_size, where_, ": damaged zip archive: record ", name, ": expected ", size,
           " stored bytes, found ", stored_size, "; copy or download the file again");
-  const bool is_new =
-      records_.emplace(name, ZipRecord{local_bytes(header, size, name), static_cast<uint32_t>(number(at + 16, 4))})
-          .second;
+  const bool is_new = records_
+                          .emplace(name, ZipRecord{local_bytes(header, stored_size, name),
+                                                   static_cast<uint32_t>(number(at + 16, 4)), is_stored})
+                          .second;
   require(is_new, where_, ": damaged zip archive: record ", name, " is there twice; copy or download the file again");
   return next;
 }

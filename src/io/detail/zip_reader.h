@@ -9,18 +9,19 @@
 
 namespace minimind::detail {
 
-/// One stored (uncompressed) file of a zip archive; `bytes` points into the mapping.
+/// One file of a zip archive; `bytes` points into the mapping.
 struct ZipRecord {
   std::string_view bytes;
   uint32_t crc = 0;
+  bool is_stored = true;  ///< false: compressed or encrypted
 };
 
-/// The central directory of a mapped zip archive, ZIP64 included. Throws Error when the archive is truncated or damaged
-/// and when a record is compressed or encrypted.
+/// The central directory of a mapped zip archive, ZIP64 included. Throws Error when the archive is truncated or
+/// damaged.
 class ZipReader {
  public:
   explicit ZipReader(const MappedFile& file);
-  /// Null if there is none.
+  /// Null if there is none. Throws Error if its bytes are not stored as they are.
   const ZipRecord* find(const std::string& name) const;
   const std::unordered_map<std::string, ZipRecord>& records() const { return records_; }
 
