@@ -1,13 +1,5 @@
 #include "minimind/dist/process_group.h"
 
-#include <algorithm>
-#include <cstdlib>
-#include <cstring>
-#include <exception>
-#include <functional>
-#include <string>
-#include <utility>
-
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
@@ -17,10 +9,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <string>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <torch/csrc/distributed/c10d/Types.hpp>
+#include <utility>
 #ifdef USE_C10D_NCCL
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
@@ -32,8 +31,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// The address of this host on the way to the master: it is one that the other hosts reach too. Hosts that share a name (containers,
-/// network namespaces) would resolve that name to the same address.
+/// The address of this host on the way to the master: it is one that the other hosts reach too. Hosts that share a name
+/// (containers, network namespaces) would resolve that name to the same address.
 std::string address_towards(const std::string& host, int64_t port) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_DGRAM;
@@ -64,7 +63,8 @@ std::shared_ptr<::gloo::transport::Device> gloo_device(const RankInfo& info) {
     return c10d::ProcessGroupGloo::createDeviceForInterface(interface);
   }
   const std::string address = address_towards(info.master_address, info.master_port);
-  return address.empty() ? c10d::ProcessGroupGloo::createDefaultDevice() : c10d::ProcessGroupGloo::createDeviceForHostname(address);
+  return address.empty() ? c10d::ProcessGroupGloo::createDefaultDevice()
+                         : c10d::ProcessGroupGloo::createDeviceForHostname(address);
 }
 
 }  // namespace
@@ -99,8 +99,9 @@ void run_collective(const RankInfo& info, double& waited, const Work& work) {
     work();
   } catch (const std::exception& error) {
     const std::string text = error.what();
-    fail("rank ", info.rank, " of ", info.world_size, ": expected all ranks to answer, found a connection that failed (",
-         text.substr(0, text.find('\n')), "); another rank has ended or cannot be reached: see its own message");
+    fail("rank ", info.rank, " of ", info.world_size,
+         ": expected all ranks to answer, found a connection that failed (", text.substr(0, text.find('\n')),
+         "); another rank has ended or cannot be reached: see its own message");
   }
   waited += std::chrono::duration<double>(Clock::now() - start).count();
 }
@@ -126,14 +127,16 @@ ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono
     options->timeout = milliseconds;
     options->threads = 2;
     options->devices.push_back(gloo_device(info));
-    backend_->cpu = c10::make_intrusive<c10d::ProcessGroupGloo>(c10::make_intrusive<c10d::PrefixStore>("gloo", backend_->store),
-                                                                static_cast<int>(info.rank), static_cast<int>(info.world_size), options);
+    backend_->cpu = c10::make_intrusive<c10d::ProcessGroupGloo>(
+        c10::make_intrusive<c10d::PrefixStore>("gloo", backend_->store), static_cast<int>(info.rank),
+        static_cast<int>(info.world_size), options);
 #ifdef USE_C10D_NCCL
     if (device.is_cuda()) {
       auto nccl = c10d::ProcessGroupNCCL::Options::create();
       nccl->timeout = milliseconds;
-      backend_->cuda = c10::make_intrusive<c10d::ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>("nccl", backend_->store),
-                                                                   static_cast<int>(info.rank), static_cast<int>(info.world_size), nccl);
+      backend_->cuda = c10::make_intrusive<c10d::ProcessGroupNCCL>(
+          c10::make_intrusive<c10d::PrefixStore>("nccl", backend_->store), static_cast<int>(info.rank),
+          static_cast<int>(info.world_size), nccl);
     }
 #endif
   });
@@ -218,6 +221,8 @@ void ProcessGroup::broadcast_(const std::vector<at::Tensor>& tensors) {
   });
 }
 
-void ProcessGroup::barrier() { sum(std::vector<int64_t>{1}); }
+void ProcessGroup::barrier() {
+  sum(std::vector<int64_t>{1});
+}
 
 }  // namespace minimind

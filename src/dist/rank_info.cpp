@@ -43,7 +43,8 @@ void read_store(RankInfo& info) {
   const std::optional<std::string> address = environment("MASTER_ADDR");
   const std::optional<int64_t> port = environment_number("MASTER_PORT");
   require(address && port, "environment: ", info.world_size, " processes: expected MASTER_ADDR and MASTER_PORT, found ",
-          address ? "no MASTER_PORT" : "no MASTER_ADDR", "; start with torchrun --no-python, or set both to a host and a free port");
+          address ? "no MASTER_PORT" : "no MASTER_ADDR",
+          "; start with torchrun --no-python, or set both to a host and a free port");
   info.master_address = *address;
   info.master_port = *port;
   info.restart = environment_number("TORCHELASTIC_RESTART_COUNT").value_or(0);
@@ -64,7 +65,8 @@ RankInfo rank_from_environment() {
     }
     require(rank && world_size, "environment: expected ", names.rank, " and ", names.world_size, ", found only ",
             rank ? names.rank : names.world_size);
-    require(*rank < *world_size, "environment: ", names.rank, ": expected less than ", names.world_size, " = ", *world_size, ", found ", *rank);
+    require(*rank < *world_size, "environment: ", names.rank, ": expected less than ", names.world_size, " = ",
+            *world_size, ", found ", *rank);
     info.rank = *rank;
     info.world_size = *world_size;
     info.local_rank = environment_number(names.local_rank).value_or(0);

@@ -1,13 +1,13 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
-#include <c10/core/Device.h>
 
 namespace minimind {
 
@@ -15,20 +15,20 @@ namespace minimind {
 struct RankInfo {
   int64_t rank = 0;
   int64_t world_size = 1;
-  int64_t local_rank = 0;        ///< among the processes of this host: chooses the GPU
-  int64_t restart = 0;           ///< how often torchrun has started the group anew
-  std::string master_address;    ///< empty: a single process
+  int64_t local_rank = 0;      ///< among the processes of this host: chooses the GPU
+  int64_t restart = 0;         ///< how often torchrun has started the group anew
+  std::string master_address;  ///< empty: a single process
   int64_t master_port = 0;
   std::string store_prefix;      ///< keeps the keys of different runs and restarts apart
   bool store_is_served = false;  ///< the launcher serves the store; every rank, 0 too, is a client
 };
 
-/// Reads torchrun's environment (RANK, WORLD_SIZE, …), else SLURM's (SLURM_PROCID, …), else Open MPI's; a single process where there is none.
-/// Throws Error on an incomplete or contradictory one.
+/// Reads torchrun's environment (RANK, WORLD_SIZE, …), else SLURM's (SLURM_PROCID, …), else Open MPI's; a single
+/// process where there is none. Throws Error on an incomplete or contradictory one.
 RankInfo rank_from_environment();
 
-/// The processes of a training run: collectives over Gloo on a CPU and NCCL on CUDA; with one process every call returns at once.
-/// Collectives are called by all ranks in the same order. They throw Error where another rank is gone.
+/// The processes of a training run: collectives over Gloo on a CPU and NCCL on CUDA; with one process every call
+/// returns at once. Collectives are called by all ranks in the same order. They throw Error where another rank is gone.
 class ProcessGroup {
  public:
   /// `device`: where the tensors of sum_() lie. `timeout`: how long a collective waits for the others.
