@@ -22,16 +22,6 @@ bool starts_fresh(const TrainOptions& options) {
   return options.init_from == "none";
 }
 
-/// The pattern's text for an encoder with another number of tokens than the released one, as long as nothing else was
-/// configured.
-std::string pattern_text(const std::string& configured, int64_t vision_tokens) {
-  if (configured != LmConfig{}.image_special_token || static_cast<int64_t>(configured.size()) == vision_tokens) {
-    return configured;
-  }
-  const size_t left = static_cast<size_t>(vision_tokens / 2);
-  return std::string(left, '<') + std::string(static_cast<size_t>(vision_tokens) - left, '>');
-}
-
 std::filesystem::path init_path(const TrainOptions& options, Stage stage) {
   const std::filesystem::path path =
       options.init_from.empty() ? default_init_path(options, stage) : std::filesystem::path(options.init_from);
@@ -39,6 +29,11 @@ std::filesystem::path init_path(const TrainOptions& options, Stage stage) {
           ": expected the weights to start from, found nothing; give --init_from PATH, ",
           "or --init_from none for fresh weights");
   return path;
+}
+
+/// The stage whose file this one starts from, as find_model() names it.
+std::string start_stage(Stage stage) {
+  return stage == Stage::kPretrain ? "llm" : stage == Stage::kInstruction ? "vlm_pretrain" : "vlm_sft";
 }
 
 LmConfig fresh_config(const Tokenizer& tokenizer) {
@@ -52,7 +47,7 @@ void finish_config(LmConfig& config, const TrainOptions& options, TrainingSetup&
   config.max_seq_len = std::max(config.max_seq_len, options.max_seq_len);
   config.vision_dim = setup.encoder->config().hidden_size;
   const int64_t vision_tokens = setup.encoder->config().tokens();
-  config.image_special_token = pattern_text(config.image_special_token, vision_tokens);
+  config.image_special_token = image_pattern_text(config.image_special_token, vision_tokens);
   setup.pattern = make_image_pattern(*setup.tokenizer, config.image_special_token, vision_tokens);
   config.image_ids.assign(setup.pattern.ids.begin(), setup.pattern.ids.end());
   require(setup.tokenizer->vocab_size() <= config.vocab_size, options.tokenizer, ": expected at most ",
@@ -77,23 +72,28 @@ void load_from_checkpoint(VlmImpl& model, const Checkpoint& checkpoint) {
 
 void make_model(TrainingSetup& setup, const TrainOptions& options, Stage stage, const Checkpoint* checkpoint) {
   LmConfig config;
-  std::filesystem::path weights;
+  std::optional<ModelFile> start;
   if (checkpoint != nullptr) {
     config = lm_config_from_json(checkpoint->info.config, checkpoint->path.string());
   } else if (starts_fresh(options)) {
     config = fresh_config(*setup.tokenizer);
   } else {
-    const ModelFile file = find_model(init_path(options, stage));
-    config = file.config;
-    weights = file.weights;
+    start = find_model(init_path(options, stage));
+    config = start->config;
+    for (const std::string& notice : {start->notice, stage_warning(*start, start_stage(stage))}) {
+      if (!notice.empty()) {
+        log_warning(notice);
+      }
+    }
   }
   finish_config(config, options, setup);
   setup.model = Vlm(config);
   initialise(*setup.model, static_cast<uint64_t>(options.seed));
   if (checkpoint != nullptr) {
     load_from_checkpoint(*setup.model, *checkpoint);
-  } else if (!weights.empty()) {
-    log_info(load_vlm(*setup.model, read_state_dict(weights), weights.string()).summary());
+  } else if (start) {
+    log_info(concat(start->weights.string(), ":\n",
+                    load_vlm(*setup.model, start->state, start->weights.string()).summary()));
   } else {
     log_info("weights: fresh ones (--init_from none)");
   }
@@ -155,13 +155,20 @@ TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::De
   return setup;
 }
 
-std::unique_ptr<Loader> make_loader(const TrainingSetup& setup, const TrainOptions& options, Stage stage, int64_t rank,
-                                    int64_t world_size) {
+std::string image_pattern_text(const std::string& configured, int64_t vision_tokens) {
+  if (configured != LmConfig{}.image_special_token || static_cast<int64_t>(configured.size()) == vision_tokens) {
+    return configured;
+  }
+  const size_t left = static_cast<size_t>(vision_tokens / 2);
+  return std::string(left, '<') + std::string(static_cast<size_t>(vision_tokens) - left, '>');
+}
+
+LoaderOptions loader_options(const TrainOptions& options, int64_t image_size, int64_t rank, int64_t world_size) {
   LoaderOptions loader;
   loader.batch_size = options.batch_size;
   loader.num_workers = options.num_workers;
   loader.max_seq_len = options.max_seq_len;
-  loader.image_size = setup.encoder->config().image_size;
+  loader.image_size = image_size;
   loader.prefetch = std::max<int64_t>(4, 2 * options.accumulation_steps);
   loader.seed = static_cast<uint64_t>(options.seed);
   loader.original_order = options.original_order;
@@ -170,9 +177,14 @@ std::unique_ptr<Loader> make_loader(const TrainingSetup& setup, const TrainOptio
   loader.rank = rank;
   loader.world_size = world_size;
   loader.instruction_prefix = options.image_prefix;
+  return loader;
+}
+
+std::unique_ptr<Loader> make_loader(const TrainingSetup& setup, const TrainOptions& options, Stage stage, int64_t rank,
+                                    int64_t world_size) {
   const LoaderInput input{*setup.dataset, data_kind(stage), *setup.tokenizer,
                           setup.pattern,  *setup.images,    setup.cache.get()};
-  return std::make_unique<Loader>(input, loader);
+  return std::make_unique<Loader>(input, loader_options(options, setup.encoder->config().image_size, rank, world_size));
 }
 
 std::vector<ParameterGroup> trained_parameters(VlmImpl& model, const std::string& freeze) {

@@ -22,6 +22,7 @@
 #include "minimind/base/progress.h"
 #include "minimind/model/weights.h"
 #include "minimind/train/adam.h"
+#include "minimind/train/check_data.h"
 #include "minimind/train/checkpoint.h"
 #include "minimind/train/metrics.h"
 #include "minimind/train/precision.h"
@@ -438,6 +439,9 @@ TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
 int run_training(TrainOptions options, Stage stage) {
   options.validate();
   const RankInfo info = rank_from_environment();
+  if (options.check_data) {
+    return info.rank == 0 ? check_data(options, stage) : 0;
+  }
   const c10::Device device = training_device(options.device, info.local_rank);
   if (info.restart > 0 && options.resume == "none") {
     options.resume = "auto";

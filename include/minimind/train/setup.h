@@ -44,6 +44,12 @@ struct TrainingSetup {
 TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::Device& device,
                          const Checkpoint* checkpoint);
 
+/// The pattern's text for an encoder with another number of tokens than the released one, as long as nothing else was
+/// configured.
+std::string image_pattern_text(const std::string& configured, int64_t vision_tokens);
+
+LoaderOptions loader_options(const TrainOptions& options, int64_t image_size, int64_t rank, int64_t world_size);
+
 /// The loader of one rank over the setup's data. The setup outlives it.
 std::unique_ptr<Loader> make_loader(const TrainingSetup& setup, const TrainOptions& options, Stage stage, int64_t rank,
                                     int64_t world_size);

@@ -1,0 +1,216 @@
+#include "minimind/train/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include "minimind/base/error.h"
+#include "minimind/base/file.h"
+#include "minimind/model/weights.h"
+#include "minimind/train/checkpoint.h"
+#include "train/tiny_run.h"
+
+namespace minimind {
+namespace {
+
+using testing::TemporaryFolder;
+using testing::tiny_options;
+using testing::write_tiny_data;
+
+std::vector<double> run_and_record(const TrainOptions& options, Stage stage = Stage::kPretrain) {
+  std::vector<double> losses;
+  ProcessGroup group({}, c10::kCPU);
+  train(options, stage, group, [&](const StepReport& report) { losses.push_back(report.loss); });
+  return losses;
+}
+
+std::string weights_of(const TrainOptions& options) {
+  return read_file(fs::path(options.out_dir) / "16_vlm_pretrain.pth");
+}
+
+class TrainerRun : public ::testing::Test {
+ protected:
+  void SetUp() override { write_tiny_data(folder_.path(), 22); }
+  TrainOptions options(const std::string& out) const { return tiny_options(folder_.path(), out); }
+  TemporaryFolder folder_;
+};
+
+TEST_F(TrainerRun, LearnsAndWritesWeightsCurvesAndConfiguration) {
+  TrainOptions settings = options("out");
+  settings.epochs = 12;
+  const std::vector<double> losses = run_and_record(settings);
+  ASSERT_EQ(losses.size(), 12U * 6U);
+  EXPECT_LT(losses.back(), 0.7 * losses.front());
+  const fs::path out = settings.out_dir;
+  const ModelFile file = find_model(out / "16_vlm_pretrain.pth");
+  EXPECT_EQ(file.config.n_heads, 4);
+  EXPECT_EQ(file.config.n_kv_heads, 2);
+  EXPECT_TRUE(file.config_is_given);
+  Vlm model(file.config);
+  EXPECT_EQ(load_vlm(*model, file.state, "weights").total().missing, 0);
+  EXPECT_NE(read_file(out / "metrics.jsonl").find("\"learning_rate\""), std::string::npos);
+  EXPECT_NE(read_file(out / "index.html").find("<polyline"), std::string::npos);
+}
+
+TEST_F(TrainerRun, GivesTheSameWeightsForAnyNumberOfLoaderThreads) {
+  TrainOptions none = options("none");
+  none.num_workers = 0;
+  TrainOptions three = options("three");
+  three.num_workers = 3;
+  run_and_record(none);
+  run_and_record(three);
+  EXPECT_TRUE(weights_of(none) == weights_of(three));
+}
+
+TEST_F(TrainerRun, ContinuesByteForByteAfterAStop) {
+  TrainOptions straight = options("straight");
+  straight.accumulation_steps = 2;
+  run_and_record(straight);
+  for (const int stop_after : {1, 3, 5}) {
+    TrainOptions parts = options("parts" + std::to_string(stop_after));
+    parts.accumulation_steps = 2;
+    ProcessGroup group({}, c10::kCPU);
+    int steps = 0;
+    const TrainResult first = train(parts, Stage::kPretrain, group, [&](const StepReport&) {
+      if (++steps == stop_after) {
+        raise(SIGTERM);
+      }
+    });
+    EXPECT_EQ(first.signal, SIGTERM);
+    EXPECT_LT(first.steps, 12);
+    parts.resume = "auto";
+    const TrainResult second = train(parts, Stage::kPretrain, group);
+    EXPECT_EQ(second.signal, 0);
+    EXPECT_EQ(second.steps, 12);
+    EXPECT_TRUE(weights_of(straight) == weights_of(parts)) << "stopped after " << stop_after << " steps";
+  }
+}
+
+TEST_F(TrainerRun, TakesTheOlderCheckpointWhereTheNewestIsDamaged) {
+  TrainOptions settings = options("out");
+  settings.save_interval = 3;
+  run_and_record(settings);
+  const std::string straight = weights_of(settings);
+  const CheckpointFolder folder(fs::path(settings.out_dir) / "16_vlm_pretrain_checkpoints", 2);
+  ASSERT_EQ(folder.list().size(), 2U);
+  const std::string newest = read_file(folder.list().back());
+  write_file_atomically(folder.list().back(), newest.substr(0, newest.size() / 2));
+  settings.resume = "auto";
+  run_and_record(settings);
+  EXPECT_TRUE(weights_of(settings) == straight);
+}
+
+TEST_F(TrainerRun, StartsALaterStageFromTheEarlierOnesFile) {
+  TrainOptions first = options("out");
+  run_and_record(first);
+  TrainOptions second = options("out");
+  second.init_from.clear();
+  second.model = {};
+  second.model.dim = 16;
+  second.image_prefix.clear();
+  second.resolve(Stage::kInstruction);
+  const std::vector<double> losses = run_and_record(second, Stage::kInstruction);
+  EXPECT_LT(losses.front(), std::log(259.0));
+  EXPECT_TRUE(fs::exists(fs::path(second.out_dir) / "16_vlm_sft.pth"));
+}
+
+TEST_F(TrainerRun, RefusesAShapeThatTheStartingWeightsDoNotHave) {
+  run_and_record(options("out"));
+  TrainOptions settings = options("other");
+  settings.init_from = (folder_.path() / "out" / "16_vlm_pretrain.pth").string();
+  settings.model.n_layers = 3;
+  EXPECT_THROW(run_and_record(settings), Error);
+  EXPECT_FALSE(fs::exists(fs::path(settings.out_dir) / "16_vlm_pretrain.pth"));
+}
+
+TEST_F(TrainerRun, RefusesToResumeOnOtherData) {
+  TrainOptions settings = options("out");
+  run_and_record(settings);
+  settings.resume = "auto";
+  settings.batch_size = 5;
+  EXPECT_THROW(run_and_record(settings), Error);
+}
+
+TEST_F(TrainerRun, LeavesOutStepsThatAreNotFiniteAndStopsAfterSeveral) {
+  TrainOptions settings = options("out");
+  settings.learning_rate = 1e30;
+  settings.max_bad_steps = 3;
+  settings.epochs = 50;
+  try {
+    run_and_record(settings);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("3 steps in a row"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(TrainerRun, TrainsOnlyTheProjectionWhereTheLanguageModelIsFrozen) {
+  TrainOptions settings = options("out");
+  run_and_record(settings);
+  const StateDict before = read_state_dict(fs::path(settings.out_dir) / "16_vlm_pretrain.pth");
+  TrainOptions frozen = options("frozen");
+  frozen.init_from = (fs::path(settings.out_dir) / "16_vlm_pretrain.pth").string();
+  frozen.model = {};
+  frozen.freeze = "language_model";
+  run_and_record(frozen);
+  const StateDict after = read_state_dict(fs::path(frozen.out_dir) / "16_vlm_pretrain.pth");
+  for (const auto& [name, tensor] : before.entries()) {
+    const bool is_projection = name.starts_with("vision_proj.");
+    EXPECT_EQ(tensor.equal(*after.find(name)), !is_projection) << name;
+  }
+}
+
+TEST_F(TrainerRun, GivesTheSameWeightsWithAFloat32FeatureCache) {
+  TrainOptions plain = options("plain");
+  plain.feature_memory_mb = 0;
+  TrainOptions memory = options("memory");
+  TrainOptions cached = options("cached");
+  cached.feature_cache = (folder_.path() / "cache").string();
+  run_and_record(plain);
+  run_and_record(memory);
+  run_and_record(cached);
+  EXPECT_TRUE(weights_of(plain) == weights_of(memory));
+  EXPECT_TRUE(weights_of(plain) == weights_of(cached));
+}
+
+TEST_F(TrainerRun, TrainsWithExperts) {
+  TrainOptions settings = options("out");
+  settings.model.use_moe = true;
+  settings.epochs = 12;
+  const std::vector<double> losses = run_and_record(settings);
+  EXPECT_LT(losses.back(), losses.front());
+  EXPECT_TRUE(fs::exists(fs::path(settings.out_dir) / "16_moe_vlm_pretrain.pth"));
+  EXPECT_NE(read_file(fs::path(settings.out_dir) / "metrics.jsonl").find("expert_loss"), std::string::npos);
+}
+
+TEST(TrainOptions, RefusesValuesThatCannotBe) {
+  TrainOptions options;
+  options.resolve(Stage::kPretrain);
+  EXPECT_NO_THROW(options.validate());
+  options.batch_size = 0;
+  EXPECT_THROW(options.validate(), UsageError);
+  options.batch_size = 1;
+  options.device = "gpu";
+  EXPECT_THROW(options.validate(), UsageError);
+}
+
+TEST(TrainOptions, HasTheStagesOwnDefaults) {
+  TrainOptions pretrain;
+  pretrain.resolve(Stage::kPretrain);
+  EXPECT_EQ(pretrain.learning_rate, 4e-4);
+  EXPECT_EQ(pretrain.log_interval, 10);
+  EXPECT_EQ(default_init_path(pretrain, Stage::kPretrain), fs::path("out/512_llm.pth"));
+  TrainOptions multi;
+  multi.model.dim = 768;
+  multi.model.use_moe = true;
+  multi.resolve(Stage::kMultiImage);
+  EXPECT_EQ(multi.learning_rate, 1e-6);
+  EXPECT_EQ(multi.data_path, "dataset/sft_multi_images/output.json");
+  EXPECT_EQ(default_init_path(multi, Stage::kMultiImage), fs::path("out/768_moe_vlm_sft.pth"));
+}
+
+}  // namespace
+}  // namespace minimind
