@@ -29,7 +29,9 @@ Image decode_image(std::string_view bytes, const std::string& name, const Decode
 /// read_file and decode_image.
 Image load_image(const std::filesystem::path& path, const DecodeLimits& limits = {});
 
-/// Bicubic with antialiasing, byte for byte as Pillow's Image.resize((width, height), BICUBIC) on RGB.
+/// Bicubic with antialiasing, byte for byte as Pillow 13's Image.resize((width, height), BICUBIC) on RGB. Two passes,
+/// each rounded to 8 bits; the vertical one comes first where the height shrinks, by more than twice what the width
+/// does (earlier versions always start horizontally: a few levels apart there). Sides of 1..65535, else Error.
 Image resize_bicubic(const Image& image, int64_t width, int64_t height);
 
 std::string encode_png(const Image& image);
