@@ -161,6 +161,9 @@ TEST(EncodeChat, NamesTheSpansOfAnswersWithoutAQuestion) {
   const Setting setting;
   const EncodedChat chat = setting.encode({{"assistant", "a"}, {"assistant", "\nb"}});
   EXPECT_EQ(supervised_text(setting, chat, Supervision::kAllAnswers), "a</s>\n\nb</s>\n");
+  const EncodedChat twice = setting.encode({{"user", "q"}, {"assistant", "a"}, {"assistant", "b"}});
+  ASSERT_EQ(twice.answers.size(), 2U);
+  EXPECT_EQ(twice.answers[1].first, twice.answers[0].second);
 }
 
 TEST(LossMask, SupervisesTheLastAnswerOrAll) {

@@ -55,7 +55,7 @@ TEST(WordSplit, KnowsLettersNumbersAndSpacesOfUnicode) {
   EXPECT_EQ(words_of("第三章Ⅳ½²"), (Words{"第三章", "Ⅳ½²"}));
   EXPECT_EQ(words_of("x\u00A0y"), (Words{"x", "\u00A0", "y"}));
   // No white space in the pattern's sense.
-  EXPECT_EQ(words_of("x\u200By"), (Words{"x", "\u200B", "y"}));
+  EXPECT_EQ(words_of("x \u200By"), (Words{"x", " \u200B", "y"}));
   EXPECT_EQ(words_of("x\u180E\x1Cy"), (Words{"x", "\u180E\x1C", "y"}));
   EXPECT_EQ(words_of("a😀b"), (Words{"a", "😀", "b"}));
 }
@@ -65,6 +65,7 @@ TEST(WordSplit, TakesInvalidBytesAsCharactersOfTheirOwn) {
                      "b"),
             (Words{"a", "\xFF\xE4\xBD", "b"}));
   EXPECT_EQ(words_of("\xE4"), (Words{"\xE4"}));
+  EXPECT_EQ(words_of(std::string_view("你").substr(0, 2)), (Words{"\xE4\xBD"}));
   EXPECT_EQ(words_of("\xC0\x80"), (Words{"\xC0\x80"}));
 }
 
