@@ -106,13 +106,13 @@ TEST(Scene, ShapeShowsItsColourOnAMutedBackground) {
 }
 
 TEST(Scene, ShapesAreToldApartByWhatTheyCover) {
-  // Whether the centre, the middle of an edge and a corner of the square [-0.7, 0.7]^2 are inside.
+  // The centre, two edges and two corners of the square [-0.7, 0.7]^2, and where a star has an arm.
   auto inside = [](int64_t shape, double x, double y) { return signed_distance(shape, x, y) < 0; };
   auto signature = [&](int64_t shape) {
-    return std::array<bool, 5>{inside(shape, 0, 0), inside(shape, 0, -0.7), inside(shape, 0.7, 0),
-                               inside(shape, 0.7, 0.7), inside(shape, 0.7, -0.7)};
+    return std::array<bool, 6>{inside(shape, 0, 0),     inside(shape, 0, -0.7),   inside(shape, 0.7, 0),
+                               inside(shape, 0.7, 0.7), inside(shape, 0.7, -0.7), inside(shape, 0.7, -0.25)};
   };
-  std::set<std::array<bool, 5>> signatures;
+  std::set<std::array<bool, 6>> signatures;
   for (int64_t shape = 0; shape < static_cast<int64_t>(shape_names().size()); ++shape) {
     signatures.insert(signature(shape));
   }

@@ -22,7 +22,7 @@ struct SampleDataOptions {
   int64_t clip_width = 192;
   int64_t clip_layers = 2;
   int64_t jpeg_quality = 92;
-  int64_t png_every = 10;
+  int64_t png_every = 40;
   int64_t threads = 2;
   int64_t seed = 1337;
 
