@@ -69,7 +69,7 @@ TEST_F(TrainerRun, ContinuesByteForByteAfterAStop) {
   TrainOptions straight = options("straight");
   straight.accumulation_steps = 2;
   run_and_record(straight);
-  for (const int stop_after : {1, 3, 5}) {
+  for (const int stop_after : {1, 2, 4}) {
     TrainOptions parts = options("parts" + std::to_string(stop_after));
     parts.accumulation_steps = 2;
     ProcessGroup group({}, c10::kCPU);
