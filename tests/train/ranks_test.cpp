@@ -1,3 +1,4 @@
+#include <ATen/TensorOperators.h>
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>

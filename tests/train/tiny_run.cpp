@@ -1,6 +1,7 @@
 #include "train/tiny_run.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/core/Generator.h>
 #include <ATen/ops/randn.h>
 #include <stdlib.h>
