@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "minimind/base/fields.h"
+#include "minimind/chat/chat_model.h"
+#include "minimind/chat/session.h"
+
+namespace minimind {
+
+/// Everything that eval_chat is told.
+struct EvalChatOptions {
+  ChatModelFiles files;
+  std::vector<std::string> image;
+  std::string image_dir;
+  bool multi = false;
+  std::string prompt;
+
+  ChatOptions chat;
+  std::string repetition_penalty_mode = "usual";
+  std::string weights = "float32";
+  int64_t seed = 1337;
+  bool show_speed = false;
+
+  EvalChatOptions() { files.checkpoint.clear(); }
+  Fields file_fields();
+  Fields question_fields();
+  Fields answer_fields();
+  /// Fills in what depends on other options. Throws UsageError on what does not go together.
+  void resolve();
+};
+
+/// The whole of eval_chat after its flags are read: a folder, one question, or a conversation. Returns the exit code.
+int run_eval_chat(const EvalChatOptions& options);
+
+}  // namespace minimind

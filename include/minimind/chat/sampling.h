@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "minimind/base/image_slot.h"
+#include "minimind/base/random.h"
+
+namespace minimind {
+
+/// What a repetition penalty does to the logit of a token seen before.
+enum class RepetitionPenaltyMode {
+  kUsual,     ///< divides a positive logit, multiplies a negative one: always less likely
+  kOriginal,  ///< divides whatever the sign: a negative logit becomes more likely
+};
+
+/// How the next token is chosen. SPEC.md section 7.
+struct SamplingOptions {
+  double temperature = 0.5;         ///< 0: greedy
+  int64_t top_k = 8;                ///< keep the k highest logits, ties with the last of them too; 0: all
+  double repetition_penalty = 1.0;  ///< 1: none
+  RepetitionPenaltyMode penalty_mode = RepetitionPenaltyMode::kUsual;
+
+  /// Throws Error on a value that cannot be.
+  void validate() const;
+};
+
+/// Applies the options to one row of logits. Keeps its working memory between calls; not for several threads at once.
+class Sampler {
+ public:
+  explicit Sampler(const SamplingOptions& options);
+
+  /// The probabilities handed to the sampler: [V], 0 for what top-k leaves out. Penalty over the tokens of `seen`
+  /// (each counts once), temperature, top-k, softmax. At temperature 0 the best token has 1. Valid until the next call.
+  /// Throws Error where the logits are not numbers.
+  std::span<const float> probabilities(std::span<const float> logits, std::span<const TokenId> seen);
+
+  /// Draws a token from probabilities(). At temperature 0 `random` is not used.
+  TokenId choose(std::span<const float> logits, std::span<const TokenId> seen, Random& random);
+
+  const SamplingOptions& options() const { return options_; }
+
+ private:
+  void penalise(std::span<const TokenId> seen);
+  void keep_top_k();
+  void softmax();
+
+  SamplingOptions options_;
+  std::vector<float> row_;
+  std::vector<float> heap_;
+  std::vector<uint8_t> is_seen_;
+};
+
+/// Index of the highest logit, the first of equals. Throws Error where there is none that is a number.
+TokenId best_token(std::span<const float> logits);
+
+}  // namespace minimind

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "minimind/base/random.h"
+#include "minimind/chat/chat_model.h"
+#include "minimind/chat/decoder.h"
+#include "minimind/chat/generator.h"
+#include "minimind/text/chat_prompt.h"
+
+namespace minimind {
+
+/// How a conversation answers. SPEC.md section 7.
+struct ChatOptions {
+  SamplingOptions sampling;
+  int64_t context = 1024;  ///< tokens of prompt and answer
+  int64_t max_new_tokens = 512;
+  uint64_t seed = 1337;
+  WeightFormat weights = WeightFormat::kFloat32;  ///< of decoding
+
+  /// Throws Error on a value that cannot be.
+  void validate() const;
+};
+
+/// A prompt as the model reads it.
+struct Prompt {
+  std::vector<TokenId> ids;
+  std::vector<int64_t> slots;        ///< start of each picture in ids
+  std::vector<at::Tensor> features;  ///< of these pictures
+  std::string notice;                ///< what was left out to make it fit; "" if nothing was
+};
+
+/// Renders and tokenises a conversation; features [P, W] of its pictures in the order of their marks. Throws Error when
+/// slots and pictures differ in number.
+Prompt make_prompt(const Tokenizer& tokenizer, const ImagePattern& pattern, const std::vector<Message>& messages,
+                   std::vector<at::Tensor> features);
+
+/// Cuts tokens from the left until at most `limit` are left; a cut that would go through a picture's slot drops it
+/// whole, and its features with it. limit >= 1. Returns how many tokens went.
+int64_t cut_prompt(Prompt& prompt, int64_t limit, int64_t slot_length);
+
+struct Answer {
+  std::string text;
+  StopReason reason = StopReason::kEos;
+  std::string notice;  ///< for the user: what was left out of the prompt; "" if nothing was
+  int64_t prompt_tokens = 0;
+  int64_t tokens = 0;  ///< new ones
+  double prefill_seconds = 0;
+  double decode_seconds = 0;
+};
+
+/// Called with every piece of an answer as it becomes complete (whole UTF-8 characters); false stops the answer.
+using TextCallback = std::function<bool(std::string_view)>;
+
+/// A conversation about pictures: several turns, each with pictures of its own. The model outlives the session.
+class ChatSession {
+ public:
+  ChatSession(ChatModel& model, const ChatOptions& options);
+
+  /// Asks. The text may hold one image mark for each picture; without any mark, the marks are put before it, a line
+  /// each. When the conversation fills the context, its oldest turns go; a question that is too long by itself loses
+  /// tokens from the left (cut_prompt). A stopped answer is kept as far as it came. Throws Error (pictures against
+  /// marks, an empty question); the conversation is then as before.
+  Answer ask(const std::string& text, const std::vector<at::Tensor>& features, const TextCallback& on_text = {});
+
+  /// Forgets the conversation. The random numbers go on.
+  void clear();
+
+  const std::vector<Message>& messages() const { return messages_; }
+  ChatModel& model() { return model_; }
+  ChatOptions& options() { return options_; }
+
+ private:
+  struct Turn {
+    size_t first_message = 0;
+    size_t first_feature = 0;
+  };
+  Prompt fit(const std::string& question, const std::vector<at::Tensor>& features, size_t& kept_from) const;
+  void drop_turns(size_t count);
+
+  ChatModel& model_;
+  ChatOptions options_;
+  Random random_;
+  std::unique_ptr<Decoder> decoder_;
+  std::vector<Message> messages_;
+  std::vector<at::Tensor> features_;  ///< of all pictures of the conversation, in the order of their marks
+  std::vector<Turn> turns_;
+};
+
+/// The text with its marks: as it is if it holds any or there is no picture, else with one mark a line before it.
+std::string with_image_marks(const std::string& text, int64_t pictures, const std::string& mark);
+
+}  // namespace minimind

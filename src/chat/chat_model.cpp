@@ -1,0 +1,154 @@
+#include "minimind/chat/chat_model.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
+
+#include "minimind/base/error.h"
+#include "minimind/base/file.h"
+#include "minimind/model/weights.h"
+#include "minimind/text/chat_prompt.h"
+
+namespace minimind {
+
+namespace {
+
+c10::Device chat_device(const std::string& name) {
+  if (name == "auto") {
+    return at::hasCUDA() ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
+  }
+  require(name == "cpu" || name == "cuda" || name.starts_with("cuda:"),
+          "device: expected auto, cpu, cuda or cuda:N, found ", name);
+  if (name == "cpu") {
+    return c10::kCPU;
+  }
+  require(at::hasCUDA(), "device ", name, ": expected a GPU and a build with CUDA, found none; use --device cpu");
+  try {
+    return name == "cuda" ? c10::Device(c10::kCUDA, 0) : c10::Device(name);
+  } catch (const c10::Error&) {
+    fail("device: expected auto, cpu, cuda or cuda:N, found ", name);
+  }
+}
+
+/// The pattern of the configuration, or of the released models where the encoder has their number of tokens.
+ImagePattern chat_pattern(const LmConfig& config, const Tokenizer& tokenizer, const ChatModelFiles& files,
+                          int64_t vision_tokens) {
+  if (config.image_ids.empty()) {
+    return make_image_pattern(tokenizer, config.image_special_token, vision_tokens);
+  }
+  require(std::ssize(config.image_ids) == vision_tokens, files.clip_dir, ": expected ", config.image_ids.size(),
+          " tokens a picture (image_ids of ", files.checkpoint, "), found ", vision_tokens,
+          "; is it the encoder that the model was trained with?");
+  ImagePattern pattern;
+  pattern.text = config.image_special_token;
+  pattern.ids.assign(config.image_ids.begin(), config.image_ids.end());
+  const std::vector<TokenId> ids = tokenizer.encode(pattern.text);
+  require(ids == pattern.ids, files.tokenizer, ": expected a tokenizer that gives the ", pattern.ids.size(),
+          " image_ids of ", files.checkpoint, " for its image_special_token, found other ids (", ids.size(),
+          " of them); is it the tokenizer that the model was trained with?");
+  return pattern;
+}
+
+}  // namespace
+
+void require_picture_for_each_slot(int64_t slots, int64_t pictures, const std::string& mark) {
+  require(slots == pictures, "pictures: expected one for each ", mark, " of the text (", slots, "), found ", pictures,
+          slots > pictures ? "; give more pictures or fewer marks" : "; give fewer pictures or more marks");
+}
+
+std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const Notice& notice) {
+  const auto tell = [&notice](const std::string& text) {
+    if (notice && !text.empty()) {
+      notice(text);
+    }
+  };
+  const c10::Device device = chat_device(files.device);
+  if (files.threads > 0) {
+    at::set_num_threads(static_cast<int>(files.threads));
+  }
+  const ModelFile file = find_model(files.checkpoint);
+  tell(file.notice);
+  tell(stage_warning(file, files.stage));
+  std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(files.tokenizer);
+  require(tokenizer->vocab_size() <= file.config.vocab_size, files.tokenizer, ": expected at most ",
+          file.config.vocab_size, " tokens (the vocabulary of ", files.checkpoint, "), found ", tokenizer->vocab_size(),
+          "; is it this model's tokenizer?");
+  ClipVision encoder = load_clip_vision(files.clip_dir);
+  const ClipVisionConfig& vision = encoder->config();
+  require(vision.hidden_size == file.config.vision_dim, files.clip_dir, ": expected features of width ",
+          file.config.vision_dim, " (the projection of ", files.checkpoint, "), found ", vision.hidden_size,
+          "; is it the encoder that the model was trained with?");
+  ImagePattern pattern = chat_pattern(file.config, *tokenizer, files, vision.tokens());
+  Vlm model(file.config);
+  const LoadReport report = load_vlm(*model, file.state, file.weights.string());
+  if (report.lacks_projection()) {
+    tell(file.weights.string() + ": a language model without vision_proj: it cannot look at pictures yet");
+  }
+  model->eval();
+  model->to(device);
+  encoder->to(device);
+  return std::make_unique<ChatModel>(std::move(tokenizer), std::move(encoder), std::move(model), std::move(pattern),
+                                     files.remembered_pictures);
+}
+
+ChatModel::ChatModel(std::unique_ptr<Tokenizer> tokenizer, ClipVision encoder, Vlm model, ImagePattern pattern,
+                     int64_t remembered_pictures)
+    : tokenizer_(std::move(tokenizer)),
+      encoder_(std::move(encoder)),
+      model_(std::move(model)),
+      pattern_(std::move(pattern)),
+      remembered_pictures_(remembered_pictures) {}
+
+at::Tensor ChatModel::features(const Image& picture) {
+  const int64_t size = encoder_->config().image_size;
+  std::string content(static_cast<size_t>(3 * size * size), '\0');
+  resize_to_planar(picture, size, reinterpret_cast<uint8_t*>(content.data()));
+  if (const auto found = by_content_.find(content); found != by_content_.end()) {
+    remembered_.splice(remembered_.begin(), remembered_, found->second);
+    return remembered_.front().second;
+  }
+  const c10::NoGradGuard without_gradients;
+  const at::Tensor bytes = at::empty({1, 3, size, size}, at::kByte);
+  content.copy(reinterpret_cast<char*>(bytes.mutable_data_ptr<uint8_t>()), content.size());
+  const at::Tensor encoded = encoder_->encode(bytes)[0];  // [P, W]
+  ++encoded_;
+  if (remembered_pictures_ > 0) {
+    remembered_.emplace_front(std::move(content), encoded);
+    by_content_.emplace(remembered_.front().first, remembered_.begin());
+    if (std::ssize(remembered_) > remembered_pictures_) {
+      by_content_.erase(remembered_.back().first);
+      remembered_.pop_back();
+    }
+  }
+  return encoded;
+}
+
+at::Tensor ChatModel::features(std::string_view bytes, const std::string& name) {
+  return features(decode_image(bytes, name));
+}
+
+at::Tensor ChatModel::features_of_file(const std::string& path) {
+  return features(load_image(path));
+}
+
+at::Tensor ChatModel::embed(std::span<const TokenId> ids, std::span<const int64_t> slots,
+                            const std::vector<at::Tensor>& features) const {
+  require_picture_for_each_slot(std::ssize(slots), std::ssize(features), pattern_.mark);
+  const c10::NoGradGuard without_gradients;
+  VlmInput input;
+  const std::vector<int64_t> wide(ids.begin(), ids.end());
+  input.ids = at::tensor(wide, at::kLong).unsqueeze(0).to(device());
+  for (const int64_t slot : slots) {
+    input.slots.push_back({0, slot});
+  }
+  if (!features.empty()) {
+    input.features = at::stack(features);
+  }
+  Vlm model = model_;
+  return model->embed(input)[0];
+}
+
+}  // namespace minimind

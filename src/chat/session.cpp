@@ -1,0 +1,150 @@
+#include "minimind/chat/session.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "minimind/base/error.h"
+
+namespace minimind {
+
+void ChatOptions::validate() const {
+  sampling.validate();
+  require(context >= 2, "max_seq_len: expected room for 2 tokens at least, found ", context);
+  require(max_new_tokens >= 1, "max_new_tokens: expected 1 or more, found ", max_new_tokens);
+}
+
+std::string with_image_marks(const std::string& text, int64_t pictures, const std::string& mark) {
+  if (text.find(mark) != std::string::npos) {
+    return text;
+  }
+  std::string marks;
+  for (int64_t i = 0; i < pictures; ++i) {
+    marks += mark + "\n";
+  }
+  return marks + text;
+}
+
+Prompt make_prompt(const Tokenizer& tokenizer, const ImagePattern& pattern, const std::vector<Message>& messages,
+                   std::vector<at::Tensor> features) {
+  EncodedChat chat = encode_chat(tokenizer, pattern, messages);
+  require_picture_for_each_slot(std::ssize(chat.slots), std::ssize(features), pattern.mark);
+  return {std::move(chat.ids), std::move(chat.slots), std::move(features), ""};
+}
+
+int64_t cut_prompt(Prompt& prompt, int64_t limit, int64_t slot_length) {
+  if (limit < 1) {
+    throw std::logic_error("cut_prompt: a limit below 1");
+  }
+  int64_t cut = std::max<int64_t>(0, std::ssize(prompt.ids) - limit);
+  if (cut == 0) {
+    return 0;
+  }
+  size_t gone = 0;
+  while (gone < prompt.slots.size() && prompt.slots[gone] < cut) {
+    cut = std::max(cut, prompt.slots[gone] + slot_length);
+    ++gone;
+  }
+  prompt.ids.erase(prompt.ids.begin(), prompt.ids.begin() + cut);
+  prompt.slots.erase(prompt.slots.begin(), prompt.slots.begin() + static_cast<std::ptrdiff_t>(gone));
+  prompt.features.erase(prompt.features.begin(), prompt.features.begin() + static_cast<std::ptrdiff_t>(gone));
+  for (int64_t& slot : prompt.slots) {
+    slot -= cut;
+  }
+  prompt.notice = concat("the prompt was too long: its first ", cut, " tokens were left out",
+                         gone == 0 ? "" : concat(", ", gone, gone == 1 ? " picture" : " pictures", " among them"));
+  return cut;
+}
+
+ChatSession::ChatSession(ChatModel& model, const ChatOptions& options)
+    : model_(model), options_(options), random_(options.seed) {
+  options_.validate();
+  decoder_ = make_decoder(model.model(), options_.context, DecoderKind::kAuto, options_.weights);
+}
+
+void ChatSession::clear() {
+  messages_.clear();
+  features_.clear();
+  turns_.clear();
+}
+
+Prompt ChatSession::fit(const std::string& question, const std::vector<at::Tensor>& features, size_t& kept_from) const {
+  // Room for an answer of some length; what a long question leaves of the context is enough for a question that stands
+  // alone.
+  const int64_t reserve = std::min(options_.max_new_tokens, options_.context / 4);
+  for (kept_from = 0;; ++kept_from) {
+    const bool alone = kept_from == turns_.size();
+    const size_t message = alone ? messages_.size() : turns_[kept_from].first_message;
+    const size_t feature = alone ? features_.size() : turns_[kept_from].first_feature;
+    std::vector<Message> messages(messages_.begin() + static_cast<std::ptrdiff_t>(message), messages_.end());
+    messages.push_back({"user", question});
+    std::vector<at::Tensor> pictures(features_.begin() + static_cast<std::ptrdiff_t>(feature), features_.end());
+    pictures.insert(pictures.end(), features.begin(), features.end());
+    Prompt prompt = make_prompt(model_.tokenizer(), model_.pattern(), messages, std::move(pictures));
+    const int64_t length = std::ssize(prompt.ids);
+    if (length <= (alone ? options_.context - 1 : options_.context - reserve)) {
+      if (kept_from > 0) {
+        prompt.notice = concat("the conversation fills the context of ", options_.context, " tokens: its oldest ",
+                               kept_from == 1 ? "turn was" : concat(kept_from, " turns were"), " left out");
+      }
+      return prompt;
+    }
+    if (alone) {
+      cut_prompt(prompt, options_.context - reserve, std::ssize(model_.pattern().ids));
+      require(!prompt.ids.empty(), "the question does not fit the context of ", options_.context,
+              " tokens; ask for less at once or raise --max_seq_len");
+      return prompt;
+    }
+  }
+}
+
+void ChatSession::drop_turns(size_t count) {
+  if (count == 0) {
+    return;
+  }
+  const bool all = count == turns_.size();
+  const Turn first = all ? Turn{messages_.size(), features_.size()} : turns_[count];
+  messages_.erase(messages_.begin(), messages_.begin() + static_cast<std::ptrdiff_t>(first.first_message));
+  features_.erase(features_.begin(), features_.begin() + static_cast<std::ptrdiff_t>(first.first_feature));
+  turns_.erase(turns_.begin(), turns_.begin() + static_cast<std::ptrdiff_t>(count));
+  for (Turn& turn : turns_) {
+    turn.first_message -= first.first_message;
+    turn.first_feature -= first.first_feature;
+  }
+}
+
+Answer ChatSession::ask(const std::string& text, const std::vector<at::Tensor>& features, const TextCallback& on_text) {
+  const std::string question = with_image_marks(text, std::ssize(features), model_.pattern().mark);
+  require(!question.empty(), "question: expected a text or a picture, found neither");
+  const std::vector<Message> asked = {{"user", question}};
+  require_picture_for_each_slot(count_image_marks(model_.pattern(), asked), std::ssize(features),
+                                model_.pattern().mark);
+  size_t kept_from = 0;
+  const Prompt prompt = fit(question, features, kept_from);
+
+  Answer answer;
+  answer.notice = prompt.notice;
+  StreamDecoder stream(model_.tokenizer());
+  const auto show = [&](const std::string& piece) {
+    answer.text += piece;
+    return piece.empty() || !on_text || on_text(piece);
+  };
+  const GenerationOptions how{options_.sampling, options_.max_new_tokens, model_.tokenizer().eos_id()};
+  const Generation generation = generate(*decoder_, prompt.ids, model_.embed(prompt.ids, prompt.slots, prompt.features),
+                                         how, random_, [&](TokenId id) { return show(stream.push(id)); });
+  show(stream.finish());
+  answer.reason = generation.reason;
+  answer.prompt_tokens = generation.prompt_tokens;
+  answer.tokens = std::ssize(generation.ids);
+  answer.prefill_seconds = generation.prefill_seconds;
+  answer.decode_seconds = generation.decode_seconds;
+
+  drop_turns(kept_from);
+  turns_.push_back({messages_.size(), features_.size()});
+  messages_.push_back(asked.front());
+  messages_.push_back({"assistant", answer.text});
+  features_.insert(features_.end(), features.begin(), features.end());
+  return answer;
+}
+
+}  // namespace minimind

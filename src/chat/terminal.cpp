@@ -1,0 +1,250 @@
+#include "minimind/chat/terminal.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <iomanip>
+#include <sstream>
+#include <string_view>
+#include <utility>
+
+#include "minimind/base/error.h"
+
+namespace minimind {
+
+namespace {
+
+constexpr std::string_view kHelp =
+    "  TEXT                 a question; a picture's path dropped into it is taken as a picture\n"
+    "  /image PATH [PATH…]  pictures for the next question; an empty line asks the default question about them\n"
+    "  /clear               forget the conversation and its pictures\n"
+    "  /help                this list\n"
+    "  /quit                end (so does Ctrl-D); Ctrl-C stops an answer\n";
+
+std::string speed_text(const Answer& answer) {
+  std::ostringstream text;
+  text << std::fixed << std::setprecision(1) << "(" << answer.prompt_tokens << " tokens read in "
+       << answer.prefill_seconds * 1e3 << " ms; " << answer.tokens << " written";
+  if (answer.tokens > 1 && answer.decode_seconds > 0) {
+    text << ", " << static_cast<double>(answer.tokens) / answer.decode_seconds << " tokens/s";
+  }
+  text << ")";
+  return text.str();
+}
+
+void ask(const TerminalChat& chat, const std::string& question, const std::vector<at::Tensor>& features) {
+  bool shown = false;
+  const Answer answer = chat.session.ask(question, features, [&](std::string_view piece) {
+    chat.out << piece << std::flush;
+    shown = true;
+    return !(chat.stop_wanted && chat.stop_wanted());
+  });
+  if (!shown || !answer.text.ends_with('\n')) {
+    chat.out << "\n";
+  }
+  chat.out << std::flush;
+  if (!answer.notice.empty()) {
+    chat.notes << "note: " << answer.notice << "\n";
+  }
+  if (answer.reason == StopReason::kStopped && chat.lines.is_terminal()) {
+    chat.notes << "(stopped)\n";
+  } else if (answer.reason == StopReason::kContextFull) {
+    chat.notes << "note: the context is full, so the answer ends here; /clear makes room\n";
+  }
+  if (chat.show_speed) {
+    chat.notes << speed_text(answer) << "\n";
+  }
+  chat.notes << std::flush;
+}
+
+/// The state between lines.
+struct TerminalState {
+  std::vector<at::Tensor> waiting;  ///< pictures for the next question
+  bool asked = false;
+  bool failed = false;
+  bool ended = false;
+};
+
+/// An empty question stands for the default one.
+void ask_waiting(const TerminalChat& chat, const std::string& question, TerminalState& state) {
+  state.asked = true;
+  const std::string& mark = chat.session.model().pattern().mark;
+  ask(chat, question.empty() ? default_question(std::ssize(state.waiting), mark) : question, state.waiting);
+  state.waiting.clear();
+}
+
+void add_pictures(const TerminalChat& chat, const std::vector<std::string>& paths, TerminalState& state) {
+  // All or none: a question about half of the pictures would be another question.
+  std::vector<at::Tensor> features;
+  for (const std::string& path : paths) {
+    features.push_back(chat.session.model().features_of_file(path));
+  }
+  state.waiting.insert(state.waiting.end(), features.begin(), features.end());
+}
+
+void tell_waiting(const TerminalChat& chat, const TerminalState& state) {
+  if (chat.lines.is_terminal()) {
+    chat.notes << state.waiting.size() << (state.waiting.size() == 1 ? " picture" : " pictures")
+               << " for the next question\n"
+               << std::flush;
+  }
+}
+
+void run_command(const TerminalChat& chat, const std::string& line, TerminalState& state) {
+  const size_t blank = line.find_first_of(" \t");
+  const std::string name = line.substr(0, blank);
+  const std::string rest = blank == std::string::npos ? "" : line.substr(blank);
+  if (name == "/quit" || name == "/exit") {
+    state.ended = true;
+  } else if (name == "/help") {
+    chat.notes << kHelp << std::flush;
+  } else if (name == "/clear") {
+    chat.session.clear();
+    state.waiting.clear();
+  } else if (name == "/image") {
+    const std::vector<std::string> paths = split_words(rest);
+    require(!paths.empty(), "/image: expected the path of a picture, found none");
+    add_pictures(chat, paths, state);
+    tell_waiting(chat, state);
+  } else {
+    fail(name, ": no such command; /help lists them");
+  }
+}
+
+void run_line(const TerminalChat& chat, const std::string& line, TerminalState& state) {
+  const size_t first = line.find_first_not_of(" \t");
+  const std::string text = first == std::string::npos ? "" : line.substr(first);
+  const bool is_command =
+      text.starts_with('/') && text.substr(1, text.find_first_of(" \t") - 1).find('/') == std::string::npos;
+  LineParts parts;
+  if (is_command && !std::filesystem::exists(split_words(text).front())) {
+    run_command(chat, text, state);
+    return;
+  }
+  parts = take_pictures_out(line);
+  add_pictures(chat, parts.pictures, state);
+  if (parts.text.empty() && (!parts.pictures.empty() || state.waiting.empty())) {
+    if (!parts.pictures.empty()) {
+      tell_waiting(chat, state);
+    }
+    return;
+  }
+  ask_waiting(chat, parts.text, state);
+}
+
+struct PictureGroup {
+  std::string name;
+  std::vector<std::string> pictures;
+};
+
+bool is_folder(const std::filesystem::path& path) {
+  std::error_code failure;
+  return std::filesystem::is_directory(path, failure);
+}
+
+/// Entries of a folder that `wanted` takes, in name order.
+template <class Wanted>
+std::vector<std::filesystem::path> sorted_entries(const std::filesystem::path& folder, const Wanted& wanted) {
+  std::error_code failure;
+  std::vector<std::filesystem::path> entries;
+  for (std::filesystem::directory_iterator entry(folder, failure), end; !failure && entry != end;
+       entry.increment(failure)) {
+    if (wanted(entry->path())) {
+      entries.push_back(entry->path());
+    }
+  }
+  require(!failure, folder.string(), ": expected a folder of pictures, found: ", failure.message());
+  std::sort(entries.begin(), entries.end());
+  return entries;
+}
+
+std::vector<PictureGroup> picture_groups(const std::filesystem::path& folder, bool together) {
+  const auto is_picture = [](const std::filesystem::path& path) { return !is_folder(path) && has_picture_name(path); };
+  std::vector<PictureGroup> groups;
+  const auto add_together = [&](const std::filesystem::path& from) {
+    PictureGroup group{from.filename().string(), {}};
+    for (const auto& picture : sorted_entries(from, is_picture)) {
+      group.pictures.push_back(picture.string());
+    }
+    if (!group.pictures.empty()) {
+      groups.push_back(std::move(group));
+    }
+  };
+  if (!together) {
+    for (const auto& picture : sorted_entries(folder, is_picture)) {
+      groups.push_back({picture.filename().string(), {picture.string()}});
+    }
+    return groups;
+  }
+  for (const auto& subfolder : sorted_entries(folder, is_folder)) {
+    add_together(subfolder);
+  }
+  if (groups.empty()) {
+    add_together(folder);
+  }
+  return groups;
+}
+
+}  // namespace
+
+std::string default_question(int64_t pictures, const std::string& mark) {
+  const std::string question = pictures == 1   ? "这个图片描述的是什么内容？"
+                               : pictures == 2 ? "Name all the differences between these two birds."
+                                               : "Name all the differences between these pictures.";
+  return with_image_marks(question, pictures, mark);
+}
+
+int run_terminal(const TerminalChat& chat) {
+  TerminalState state;
+  add_pictures(chat, chat.first_pictures, state);
+  if (chat.lines.is_terminal()) {
+    chat.notes << "Drop a picture and ask about it; /help lists the commands.\n" << std::flush;
+    if (!state.waiting.empty()) {
+      tell_waiting(chat, state);
+    }
+  }
+  while (!state.ended) {
+    const std::optional<std::string> line = chat.lines.next("> ");
+    if (!line) {
+      break;
+    }
+    try {
+      run_line(chat, *line, state);
+    } catch (const Error& error) {
+      state.failed = true;
+      chat.notes << "error: " << error.what() << "\n" << std::flush;
+    }
+  }
+  if (!chat.lines.is_terminal() && !chat.first_pictures.empty() && !state.asked && !state.failed) {
+    ask_waiting(chat, "", state);
+  }
+  return state.failed && !chat.lines.is_terminal() ? 1 : 0;
+}
+
+void ask_once(const TerminalChat& chat, const std::vector<std::string>& pictures, const std::string& question) {
+  TerminalState state;
+  add_pictures(chat, pictures, state);
+  ask_waiting(chat, question, state);
+}
+
+int ask_about_folder(const TerminalChat& chat, const std::filesystem::path& folder, const std::string& question,
+                     bool together) {
+  require(is_folder(folder), folder.string(), ": expected a folder of pictures, found none");
+  const std::vector<PictureGroup> groups = picture_groups(folder, together);
+  require(!groups.empty(), folder.string(), ": expected pictures (jpg, png, bmp, gif, webp)",
+          together ? " in subfolders" : "", ", found none");
+  bool failed = false;
+  for (const PictureGroup& group : groups) {
+    chat.session.clear();
+    chat.out << group.name << ": " << std::flush;
+    try {
+      ask_once(chat, group.pictures, question);
+    } catch (const Error& error) {
+      failed = true;
+      chat.out << "\n" << std::flush;
+      chat.notes << "error: " << error.what() << "\n" << std::flush;
+    }
+  }
+  return failed ? 1 : 0;
+}
+
+}  // namespace minimind

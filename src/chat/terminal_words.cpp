@@ -1,0 +1,128 @@
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <string_view>
+
+#include "minimind/base/error.h"
+#include "minimind/chat/terminal.h"
+
+namespace minimind {
+
+namespace {
+
+namespace filesystem = std::filesystem;
+
+constexpr std::string_view kBlank = " \t\r\n";
+
+/// A word as typed, and what it means.
+struct TypedWord {
+  size_t begin = 0;
+  size_t end = 0;  ///< one past its last byte in the line
+  std::string meaning;
+};
+
+/// The word at `begin`, which is no blank. A quote counts at a word's start only, so that an apostrophe is one.
+TypedWord read_word(const std::string& line, size_t begin) {
+  TypedWord word{begin, begin, ""};
+  const char quote = line[begin];
+  if (quote == '\'' || quote == '"') {
+    const size_t close = line.find(quote, begin + 1);
+    if (close != std::string::npos) {
+      word.meaning = line.substr(begin + 1, close - begin - 1);
+      word.end = close + 1;
+      return word;
+    }
+  }
+  while (word.end < line.size() && kBlank.find(line[word.end]) == std::string_view::npos) {
+    if (line[word.end] == '\\' && word.end + 1 < line.size()) {
+      ++word.end;
+    }
+    word.meaning += line[word.end++];
+  }
+  return word;
+}
+
+std::vector<TypedWord> read_words(const std::string& line) {
+  std::vector<TypedWord> words;
+  for (size_t at = line.find_first_not_of(kBlank); at != std::string::npos; at = line.find_first_not_of(kBlank, at)) {
+    words.push_back(read_word(line, at));
+    at = words.back().end;
+  }
+  return words;
+}
+
+int hex_value(char digit) {
+  const auto byte = static_cast<unsigned char>(digit);
+  return std::isdigit(byte) != 0 ? digit - '0' : std::tolower(byte) - 'a' + 10;
+}
+
+/// `file:///a%20b.png` → `/a b.png`; other text as it is.
+std::string path_of_url(const std::string& word) {
+  constexpr std::string_view kScheme = "file://";
+  if (!word.starts_with(kScheme)) {
+    return word;
+  }
+  std::string path;
+  for (size_t i = kScheme.size(); i < word.size(); ++i) {
+    const bool escaped = word[i] == '%' && i + 2 < word.size() &&
+                         std::isxdigit(static_cast<unsigned char>(word[i + 1])) != 0 &&
+                         std::isxdigit(static_cast<unsigned char>(word[i + 2])) != 0;
+    if (escaped) {
+      path += static_cast<char>(hex_value(word[i + 1]) * 16 + hex_value(word[i + 2]));
+      i += 2;
+    } else {
+      path += word[i];
+    }
+  }
+  return path;
+}
+
+bool is_picture_file(const std::string& path) {
+  std::error_code failure;
+  return has_picture_name(path) && filesystem::is_regular_file(path, failure);
+}
+
+std::string strip(const std::string& text) {
+  const size_t first = text.find_first_not_of(kBlank);
+  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(kBlank) - first + 1);
+}
+
+}  // namespace
+
+bool has_picture_name(const filesystem::path& path) {
+  constexpr std::array<std::string_view, 6> kEndings = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"};
+  std::string ending = path.extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(),
+                 [](unsigned char byte) { return static_cast<char>(std::tolower(byte)); });
+  return std::find(kEndings.begin(), kEndings.end(), ending) != kEndings.end();
+}
+
+std::vector<std::string> split_words(const std::string& text) {
+  std::vector<std::string> words;
+  for (const TypedWord& word : read_words(text)) {
+    words.push_back(path_of_url(word.meaning));
+  }
+  return words;
+}
+
+LineParts take_pictures_out(const std::string& line) {
+  if (const std::string whole = strip(line); is_picture_file(whole)) {
+    return {{whole}, ""};
+  }
+  LineParts parts;
+  size_t copied = 0;
+  for (const TypedWord& word : read_words(line)) {
+    const std::string path = path_of_url(word.meaning);
+    if (is_picture_file(path)) {
+      parts.pictures.push_back(path);
+      parts.text += line.substr(copied, word.begin - copied);
+      copied = word.end;
+    } else if (path.starts_with('/') && has_picture_name(path)) {
+      fail(path, ": expected a picture, found no such file");
+    }
+  }
+  parts.text = strip(parts.text + line.substr(copied));
+  return parts;
+}
+
+}  // namespace minimind

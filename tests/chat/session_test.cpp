@@ -1,0 +1,250 @@
+#include "minimind/chat/session.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "chat/toy_chat.h"
+#include "minimind/base/error.h"
+#include "minimind/base/utf8.h"
+
+namespace minimind::testing {
+namespace {
+
+ChatOptions greedy_options(int64_t max_new_tokens = 12) {
+  ChatOptions options;
+  options.sampling.temperature = 0;
+  options.max_new_tokens = max_new_tokens;
+  return options;
+}
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(ChatModelPictures, EncodesEqualPicturesOnce) {
+  const auto model = toy_chat_model();
+  const at::Tensor first = model->features(toy_picture(1));
+  const at::Tensor other = model->features(toy_picture(2));
+  const at::Tensor again = model->features(toy_picture(1));
+  EXPECT_EQ(model->encoded_pictures(), 2);
+  EXPECT_TRUE(at::equal(first, again));
+  EXPECT_FALSE(at::equal(first, other));
+}
+
+TEST(ChatModelPictures, ForgetsThePictureThatWasUsedLongestAgo) {
+  const auto model = toy_chat_model(false, 2);
+  model->features(toy_picture(1));
+  model->features(toy_picture(2));
+  model->features(toy_picture(1));
+  model->features(toy_picture(3));  // 2 goes
+  EXPECT_EQ(model->encoded_pictures(), 3);
+  model->features(toy_picture(1));
+  EXPECT_EQ(model->encoded_pictures(), 3);
+  model->features(toy_picture(2));
+  EXPECT_EQ(model->encoded_pictures(), 4);
+}
+
+TEST(ChatModelPictures, NamesAFileThatIsNoPicture) {
+  const auto model = toy_chat_model();
+  EXPECT_NE(message_of([&] { model->features("not a picture", "notes.png"); }).find("notes.png"), std::string::npos);
+}
+
+TEST(ChatSession, PutsMarksBeforeATextWithoutAny) {
+  EXPECT_EQ(with_image_marks("what?", 2, "<image>"), "<image>\n<image>\nwhat?");
+  EXPECT_EQ(with_image_marks("left <image> or right <image>?", 2, "<image>"), "left <image> or right <image>?");
+  EXPECT_EQ(with_image_marks("hello", 0, "<image>"), "hello");
+}
+
+TEST(ChatSession, AnswerDependsOnThePicture) {
+  const auto model = toy_chat_model();
+  ChatSession session(*model, greedy_options());
+  std::set<std::string> answers;
+  const auto answer = [&](int tone) {
+    session.clear();
+    return session.ask("what?", {model->features(toy_picture(tone))}).text;
+  };
+  for (int tone = 0; tone < 8; ++tone) {
+    answers.insert(answer(tone));
+  }
+  // A toy's greedy answers to two pictures may be equal by chance; those to eight may not.
+  EXPECT_GT(answers.size(), 1U);
+  EXPECT_EQ(answer(3), answer(3));
+}
+
+TEST(ChatSession, RefusesMorePicturesThanMarksAndTheReverseAndStaysUsable) {
+  const auto model = toy_chat_model();
+  ChatSession session(*model, greedy_options());
+  const at::Tensor picture = model->features(toy_picture(1));
+  const std::string more_marks = message_of([&] { session.ask("<image> <image> same?", {picture}); });
+  EXPECT_NE(more_marks.find("(2), found 1"), std::string::npos) << more_marks;
+  const std::string more_pictures = message_of([&] { session.ask("<image> same?", {picture, picture}); });
+  EXPECT_NE(more_pictures.find("(1), found 2"), std::string::npos) << more_pictures;
+  EXPECT_THROW(session.ask("<image>", {}), Error);
+  EXPECT_THROW(session.ask("", {}), Error);
+  EXPECT_TRUE(session.messages().empty());
+  EXPECT_NO_THROW(session.ask("<image> fine?", {picture}));
+}
+
+TEST(ChatSession, RefusesASlotTypedAsText) {
+  const auto model = toy_chat_model();
+  ChatSession session(*model, greedy_options());
+  EXPECT_THROW(session.ask(std::string("look: ") + kToyPattern, {}), Error);
+}
+
+TEST(ChatSession, LaterTurnsSeeTheEarlierOnes) {
+  const auto model = toy_chat_model();
+  ChatSession session(*model, greedy_options());
+  session.ask("first?", {model->features(toy_picture(1))});
+  const Answer second = session.ask("and now?", {});
+  ASSERT_EQ(session.messages().size(), 4U);
+  EXPECT_EQ(session.messages()[0].content, "<image>\nfirst?");
+  EXPECT_EQ(session.messages()[1].role, "assistant");
+  ChatSession fresh(*model, greedy_options());
+  const Answer alone = fresh.ask("and now?", {});
+  EXPECT_GT(second.prompt_tokens, alone.prompt_tokens);
+  EXPECT_NE(second.text, alone.text);
+}
+
+TEST(ChatSession, StreamsWholeCharactersThatAddUpToTheAnswer) {
+  const auto model = toy_chat_model();
+  ChatSession session(*model, greedy_options(40));
+  std::string streamed;
+  const Answer answer = session.ask("what?", {}, [&](std::string_view piece) {
+    EXPECT_EQ(repair_utf8(piece), piece);
+    streamed += piece;
+    return true;
+  });
+  EXPECT_EQ(streamed, answer.text);
+  EXPECT_FALSE(answer.text.empty());
+}
+
+TEST(ChatSession, StoppedAnswerIsKeptAsFarAsItCameAndTheSessionGoesOn) {
+  const auto model = toy_chat_model();
+  ChatSession session(*model, greedy_options(40));
+  const std::string whole = session.ask("what?", {}).text;
+  session.clear();
+  int pieces = 0;
+  const Answer stopped = session.ask("what?", {}, [&](std::string_view) { return ++pieces < 3; });
+  EXPECT_EQ(stopped.reason, StopReason::kStopped);
+  EXPECT_LT(stopped.text.size(), whole.size());
+  EXPECT_EQ(session.messages().back().content, stopped.text);
+  EXPECT_NO_THROW(session.ask("go on", {}));
+  session.clear();
+  EXPECT_EQ(session.ask("what?", {}).text, whole);
+}
+
+TEST(ChatSession, ANewConversationNeverSeesTheOldCache) {
+  const auto model = toy_chat_model();
+  ChatSession used(*model, greedy_options());
+  used.ask("a long first question that fills the cache with other keys and values", {});
+  used.clear();
+  ChatSession fresh(*model, greedy_options());
+  EXPECT_EQ(used.ask("what?", {}).text, fresh.ask("what?", {}).text);
+}
+
+TEST(ChatSession, OldestTurnsGoWhenTheContextIsFull) {
+  const auto model = toy_chat_model();
+  ChatOptions options = greedy_options(10);
+  options.context = 120;
+  ChatSession session(*model, options);
+  bool told = false;
+  for (int turn = 0; turn < 6; ++turn) {
+    const Answer answer = session.ask("question number " + std::to_string(turn), {model->features(toy_picture(turn))});
+    EXPECT_LE(answer.prompt_tokens + answer.tokens, options.context);
+    told = told || answer.notice.find("oldest") != std::string::npos;
+  }
+  EXPECT_TRUE(told);
+  EXPECT_LT(session.messages().size(), 12U);
+  EXPECT_EQ(session.messages().front().role, "user");
+}
+
+TEST(ChatSession, TooLongAQuestionIsCutWithANotice) {
+  const auto model = toy_chat_model();
+  ChatOptions options = greedy_options(10);
+  options.context = 64;
+  ChatSession session(*model, options);
+  const Answer answer = session.ask("<image>" + std::string(200, 'x'), {model->features(toy_picture(1))});
+  EXPECT_NE(answer.notice.find("1 picture"), std::string::npos) << answer.notice;
+  EXPECT_LE(answer.prompt_tokens, options.context - options.max_new_tokens);
+  EXPECT_GT(answer.tokens, 0);
+}
+
+TEST(ChatSession, StopsWhenTheContextIsFull) {
+  const auto model = toy_chat_model();
+  ChatOptions options = greedy_options(1000);
+  options.context = 64;
+  ChatSession session(*model, options);
+  const Answer answer = session.ask("what?", {});
+  if (answer.reason == StopReason::kContextFull) {
+    EXPECT_EQ(answer.prompt_tokens + answer.tokens, options.context);
+  } else {
+    EXPECT_EQ(answer.reason, StopReason::kEos);
+  }
+}
+
+TEST(ChatSession, SameSeedSameAnswers) {
+  const auto model = toy_chat_model();
+  ChatOptions options = greedy_options(30);
+  options.sampling.temperature = 1.0;
+  options.sampling.top_k = 0;
+  const auto answer = [&](uint64_t seed) {
+    options.seed = seed;
+    ChatSession session(*model, options);
+    return session.ask("what?", {}).text;
+  };
+  EXPECT_EQ(answer(1), answer(1));
+  EXPECT_NE(answer(1), answer(2));
+}
+
+Prompt numbered_prompt(int64_t length, const std::vector<int64_t>& slots) {
+  Prompt prompt;
+  for (int64_t i = 0; i < length; ++i) {
+    prompt.ids.push_back(static_cast<TokenId>(i));
+  }
+  prompt.slots = slots;
+  for (const int64_t slot : slots) {
+    prompt.features.push_back(at::full({1}, slot));
+  }
+  return prompt;
+}
+
+TEST(CutPrompt, LeavesAPromptThatFitsAlone) {
+  Prompt prompt = numbered_prompt(20, {3});
+  EXPECT_EQ(cut_prompt(prompt, 20, 5), 0);
+  EXPECT_EQ(prompt.ids.size(), 20U);
+  EXPECT_EQ(prompt.notice, "");
+}
+
+TEST(CutPrompt, CutsTokensFromTheLeft) {
+  Prompt prompt = numbered_prompt(20, {10});
+  EXPECT_EQ(cut_prompt(prompt, 12, 5), 8);
+  EXPECT_EQ(prompt.ids.front(), 8);
+  EXPECT_EQ(prompt.slots, (std::vector<int64_t>{2}));
+  EXPECT_EQ(prompt.features.size(), 1U);
+  EXPECT_NE(prompt.notice.find("8 tokens"), std::string::npos);
+}
+
+TEST(CutPrompt, NeverGoesThroughASlot) {
+  for (int64_t limit = 1; limit < 20; ++limit) {
+    Prompt prompt = numbered_prompt(20, {4, 10});
+    cut_prompt(prompt, limit, 5);
+    ASSERT_EQ(prompt.slots.size(), prompt.features.size());
+    for (size_t i = 0; i < prompt.slots.size(); ++i) {
+      // The id at a slot's start tells where it stood: slot and picture still belong together.
+      EXPECT_EQ(prompt.ids[static_cast<size_t>(prompt.slots[i])], prompt.features[i].item<int64_t>()) << limit;
+    }
+    const bool inside = !prompt.ids.empty() && ((prompt.ids.front() > 4 && prompt.ids.front() < 9) ||
+                                                (prompt.ids.front() > 10 && prompt.ids.front() < 15));
+    EXPECT_FALSE(inside) << limit;
+    EXPECT_LE(std::ssize(prompt.ids), limit);
+  }
+}
+
+}  // namespace
+}  // namespace minimind::testing

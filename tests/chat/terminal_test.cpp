@@ -1,0 +1,213 @@
+#include "minimind/chat/terminal.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "chat/toy_chat.h"
+#include "minimind/base/error.h"
+
+namespace minimind::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A folder of its own for each test, with pictures.
+class TerminalFolder : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const std::string name = ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    folder_ = fs::temp_directory_path() / ("minimind_terminal_" + name + std::to_string(getpid()));
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::string picture(const std::string& name, int tone = 1) const {
+    fs::create_directories((folder_ / name).parent_path());
+    std::ofstream(folder_ / name, std::ios::binary) << encode_png(toy_picture(tone));
+    return (folder_ / name).string();
+  }
+
+  /// What the loop does with these lines.
+  int run(const std::string& lines) {
+    std::istringstream input(lines);
+    StreamLines source(input);
+    out_.str("");
+    notes_.str("");
+    return run_terminal(silent(source));
+  }
+  TerminalChat silent(LineSource& source) { return {*session_, source, out_, notes_, false, {}, {}}; }
+
+  static ChatOptions greedy() {
+    ChatOptions options;
+    options.sampling.temperature = 0;
+    options.max_new_tokens = 6;
+    return options;
+  }
+
+  fs::path folder_;
+  std::unique_ptr<ChatModel> model_ = toy_chat_model();
+  std::unique_ptr<ChatSession> session_ = std::make_unique<ChatSession>(*model_, greedy());
+  std::ostringstream out_, notes_;
+};
+
+using TerminalLoop = TerminalFolder;
+using TerminalWords = TerminalFolder;
+using TerminalWalk = TerminalFolder;
+
+TEST_F(TerminalLoop, AnswersPipedLines) {
+  EXPECT_EQ(run("what?\n"), 0);
+  const std::string answer = session_->messages().at(1).content;
+  EXPECT_EQ(out_.str(), answer.ends_with('\n') ? answer : answer + "\n");
+  EXPECT_EQ(notes_.str(), "");
+}
+
+TEST_F(TerminalLoop, ImageCommandGivesPicturesToTheNextQuestionOnly) {
+  EXPECT_EQ(run("/image " + picture("a.png") + " '" + picture("b c.png", 2) + "'\nsame?\nand now?\n"), 0);
+  ASSERT_EQ(session_->messages().size(), 4U);
+  EXPECT_EQ(session_->messages()[0].content, "<image>\n<image>\nsame?");
+  EXPECT_EQ(session_->messages()[2].content, "and now?");
+}
+
+TEST_F(TerminalLoop, PathDroppedIntoALineIsAPicture) {
+  EXPECT_EQ(run("what is " + picture("a.png") + " like?\n"), 0);
+  EXPECT_EQ(session_->messages().at(0).content, "<image>\nwhat is  like?");
+}
+
+TEST_F(TerminalLoop, PathAloneWaitsAndAnEmptyLineAsksTheDefaultQuestion) {
+  EXPECT_EQ(run(picture("a.png") + "\n"), 0);
+  EXPECT_TRUE(session_->messages().empty());
+  EXPECT_EQ(run(picture("a.png") + "\n\n"), 0);
+  EXPECT_EQ(session_->messages().at(0).content, "<image>\n这个图片描述的是什么内容？");
+  EXPECT_EQ(model_->encoded_pictures(), 1);
+}
+
+TEST_F(TerminalLoop, ClearForgetsConversationAndWaitingPictures) {
+  EXPECT_EQ(run("one\n/image " + picture("a.png") + "\n/clear\ntwo\n"), 0);
+  ASSERT_EQ(session_->messages().size(), 2U);
+  EXPECT_EQ(session_->messages()[0].content, "two");
+}
+
+TEST_F(TerminalLoop, QuitEndsBeforeTheNextLine) {
+  EXPECT_EQ(run("/quit\nnever asked\n"), 0);
+  EXPECT_TRUE(session_->messages().empty());
+}
+
+TEST_F(TerminalLoop, HelpNamesEveryCommand) {
+  EXPECT_EQ(run("/help\n"), 0);
+  for (const char* command : {"/image", "/clear", "/help", "/quit"}) {
+    EXPECT_NE(notes_.str().find(command), std::string::npos) << command;
+  }
+}
+
+TEST_F(TerminalLoop, ABadLineIsToldAndTheNextOneIsAnswered) {
+  EXPECT_EQ(run("/image /nowhere/a.png\n/unknown\n<image> which?\nwhat?\n"), 1);
+  EXPECT_NE(notes_.str().find("/nowhere/a.png"), std::string::npos);
+  EXPECT_NE(notes_.str().find("/unknown"), std::string::npos);
+  EXPECT_NE(notes_.str().find("found 0"), std::string::npos);
+  ASSERT_EQ(session_->messages().size(), 2U);
+  EXPECT_EQ(session_->messages()[0].content, "what?");
+}
+
+TEST_F(TerminalLoop, StopWantedStopsTheAnswerAndNotTheLoop) {
+  std::istringstream input("what?\nand?\n");
+  StreamLines source(input);
+  TerminalChat chat = silent(source);
+  int asked = 0;
+  chat.stop_wanted = [&asked] { return ++asked == 1; };
+  EXPECT_EQ(run_terminal(chat), 0);
+  ASSERT_EQ(session_->messages().size(), 4U);
+  EXPECT_LT(session_->messages()[1].content.size(), session_->messages()[3].content.size());
+}
+
+TEST_F(TerminalLoop, FirstPicturesBelongToTheFirstQuestion) {
+  std::istringstream input("what?\nand?\n");
+  StreamLines source(input);
+  TerminalChat chat = silent(source);
+  chat.first_pictures = {picture("a.png")};
+  EXPECT_EQ(run_terminal(chat), 0);
+  ASSERT_EQ(session_->messages().size(), 4U);
+  EXPECT_EQ(session_->messages()[0].content, "<image>\nwhat?");
+  EXPECT_EQ(session_->messages()[2].content, "and?");
+}
+
+TEST_F(TerminalLoop, FirstPicturesGetTheDefaultQuestionWhenNoLineComes) {
+  std::istringstream input("");
+  StreamLines source(input);
+  TerminalChat chat = silent(source);
+  chat.first_pictures = {picture("a.png")};
+  EXPECT_EQ(run_terminal(chat), 0);
+  EXPECT_EQ(session_->messages().at(0).content, default_question(1, "<image>"));
+}
+
+TEST_F(TerminalWords, TakePathsAsTerminalsWriteThem) {
+  const std::string spaced = picture("a b.png");
+  std::string escaped = spaced;
+  escaped.insert(escaped.find(' '), "\\");
+  std::string url = "file://" + spaced;
+  url.replace(url.find(' '), 1, "%20");
+  for (const std::string& dropped : {"'" + spaced + "'", "\"" + spaced + "\"", escaped, url}) {
+    const LineParts parts = take_pictures_out("see " + dropped + " now");
+    EXPECT_EQ(parts.pictures, std::vector<std::string>{spaced}) << dropped;
+    EXPECT_EQ(parts.text, "see  now");
+  }
+  EXPECT_EQ(take_pictures_out(" " + spaced + " ").pictures, std::vector<std::string>{spaced});
+}
+
+TEST_F(TerminalWords, LeaveOrdinaryTextAlone) {
+  for (const std::string line : {"what's in it, isn't it?", "a\\b \"quoted\" text", "who made a.png?", "它是什么？"}) {
+    const LineParts parts = take_pictures_out(line);
+    EXPECT_TRUE(parts.pictures.empty());
+    EXPECT_EQ(parts.text, line);
+  }
+  EXPECT_THROW(take_pictures_out("see /nowhere/a.png"), Error);
+}
+
+TEST_F(TerminalWalk, AnswersEachPictureInNameOrder) {
+  picture("b.png", 2);
+  picture("a.png", 1);
+  std::ofstream(folder_ / "notes.txt") << "no picture";
+  std::istringstream none;
+  StreamLines source(none);
+  EXPECT_EQ(ask_about_folder(silent(source), folder_, "what?", false), 0);
+  const std::string text = out_.str();
+  EXPECT_LT(text.find("a.png: "), text.find("b.png: "));
+  EXPECT_EQ(text.find("notes.txt"), std::string::npos);
+  // Each picture is a conversation of its own.
+  EXPECT_EQ(session_->messages().size(), 2U);
+}
+
+TEST_F(TerminalWalk, TogetherAsksOnceForEachSubfolder) {
+  picture("bird/1.png", 1);
+  picture("bird/2.png", 2);
+  std::istringstream none;
+  StreamLines source(none);
+  EXPECT_EQ(ask_about_folder(silent(source), folder_, "", true), 0);
+  EXPECT_EQ(session_->messages().at(0).content, "<image>\n<image>\nName all the differences between these two birds.");
+  session_->clear();
+  EXPECT_EQ(ask_about_folder(silent(source), folder_ / "bird", "", true), 0);
+  EXPECT_EQ(session_->messages().size(), 2U);
+}
+
+TEST_F(TerminalWalk, ABadPictureIsToldAndTheOthersAreAnswered) {
+  std::ofstream(folder_ / "a.png") << "no picture";
+  picture("b.png");
+  std::istringstream none;
+  StreamLines source(none);
+  EXPECT_EQ(ask_about_folder(silent(source), folder_, "what?", false), 1);
+  EXPECT_NE(notes_.str().find("a.png"), std::string::npos);
+  EXPECT_EQ(session_->messages().size(), 2U);
+}
+
+TEST_F(TerminalWalk, RefusesAFolderWithoutPictures) {
+  std::istringstream none;
+  StreamLines source(none);
+  EXPECT_THROW(ask_about_folder(silent(source), folder_, "", false), Error);
+  EXPECT_THROW(ask_about_folder(silent(source), folder_ / "nowhere", "", false), Error);
+}
+
+}  // namespace
+}  // namespace minimind::testing
