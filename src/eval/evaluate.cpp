@@ -1,0 +1,299 @@
+#include "minimind/eval/evaluate.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "minimind/base/error.h"
+#include "minimind/base/log.h"
+#include "minimind/base/progress.h"
+#include "minimind/base/random.h"
+#include "minimind/chat/batch_answers.h"
+#include "minimind/chat/session.h"
+#include "minimind/data/dataset.h"
+#include "minimind/data/image_source.h"
+#include "minimind/eval/scores.h"
+
+namespace minimind {
+
+namespace {
+
+/// A sample that can be asked about.
+struct Question {
+  std::string id;
+  std::string text;
+  std::string truth;
+  std::vector<std::string> pictures;  ///< names in the picture source
+};
+
+DataKind kind_of(const std::string& name) {
+  return name == "pretrain" ? DataKind::kPretrain : name == "sft" ? DataKind::kInstruction : DataKind::kMultiImage;
+}
+
+/// Why a sample cannot be asked about; "" if it can.
+std::string make_question(const Sample& sample, const ImageSource& images, const EvaluateOptions& options,
+                          const std::string& mark, Question& question) {
+  if (sample.turns.empty()) {
+    return "it has no question with an answer";
+  }
+  const auto& [text, truth] = sample.turns.front();
+  question = {sample.id, text, truth, {}};
+  const std::string prefix = options.kind == "sft" ? options.image_prefix : "";
+  for (const std::string& name : sample.images) {
+    const auto found = find_picture(images, name, prefix);
+    if (!found) {
+      return concat("picture ", name, " is not in ", images.description());
+    }
+    question.pictures.push_back(*found);
+  }
+  int64_t marks = 0;
+  for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + mark.size())) {
+    ++marks;
+  }
+  if (marks != std::ssize(question.pictures)) {
+    return concat("expected a picture for each ", mark, " of the question (", marks, "), found ",
+                  question.pictures.size());
+  }
+  return "";
+}
+
+/// Questions whose features are in memory at once.
+constexpr int64_t kChunk = 1024;
+
+/// A question's pictures through the encoder; null where one cannot be read, which is told.
+std::optional<BatchQuestion> with_features(const Question& question, ChatModel& model, const ImageSource& images) {
+  BatchQuestion asked{question.text, {}};
+  for (const std::string& name : question.pictures) {
+    try {
+      asked.features.push_back(model.features(images.read(name), name));
+    } catch (const Error& error) {
+      log_warning(concat("sample ", question.id, " is left out: ", error.what()));
+      return std::nullopt;
+    }
+  }
+  return asked;
+}
+
+/// What tells one sample's truth from another's: the facts that it must name, else its text.
+std::string truth_key(const Question& question, const AttributeRules* rules) {
+  const std::vector<Spellings>* required = rules == nullptr ? nullptr : rules->required(question.id);
+  if (required == nullptr) {
+    return question.truth;
+  }
+  std::multiset<std::string> facts;
+  for (const Spellings& fact : *required) {
+    facts.insert(fact.empty() ? "" : fact.front());
+  }
+  std::string key;
+  for (const std::string& fact : facts) {
+    key += fact + "\n";
+  }
+  return key;
+}
+
+/// Gives each question the pictures of another sample whose truth differs, chosen by the seed. Questions for which
+/// there is none keep no picture and are left out.
+std::vector<Question> swap_pictures(const std::vector<Question>& questions, const AttributeRules* rules,
+                                    uint64_t seed) {
+  Random random(seed);
+  std::vector<std::string> keys;
+  for (const Question& question : questions) {
+    keys.push_back(truth_key(question, rules));
+  }
+  std::vector<Question> swapped;
+  for (size_t i = 0; i < questions.size(); ++i) {
+    const size_t start = random.below(questions.size());
+    for (size_t step = 0; step < questions.size(); ++step) {
+      const size_t other = (start + step) % questions.size();
+      const bool fits = questions[other].pictures.size() == questions[i].pictures.size() &&
+                        questions[other].pictures != questions[i].pictures && keys[other] != keys[i];
+      if (fits) {
+        swapped.push_back(questions[i]);
+        swapped.back().pictures = questions[other].pictures;
+        break;
+      }
+    }
+  }
+  return swapped;
+}
+
+std::string one_line(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
+void show_answer(const Question& question, const std::string& answer, const char* verdict,
+                 const EvaluateOptions& options, std::ostream& out) {
+  for (const std::string& picture : question.pictures) {
+    out << "picture   " << (std::filesystem::path(options.images_dir) / picture).string() << "\n";
+  }
+  out << "question  " << one_line(question.text) << "\n"
+      << "answer    " << one_line(answer) << "\n"
+      << "truth     " << one_line(question.truth) << "   (" << verdict << ")\n\n";
+}
+
+std::vector<Question> read_questions(const EvaluateOptions& options, const ImageSource& images, const std::string& mark,
+                                     int64_t& skipped) {
+  const Dataset dataset = Dataset::load(options.data_path, kind_of(options.kind));
+  std::vector<Question> questions;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    if (options.max_samples > 0 && std::ssize(questions) >= options.max_samples) {
+      break;
+    }
+    Question question;
+    const Sample sample = dataset.sample(i);
+    const std::string problem = make_question(sample, images, options, mark, question);
+    if (problem.empty()) {
+      questions.push_back(std::move(question));
+    } else {
+      ++skipped;
+      log_warning(concat("sample ", sample.id, " is left out: ", problem));
+    }
+  }
+  return questions;
+}
+
+/// Adds one answer's scores to the result and shows it if it is among the first.
+void score(const Question& question, const std::string& answer, const AttributeRules* rules,
+           const EvaluateOptions& options, EvaluationResult& result, std::ostream& out) {
+  const bool exact = is_exact(answer, question.truth);
+  const char* verdict = exact ? "exact" : "other words";
+  result.exact += exact ? 1 : 0;
+  result.f1_sum += token_f1(answer, question.truth);
+  const std::vector<Spellings>* required = rules == nullptr ? nullptr : rules->required(question.id);
+  if (required != nullptr) {
+    const bool right = rules->is_right(answer, *required);
+    ++result.with_attributes;
+    result.right += right ? 1 : 0;
+    verdict = right ? "right" : "wrong";
+  }
+  if (result.samples++ < options.show) {
+    show_answer(question, answer, verdict, options, out);
+  }
+}
+
+/// Answers and scores `questions`, so many at once that their features fit in memory.
+void answer_and_score(const std::vector<Question>& questions, ChatModel& model, const ImageSource& images,
+                      const AttributeRules* rules, const EvaluateOptions& options, EvaluationResult& result,
+                      std::ostream& out) {
+  Progress progress("evaluating", "questions", std::ssize(questions));
+  int64_t looked_at = 0;
+  while (looked_at < std::ssize(questions)) {
+    std::vector<BatchQuestion> batch;
+    std::vector<const Question*> asked;
+    for (; looked_at < std::ssize(questions) && std::ssize(batch) < kChunk; ++looked_at) {
+      const Question& question = questions[static_cast<size_t>(looked_at)];
+      if (std::optional<BatchQuestion> ready = with_features(question, model, images)) {
+        batch.push_back(std::move(*ready));
+        asked.push_back(&question);
+      } else {
+        ++result.unreadable;
+      }
+      progress.update(looked_at);
+    }
+    const std::vector<std::string> answers =
+        answer_greedily(model, batch, {options.max_seq_len, options.max_new_tokens, options.batch_size});
+    for (size_t i = 0; i < answers.size(); ++i) {
+      score(*asked[i], answers[i], rules, options, result, out);
+    }
+  }
+  progress.finish();
+}
+
+}  // namespace
+
+Fields EvaluateOptions::file_fields() {
+  return {{"checkpoint", &files.checkpoint, "weights: .pth, .safetensors or a Hugging Face folder", {}},
+          {"clip_dir", &files.clip_dir, "folder of the CLIP encoder", {}},
+          {"tokenizer", &files.tokenizer, "tokenizer.json, a sentencepiece .model, or a folder with one of them", {}},
+          {"data_path", &data_path, "JSON file in the training data's format", {}},
+          {"images_dir", &images_dir, "folder or .zip of its pictures", {}},
+          {"image_prefix", &image_prefix, "of the picture files' names with --kind sft", {}},
+          {"attributes", &attributes, "JSON file that says which words make an answer right", {}},
+          {"device", &files.device, "auto, cpu, cuda or cuda:N", {}},
+          {"threads", &files.threads, "threads of the matrix products; 0: as many as there are cores", {}}};
+}
+
+Fields EvaluateOptions::evaluation_fields() {
+  return {{"kind", &kind, "format of the data", {"pretrain", "sft", "multi"}},
+          {"swap_images", &swap_images, "give each question the picture of another sample whose truth differs", {}},
+          {"max_samples", &max_samples, "evaluate the first so many; 0: all", {}},
+          {"show", &show, "print so many answers", {}},
+          {"max_new_tokens", &max_new_tokens, "longest answer in tokens", {}},
+          {"max_seq_len", &max_seq_len, "context: tokens of question and answer", {}},
+          {"batch_size", &batch_size, "questions answered together", {}},
+          {"seed", &seed, "of --swap_images", {}}};
+}
+
+void EvaluateOptions::resolve() {
+  files.stage = kind == "pretrain" ? "vlm_pretrain" : kind == "sft" ? "vlm_sft" : "vlm_sft_multi";
+  const auto at_least = [](const char* name, int64_t value, int64_t lowest) {
+    if (value < lowest) {
+      throw UsageError(concat("--", name, ": expected ", lowest, " or more, found ", value));
+    }
+  };
+  at_least("max_samples", max_samples, 0);
+  at_least("show", show, 0);
+  at_least("max_new_tokens", max_new_tokens, 1);
+  at_least("max_seq_len", max_seq_len, 2);
+  at_least("batch_size", batch_size, 1);
+  at_least("threads", files.threads, 0);
+}
+
+std::string EvaluationResult::json(const EvaluateOptions& options) const {
+  const auto share = [](double part, int64_t whole) { return whole == 0 ? 0.0 : part / static_cast<double>(whole); };
+  nlohmann::ordered_json line = {{"data", options.data_path},
+                                 {"checkpoint", options.files.checkpoint},
+                                 {"kind", options.kind},
+                                 {"swapped_images", options.swap_images},
+                                 {"samples", samples},
+                                 {"skipped", skipped},
+                                 {"accuracy", 0.0},
+                                 {"accuracy_by", with_attributes > 0 ? "attributes" : "exact match"},
+                                 {"exact_match", share(static_cast<double>(exact), samples)},
+                                 {"token_f1", share(f1_sum, samples)},
+                                 {"seconds", seconds},
+                                 {"samples_per_second", seconds > 0 ? static_cast<double>(samples) / seconds : 0.0}};
+  line["accuracy"] = with_attributes > 0 ? share(static_cast<double>(right), with_attributes)
+                                         : share(static_cast<double>(exact), samples);
+  return line.dump();
+}
+
+EvaluationResult evaluate(const EvaluateOptions& options, std::ostream& out) {
+  const auto start = std::chrono::steady_clock::now();
+  require(!options.data_path.empty(), "--data_path: expected a JSON file, found none");
+  require(!options.images_dir.empty(), "--images_dir: expected a folder or .zip of pictures, found none");
+  const std::unique_ptr<ImageSource> images = open_image_source(options.images_dir);
+  std::optional<AttributeRules> rules;
+  if (!options.attributes.empty()) {
+    const std::string name = std::filesystem::path(options.data_path).filename().string();
+    rules = AttributeRules::load(options.attributes, name);
+  }
+  const std::unique_ptr<ChatModel> model =
+      ChatModel::load(options.files, [](const std::string& text) { log_warning(text); });
+  EvaluationResult result;
+  std::vector<Question> questions = read_questions(options, *images, model->pattern().mark, result.skipped);
+  const AttributeRules* rules_or_none = rules ? &*rules : nullptr;
+  if (options.swap_images) {
+    const int64_t all = std::ssize(questions);
+    questions = swap_pictures(questions, rules_or_none, static_cast<uint64_t>(options.seed));
+    result.skipped += all - std::ssize(questions);
+  }
+  answer_and_score(questions, *model, *images, rules_or_none, options, result, out);
+  result.skipped += result.unreadable;
+  require(result.samples > 0, options.data_path, ": expected samples to ask about, found none that can be used (",
+          result.skipped, " left out)");
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+int run_evaluate(const EvaluateOptions& options) {
+  const EvaluationResult result = evaluate(options, std::cout);
+  std::cout << result.json(options) << std::endl;
+  return 0;
+}
+
+}  // namespace minimind

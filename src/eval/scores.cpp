@@ -1,0 +1,223 @@
+#include "minimind/eval/scores.h"
+
+#include <algorithm>
+#include <cctype>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "minimind/base/error.h"
+#include "minimind/base/fields.h"
+#include "minimind/base/file.h"
+#include "minimind/base/utf8.h"
+
+namespace minimind {
+
+namespace {
+
+using nlohmann::json;
+
+std::string lower_ascii(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](char letter) {
+    return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
+  });
+  return text;
+}
+
+bool is_ascii_letter(char letter) {
+  return std::isalpha(static_cast<unsigned char>(letter)) != 0;
+}
+
+/// Whether `spelling` stands at `at` and does not begin inside a Latin word.
+bool stands_at(std::string_view text, size_t at, const std::string& spelling) {
+  if (spelling.empty() || text.substr(at, spelling.size()) != spelling) {
+    return false;
+  }
+  return !is_ascii_letter(spelling.front()) || at == 0 || !is_ascii_letter(text[at - 1]);
+}
+
+/// Indices of the members that the text names; at each place the longest spelling counts, and its letters are used up.
+std::vector<size_t> named_members(std::string_view text, const std::vector<Spellings>& members) {
+  std::vector<size_t> named;
+  for (size_t at = 0; at < text.size();) {
+    size_t longest = 0, member = 0;
+    for (size_t i = 0; i < members.size(); ++i) {
+      for (const std::string& spelling : members[i]) {
+        if (spelling.size() > longest && stands_at(text, at, spelling)) {
+          longest = spelling.size();
+          member = i;
+        }
+      }
+    }
+    if (longest > 0) {
+      named.push_back(member);
+    }
+    at += std::max<size_t>(longest, 1);
+  }
+  return named;
+}
+
+bool share_a_spelling(const Spellings& a, const Spellings& b) {
+  return std::any_of(a.begin(), a.end(),
+                     [&b](const std::string& spelling) { return std::find(b.begin(), b.end(), spelling) != b.end(); });
+}
+
+std::vector<Spellings> lower_all(std::vector<Spellings> facts) {
+  for (Spellings& fact : facts) {
+    for (std::string& spelling : fact) {
+      spelling = lower_ascii(spelling);
+    }
+  }
+  return facts;
+}
+
+bool is_white(char32_t code) {
+  return code <= 0x20 || code == 0xA0 || code == 0x3000 || code == 0x85;
+}
+
+bool is_punctuation(char32_t code) {
+  if (code < 0x80) {
+    return std::isalnum(static_cast<int>(code)) == 0;
+  }
+  return code < 0xC0 || (code >= 0x2000 && code <= 0x206F) || (code >= 0x3000 && code <= 0x303F) ||
+         (code >= 0xFE30 && code <= 0xFE4F) || (code >= 0xFF00 && code <= 0xFF0F) ||
+         (code >= 0xFF1A && code <= 0xFF20) || (code >= 0xFF3B && code <= 0xFF40) || (code >= 0xFF5B && code <= 0xFF65);
+}
+
+/// Scripts that are written without spaces: each character is a word.
+bool is_word_by_itself(char32_t code) {
+  return (code >= 0x3040 && code <= 0x30FF) || (code >= 0x3400 && code <= 0x9FFF) ||
+         (code >= 0xF900 && code <= 0xFAFF) || (code >= 0x20000 && code <= 0x3FFFF);
+}
+
+std::vector<std::string> words_of_text(const std::string& text) {
+  std::vector<std::string> words;
+  std::string word;
+  const auto end_word = [&] {
+    if (!word.empty()) {
+      words.push_back(std::move(word));
+      word.clear();
+    }
+  };
+  for (const char32_t code : utf8_to_codepoints(lower_ascii(text))) {
+    if (is_white(code) || is_punctuation(code)) {
+      end_word();
+    } else if (is_word_by_itself(code)) {
+      end_word();
+      append_utf8(word, code);
+      end_word();
+    } else {
+      append_utf8(word, code);
+    }
+  }
+  end_word();
+  return words;
+}
+
+std::string_view strip_ends(std::string_view text) {
+  constexpr std::string_view kWhite = " \t\r\n";
+  const size_t first = text.find_first_not_of(kWhite);
+  return first == std::string_view::npos ? "" : text.substr(first, text.find_last_not_of(kWhite) - first + 1);
+}
+
+}  // namespace
+
+AttributeRules::AttributeRules(std::vector<std::vector<Spellings>> categories,
+                               std::map<std::string, std::vector<Spellings>> required)
+    : categories_(std::move(categories)), required_(std::move(required)) {
+  for (std::vector<Spellings>& members : categories_) {
+    members = lower_all(std::move(members));
+  }
+  for (auto& [id, facts] : required_) {
+    facts = lower_all(std::move(facts));
+  }
+}
+
+AttributeRules AttributeRules::load(const std::filesystem::path& path, const std::string& data_name) {
+  const std::string text = read_file(path);
+  try {
+    const json rules = json::parse(text);
+    require(rules.contains(data_name), path.string(), ": expected the attributes of ", data_name, ", found none");
+    std::vector<std::vector<Spellings>> categories;
+    for (const auto& [name, members] : rules.at("categories").items()) {
+      categories.push_back(members.get<std::vector<Spellings>>());
+    }
+    std::map<std::string, std::vector<Spellings>> required;
+    for (const auto& [id, rule] : rules.at(data_name).items()) {
+      required[id] = rule.at("required").get<std::vector<Spellings>>();
+    }
+    return {std::move(categories), std::move(required)};
+  } catch (const json::parse_error& error) {
+    fail(path.string(), ": expected JSON, found a mistake at ",
+         line_and_column(text, error.byte > 0 ? error.byte - 1 : 0));
+  } catch (const json::exception&) {
+    fail(
+        path.string(),
+        R"(: expected {"FILE.json": {ID: {"required": [[word, …], …]}}, "categories": {NAME: [[word, …], …]}}, found another form)");
+  }
+}
+
+const std::vector<Spellings>* AttributeRules::required(const std::string& sample_id) const {
+  const auto found = required_.find(sample_id);
+  return found == required_.end() ? nullptr : &found->second;
+}
+
+bool AttributeRules::is_right(const std::string& answer, const std::vector<Spellings>& required) const {
+  const std::string text = lower_ascii(answer);
+  const std::vector<Spellings> facts = lower_all(required);
+  std::vector<bool> met(facts.size(), false), in_category(facts.size(), false);
+  for (const std::vector<Spellings>& members : categories_) {
+    std::vector<size_t> demanded;  // facts of this category
+    for (size_t fact = 0; fact < facts.size(); ++fact) {
+      const auto shares = [&](const Spellings& member) { return share_a_spelling(member, facts[fact]); };
+      if (std::any_of(members.begin(), members.end(), shares)) {
+        demanded.push_back(fact);
+        in_category[fact] = true;
+      }
+    }
+    if (demanded.empty()) {
+      continue;
+    }
+    for (const size_t member : named_members(text, members)) {
+      bool wanted = false;
+      for (const size_t fact : demanded) {
+        if (share_a_spelling(members[member], facts[fact])) {
+          met[fact] = wanted = true;
+        }
+      }
+      if (!wanted) {
+        return false;
+      }
+    }
+  }
+  for (size_t fact = 0; fact < facts.size(); ++fact) {
+    if (!met[fact] && (in_category[fact] || named_members(text, {facts[fact]}).empty())) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool is_exact(const std::string& answer, const std::string& truth) {
+  return strip_ends(answer) == strip_ends(truth);
+}
+
+double token_f1(const std::string& answer, const std::string& truth) {
+  const std::vector<std::string> ours = words_of_text(answer), theirs = words_of_text(truth);
+  if (ours.empty() || theirs.empty()) {
+    return ours.empty() && theirs.empty() ? 1.0 : 0.0;
+  }
+  std::map<std::string, int64_t> left;
+  for (const std::string& word : theirs) {
+    ++left[word];
+  }
+  int64_t common = 0;
+  for (const std::string& word : ours) {
+    if (left[word] > 0) {
+      --left[word];
+      ++common;
+    }
+  }
+  return 2.0 * static_cast<double>(common) / static_cast<double>(ours.size() + theirs.size());
+}
+
+}  // namespace minimind
