@@ -95,9 +95,10 @@ class EditedLines : public LineSource {
     detail::take_interrupt();
     int length = 0;
     const char* line = el_gets(editor_, &length);
-    if (detail::take_interrupt()) {
+    while (detail::take_interrupt()) {
+      // Not an empty line, which would ask the default question about waiting pictures.
       std::fputs("^C\n", stdout);
-      return "";
+      line = el_gets(editor_, &length);
     }
     if (line == nullptr || length <= 0) {
       std::fputc('\n', stdout);
