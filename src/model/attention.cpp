@@ -31,7 +31,8 @@ at::Tensor causal_bias(int64_t queries, int64_t keys, const at::TensorOptions& o
   return at::full({queries, keys}, -INFINITY, options).triu_(keys - queries + 1);
 }
 
-at::Tensor fused_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values) {
+at::Tensor fused_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
+                           double dropout) {
   const int64_t count = queries.size(1);
   const bool square = count == keys.size(2);
   std::optional<at::Tensor> bias;
@@ -39,14 +40,15 @@ at::Tensor fused_attention(const at::Tensor& queries, const at::Tensor& keys, co
     bias = causal_bias(count, keys.size(2), queries.options());
   }
   const at::Tensor mixed = at::scaled_dot_product_attention(
-      queries.transpose(1, 2), keys, values, bias, /*dropout_p=*/0.0, /*is_causal=*/square && count > 1,
+      queries.transpose(1, 2), keys, values, bias, dropout, /*is_causal=*/square && count > 1,
       /*scale=*/std::nullopt, /*enable_gqa=*/queries.size(2) != keys.size(1));  // [B, H, S, d]
   return mixed.transpose(1, 2).flatten(2);
 }
 
 /// The queries of one key/value head lie below each other, so that keys are never repeated. On a CPU, at a few hundred
 /// positions, two plain products beat the fused kernel forward and backward.
-at::Tensor plain_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values) {
+at::Tensor plain_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
+                           double dropout) {
   const int64_t batch = queries.size(0), count = queries.size(1), n_heads = queries.size(2), width = queries.size(3);
   const int64_t n_kv_heads = keys.size(1), held = keys.size(2), group = n_heads / n_kv_heads;
   const double scale = 1.0 / std::sqrt(static_cast<double>(width));
@@ -62,7 +64,7 @@ at::Tensor plain_attention(const at::Tensor& queries, const at::Tensor& keys, co
     const at::Tensor bias = causal_bias(count, held, stacked.options()).repeat({group, 1}).unsqueeze(0);
     scores = at::baddbmm(bias, stacked, flat_keys.transpose(1, 2), /*beta=*/1.0, /*alpha=*/scale);
   }
-  const at::Tensor mixed = at::bmm(at::softmax(scores, -1), flat_values);
+  const at::Tensor mixed = at::bmm(drop_out(at::softmax(scores, -1), dropout, /*training=*/true), flat_values);
   return mixed.view({batch, n_kv_heads, group, count, width})
       .permute({0, 3, 1, 2, 4})
       .reshape({batch, count, n_heads * width});
@@ -70,12 +72,18 @@ at::Tensor plain_attention(const at::Tensor& queries, const at::Tensor& keys, co
 
 }  // namespace
 
-at::Tensor grouped_query_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values) {
-  return queries.is_cuda() ? fused_attention(queries, keys, values) : plain_attention(queries, keys, values);
+at::Tensor grouped_query_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
+                                   double dropout) {
+  return queries.is_cuda() ? fused_attention(queries, keys, values, dropout)
+                           : plain_attention(queries, keys, values, dropout);
 }
 
 AttentionImpl::AttentionImpl(const LmConfig& config)
-    : dim_(config.dim), n_heads_(config.n_heads), n_kv_heads_(config.n_kv_heads), head_dim_(config.head_dim()) {
+    : dim_(config.dim),
+      n_heads_(config.n_heads),
+      n_kv_heads_(config.n_kv_heads),
+      head_dim_(config.head_dim()),
+      dropout_(config.dropout) {
   wq = register_module("wq", Linear(dim_, n_heads_ * head_dim_));
   wk = register_module("wk", Linear(dim_, n_kv_heads_ * head_dim_));
   wv = register_module("wv", Linear(dim_, n_kv_heads_ * head_dim_));
@@ -102,11 +110,11 @@ torch::Tensor AttentionImpl::forward(const torch::Tensor& hidden, const RopeSlic
   if (cache != nullptr) {
     std::tie(keys, values) = extend_cache(*cache, keys, values);
   }
-  at::Tensor mixed = grouped_query_attention(queries, keys, values);
+  at::Tensor mixed = grouped_query_attention(queries, keys, values, is_training() ? dropout_ : 0.0);
   if (rows.defined()) {
     mixed = mixed.flatten(0, 1).index_select(0, rows);
   }
-  return wo->forward(mixed);
+  return drop_out(wo->forward(mixed), dropout_, is_training());
 }
 
 }  // namespace minimind

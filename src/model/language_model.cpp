@@ -36,7 +36,7 @@ BlockImpl::BlockImpl(const LmConfig& config) {
   if (config.use_moe) {
     experts = register_module("feed_forward", MoeFeedForward(config));
   } else {
-    feed_forward = register_module("feed_forward", FeedForward(config.dim, config.inner_dim()));
+    feed_forward = register_module("feed_forward", FeedForward(config));
   }
 }
 
@@ -76,7 +76,7 @@ torch::Tensor LanguageModelImpl::embed(const torch::Tensor& ids) const {
             lowest.item<int64_t>() < 0 ? lowest.item<int64_t>() : highest.item<int64_t>(),
             "; does the tokenizer belong to this model?");
   }
-  return tok_embeddings->forward(ids);
+  return drop_out(tok_embeddings->forward(ids), config_.dropout, tok_embeddings->is_training());
 }
 
 torch::Tensor LanguageModelImpl::forward(const torch::Tensor& embeddings, const LmPass& pass) {

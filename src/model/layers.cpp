@@ -89,7 +89,8 @@ torch::Tensor RmsNormImpl::forward(const torch::Tensor& input) const {
   return RmsNormFunction::apply(input, weight, eps_);
 }
 
-FeedForwardImpl::FeedForwardImpl(int64_t dim, int64_t inner_dim) {
+FeedForwardImpl::FeedForwardImpl(const LmConfig& config) : dropout_(config.dropout) {
+  const int64_t dim = config.dim, inner_dim = config.inner_dim();
   w1 = register_module("w1", Linear(dim, inner_dim));
   w2 = register_module("w2", Linear(inner_dim, dim));
   w3 = register_module("w3", Linear(dim, inner_dim));
@@ -97,7 +98,12 @@ FeedForwardImpl::FeedForwardImpl(int64_t dim, int64_t inner_dim) {
 
 torch::Tensor FeedForwardImpl::forward(const torch::Tensor& input) const {
   const at::Tensor narrow = to_autocast_dtype(input);
-  return w2->forward(SwigluFunction::apply(w1->forward(narrow), w3->forward(narrow)));
+  return drop_out(w2->forward(SwigluFunction::apply(w1->forward(narrow), w3->forward(narrow))), dropout_,
+                  is_training());
+}
+
+torch::Tensor drop_out(const torch::Tensor& tensor, double probability, bool training) {
+  return training && probability > 0 ? at::dropout(tensor, probability, /*train=*/true) : tensor;
 }
 
 torch::Tensor to_autocast_dtype(const torch::Tensor& tensor) {

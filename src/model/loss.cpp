@@ -15,8 +15,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// Most logits that are held at a time.
-constexpr int64_t kLogitsAtOnce = int64_t{1} << 24;
 constexpr int64_t kIgnoredTarget = 0;
 
 /// Sum of the cross-entropies of the rows. Both gradients are linear in the incoming scalar, so that they are computed
@@ -24,11 +22,10 @@ constexpr int64_t kIgnoredTarget = 0;
 class HeadLossFunction : public torch::autograd::Function<HeadLossFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden, const at::Tensor& weight,
-                            const at::Tensor& targets, bool with_gradients) {
+                            const at::Tensor& targets, int64_t chunk, bool with_gradients) {
     const at::Tensor narrow_hidden = to_autocast_dtype(hidden);
     const at::Tensor narrow_weight = to_autocast_dtype(weight).to(narrow_hidden.scalar_type());
     const int64_t rows = hidden.size(0);
-    const int64_t chunk = std::max<int64_t>(1, kLogitsAtOnce / weight.size(0));
     at::Tensor sum = at::zeros({}, hidden.options().dtype(at::kFloat));
     std::vector<at::Tensor> hidden_gradients;
     at::Tensor weight_gradient;
@@ -65,7 +62,7 @@ class HeadLossFunction : public torch::autograd::Function<HeadLossFunction> {
     const auto hidden_type = static_cast<at::ScalarType>(context->saved_data["hidden_type"].toInt());
     const auto weight_type = static_cast<at::ScalarType>(context->saved_data["weight_type"].toInt());
     return {at::mul(saved[0], gradients[0]).to(hidden_type), at::mul(saved[1], gradients[0]).to(weight_type),
-            at::Tensor(), at::Tensor()};
+            at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -80,12 +77,13 @@ at::Tensor supervised_rows(const at::Tensor& mask) {
 }
 
 MaskedLoss cross_entropy_of_rows(const at::Tensor& hidden_rows, const at::Tensor& head_weight,
-                                 const at::Tensor& targets) {
+                                 const at::Tensor& targets, int64_t logits_at_once) {
   require(hidden_rows.dim() == 2 && targets.dim() == 1 && hidden_rows.size(0) == targets.size(0),
           "loss: expected hidden [R, D] and targets [R], found ", hidden_rows.sizes(), " and ", targets.sizes());
   const bool with_gradients =
       at::GradMode::is_enabled() && (hidden_rows.requires_grad() || head_weight.requires_grad());
-  return {HeadLossFunction::apply(hidden_rows, head_weight, targets, with_gradients), hidden_rows.size(0)};
+  const int64_t chunk = std::max<int64_t>(1, logits_at_once / head_weight.size(0));
+  return {HeadLossFunction::apply(hidden_rows, head_weight, targets, chunk, with_gradients), hidden_rows.size(0)};
 }
 
 MaskedLoss masked_cross_entropy(const at::Tensor& hidden, const at::Tensor& head_weight, const at::Tensor& targets,

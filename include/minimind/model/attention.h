@@ -38,12 +38,13 @@ class AttentionImpl : public torch::nn::Module {
   int64_t n_heads_;
   int64_t n_kv_heads_;
   int64_t head_dim_;
+  double dropout_;
 };
 TORCH_MODULE(Attention);
 
 /// The attention itself. queries [B, S, H, d]; keys and values [B, K, T, d] with T >= S; query i sees the keys
-/// [0, T - S + i]. Returns [B, S, H*d].
+/// [0, T - S + i]. dropout: probability with which a weight is dropped. Returns [B, S, H*d].
 torch::Tensor grouped_query_attention(const torch::Tensor& queries, const torch::Tensor& keys,
-                                      const torch::Tensor& values);
+                                      const torch::Tensor& values, double dropout = 0.0);
 
 }  // namespace minimind

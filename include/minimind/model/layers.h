@@ -45,16 +45,19 @@ class RmsNormImpl : public torch::nn::Module {
 };
 TORCH_MODULE(RmsNorm);
 
-/// SwiGLU: `w2(silu(w1 x) * w3 x)`. State keys: w1, w2, w3 (.weight).
+/// SwiGLU: `w2(silu(w1 x) * w3 x)`, in training with dropout behind it. State keys: w1, w2, w3 (.weight).
 class FeedForwardImpl : public torch::nn::Module {
  public:
-  FeedForwardImpl(int64_t dim, int64_t inner_dim);
+  explicit FeedForwardImpl(const LmConfig& config);
   /// [..., D] → [..., D].
   torch::Tensor forward(const torch::Tensor& input) const;
 
   Linear w1 = nullptr;  ///< [inner, D]
   Linear w2 = nullptr;  ///< [D, inner]
   Linear w3 = nullptr;  ///< [inner, D]
+
+ private:
+  double dropout_;
 };
 TORCH_MODULE(FeedForward);
 
@@ -69,6 +72,10 @@ class ModuleListImpl : public torch::nn::Module {
  private:
   std::vector<Holder> items_;
 };
+
+/// The tensor with each number dropped with this probability and the rest scaled up; the tensor itself unless training.
+/// Draws from LibTorch's default generator, which the trainer seeds and keeps in its checkpoints.
+torch::Tensor drop_out(const torch::Tensor& tensor, double probability, bool training);
 
 /// Inside autocast, the tensor in autocast's dtype, so that several products share one cast; else the tensor itself.
 torch::Tensor to_autocast_dtype(const torch::Tensor& tensor);

@@ -1,0 +1,463 @@
+#include "minimind/data/loader.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "data/detail/sample_order.h"
+#include "data_support.h"
+#include "minimind/data/encode_sample.h"
+
+namespace minimind::testing {
+
+namespace {
+
+constexpr int64_t kVisionTokens = 6;
+constexpr int64_t kImageSize = 16;
+
+// Pictures in memory, with the number of reads.
+class MemoryImages final : public ImageSource {
+ public:
+  explicit MemoryImages(std::map<std::string, std::string> files) : files_(std::move(files)) {}
+  bool contains(const std::string& name) const override { return files_.contains(name); }
+  std::string read(const std::string& name) const override {
+    const std::lock_guard guard(mutex_);
+    ++reads_;
+    if (name == throw_at) {
+      throw std::logic_error("a mistake of ours");
+    }
+    return files_.at(name);
+  }
+  std::string description() const override { return "memory"; }
+  int64_t reads() const { return reads_; }
+  std::string throw_at;
+
+ private:
+  std::map<std::string, std::string> files_;
+  mutable std::mutex mutex_;
+  mutable int64_t reads_ = 0;
+};
+
+std::string sample_text(int64_t number, const std::string& image, const std::string& question,
+                        const std::string& answer) {
+  return R"({"id": "s)" + std::to_string(number) + R"(", "image": ")" + image +
+         R"(", "conversations": [{"from": "h", "value": ")" + question + R"("}, {"from": "g", "value": ")" + answer +
+         "\"}]}";
+}
+
+// 100 samples: 90 with one picture, 5 of text alone, 5 that must be skipped.
+class LoaderOfAHundred : public ::testing::Test {
+ protected:
+  LoaderOfAHundred() {
+    std::map<std::string, std::string> files;
+    std::string json = "[";
+    for (int64_t i = 0; i < 100; ++i) {
+      const std::string name = std::to_string(i) + ".jpg";
+      const std::string answer(static_cast<size_t>(5 + i * 37 % 60), static_cast<char>('a' + i % 26));
+      std::string question = "<image>?";
+      if (i % 20 == 3) {
+        question = "text alone";
+      } else if (i % 20 != 7 || i == 7) {
+        files[name] = make_jpeg(static_cast<uint64_t>(i), 20 + i % 7, 15 + i % 5);
+      }
+      if (i == 7) {
+        files[name] = "not a picture";
+      }
+      json += (i == 0 ? "" : ",") + sample_text(i, i % 20 == 3 ? "" : name, question, answer);
+    }
+    data_ =
+        std::make_unique<Dataset>(Dataset::load(write_bytes(folder_ / "data.json", json + "]"), DataKind::kPretrain));
+    images_ = std::make_unique<MemoryImages>(std::move(files));
+  }
+
+  LoaderInput input(const FeatureCache* cache = nullptr) {
+    return {*data_, DataKind::kPretrain, tokenizer_, pattern_, *images_, cache};
+  }
+  LoaderOptions options(int64_t workers = 1) {
+    LoaderOptions options;
+    options.batch_size = 8;
+    options.num_workers = workers;
+    options.max_seq_len = 128;
+    options.image_size = kImageSize;
+    return options;
+  }
+  std::unique_ptr<FeatureCache> cache(at::ScalarType dtype = at::kFloat) {
+    return FeatureCache::open(folder_ / "cache", "encoder", kVisionTokens, 4, dtype);
+  }
+
+  TemporaryFolder folder_;
+  ByteTokenizer tokenizer_;
+  ImagePattern pattern_ = make_image_pattern(tokenizer_, "<<<>>>", kVisionTokens);
+  std::unique_ptr<Dataset> data_;
+  std::unique_ptr<MemoryImages> images_;
+};
+
+std::vector<Batch> take_epoch(Loader& loader, int64_t epoch, int64_t first_group = 0) {
+  std::vector<Batch> batches;
+  loader.start_epoch(epoch, first_group);
+  while (auto batch = loader.next()) {
+    batches.push_back(std::move(*batch));
+  }
+  return batches;
+}
+
+void expect_equal(const Batch& a, const Batch& b) {
+  ASSERT_EQ(a.sample_indices, b.sample_indices);
+  ASSERT_EQ(a.ids.defined(), b.ids.defined());
+  if (a.ids.defined()) {
+    EXPECT_TRUE(at::equal(a.ids, b.ids));
+    EXPECT_TRUE(at::equal(a.targets, b.targets));
+    EXPECT_TRUE(at::equal(a.mask, b.mask));
+  }
+  ASSERT_EQ(a.pictures.defined(), b.pictures.defined());
+  EXPECT_TRUE(!a.pictures.defined() || at::equal(a.pictures, b.pictures));
+  EXPECT_EQ(a.slots, b.slots);
+  EXPECT_EQ(a.picture_names, b.picture_names);
+  EXPECT_EQ(a.sample_ids, b.sample_ids);
+  EXPECT_EQ(a.supervised_tokens, b.supervised_tokens);
+  EXPECT_EQ(a.tokens, b.tokens);
+}
+
+void expect_equal(const std::vector<Batch>& a, const std::vector<Batch>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    SCOPED_TRACE(i);
+    expect_equal(a[i], b[i]);
+  }
+}
+
+std::vector<int64_t> indices_of(const std::vector<Batch>& batches) {
+  std::vector<int64_t> indices;
+  for (const auto& batch : batches) {
+    indices.insert(indices.end(), batch.sample_indices.begin(), batch.sample_indices.end());
+  }
+  return indices;
+}
+
+}  // namespace
+
+TEST_F(LoaderOfAHundred, FillsABatchAsTheModelWantsIt) {
+  LoaderOptions plain = options(0);
+  plain.original_order = true;
+  Loader loader(input(), plain);
+  const std::vector<Batch> batches = take_epoch(loader, 0);
+  ASSERT_EQ(batches.size(), 13U);
+  const Batch& batch = batches[0];
+  EXPECT_EQ(batch.sample_indices, (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6}));
+  const int64_t rows = 7;
+  int64_t longest = 0;
+  int64_t supervised = 0;
+  int64_t tokens = 0;
+  int64_t picture = 0;
+  for (int64_t row = 0; row < rows; ++row) {
+    const EncodedSample encoded =
+        encode_sample(data_->sample(row), {tokenizer_, pattern_, 128, Supervision::kLastAnswer});
+    const int64_t length = std::ssize(encoded.ids) - 1;
+    longest = std::max(longest, length);
+    supervised += encoded.supervised;
+    tokens += length;
+    for (int64_t i = 0; i < batch.ids.size(1); ++i) {
+      ASSERT_EQ(batch.ids[row][i].item<int64_t>(), i < length ? encoded.ids[static_cast<size_t>(i)] : 0);
+      ASSERT_EQ(batch.targets[row][i].item<int64_t>(), i < length ? encoded.ids[static_cast<size_t>(i + 1)] : 0);
+      ASSERT_EQ(batch.mask[row][i].item<bool>(), i < length && encoded.mask[static_cast<size_t>(i + 1)] != 0);
+    }
+    if (row != 3) {
+      std::vector<uint8_t> bytes(3 * kImageSize * kImageSize);
+      resize_to_planar(decode_image(images_->read(std::to_string(row) + ".jpg"), "x"), kImageSize, bytes.data());
+      EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), batch.pictures[picture].contiguous().data_ptr<uint8_t>()));
+      EXPECT_EQ(batch.slots[static_cast<size_t>(picture)], (ImageSlot{row, encoded.slots[0]}));
+      EXPECT_EQ(batch.picture_names[static_cast<size_t>(picture)], std::to_string(row) + ".jpg");
+      ++picture;
+    }
+  }
+  EXPECT_EQ(batch.pictures.sizes(), (std::vector<int64_t>{6, 3, kImageSize, kImageSize}));
+  EXPECT_TRUE(batch.pictures.is_contiguous());
+  EXPECT_EQ(batch.ids.sizes(), (std::vector<int64_t>{rows, longest}));
+  EXPECT_EQ(batch.supervised_tokens, supervised);
+  EXPECT_EQ(batch.supervised_tokens, batch.mask.sum().item<int64_t>());
+  EXPECT_EQ(batch.tokens, tokens);
+  EXPECT_TRUE(batch.picture_hashes.empty());
+  EXPECT_EQ(batches.back().sample_indices, (std::vector<int64_t>{96, 97, 98, 99}));
+}
+
+TEST_F(LoaderOfAHundred, GivesTheSameBatchesWithAnyNumberOfThreads) {
+  Loader reference(input(), options(0));
+  for (const int64_t epoch : {0, 1}) {
+    const auto expected = take_epoch(reference, epoch);
+    for (const int64_t workers : {1, 4}) {
+      Loader loader(input(), options(workers));
+      expect_equal(take_epoch(loader, epoch), expected);
+      std::vector<std::string> skipped;
+      for (const auto& sample : loader.skipped()) {
+        skipped.push_back(sample.id);
+      }
+      EXPECT_EQ(skipped.size(), 5U);
+    }
+  }
+}
+
+TEST_F(LoaderOfAHundred, ComesOnceThroughEverySampleInANewOrderEachEpoch) {
+  Loader loader(input(), options(2));
+  std::set<std::vector<int64_t>> orders;
+  for (int64_t epoch = 0; epoch < 3; ++epoch) {
+    auto indices = indices_of(take_epoch(loader, epoch));
+    orders.insert(indices);
+    std::sort(indices.begin(), indices.end());
+    EXPECT_EQ(indices.size(), 95U);
+    EXPECT_EQ(std::set<int64_t>(indices.begin(), indices.end()).size(), 95U);
+  }
+  EXPECT_EQ(orders.size(), 3U);
+  LoaderOptions other = options(2);
+  other.seed = 7;
+  Loader reseeded(input(), other);
+  orders.insert(indices_of(take_epoch(reseeded, 0)));
+  EXPECT_EQ(orders.size(), 4U);
+}
+
+TEST_F(LoaderOfAHundred, DealsTheSameGroupsToOneRankAndToMore) {
+  Loader alone(input(), options(1));
+  const auto expected = take_epoch(alone, 2);
+  for (const int64_t world : {2, 3, 5}) {
+    for (int64_t rank = 0; rank < world; ++rank) {
+      LoaderOptions mine = options(2);
+      mine.rank = rank;
+      mine.world_size = world;
+      Loader loader(input(), mine);
+      EXPECT_EQ(loader.groups_per_epoch(), 13);
+      EXPECT_EQ(loader.steps_per_epoch(), (13 + world - 1) / world);
+      const auto batches = take_epoch(loader, 2);
+      ASSERT_EQ(std::ssize(batches), loader.steps_per_epoch());
+      for (int64_t step = 0; step < std::ssize(batches); ++step) {
+        const int64_t group = step * world + rank;
+        if (group < std::ssize(expected)) {
+          expect_equal(batches[static_cast<size_t>(step)], expected[static_cast<size_t>(group)]);
+        } else {
+          EXPECT_FALSE(batches[static_cast<size_t>(step)].ids.defined()) << "a rank beyond the last group";
+        }
+      }
+    }
+  }
+}
+
+TEST_F(LoaderOfAHundred, ResumesExactlyAtAnyGroup) {
+  Loader loader(input(), options(3));
+  const auto whole = take_epoch(loader, 1);
+  for (const int64_t first : {1, 4, 12, 13}) {
+    const auto rest = take_epoch(loader, 1, first);
+    expect_equal(rest, {whole.begin() + first, whole.end()});
+  }
+  // Four groups by two ranks, then the rest by three.
+  std::vector<Batch> dealt;
+  std::vector<std::vector<Batch>> of_ranks;
+  for (int64_t rank = 0; rank < 3; ++rank) {
+    LoaderOptions mine = options(1);
+    mine.rank = rank;
+    mine.world_size = 3;
+    Loader part(input(), mine);
+    of_ranks.push_back(take_epoch(part, 1, 4));
+  }
+  for (size_t step = 0; step < of_ranks[0].size(); ++step) {
+    for (auto& batches : of_ranks) {
+      dealt.push_back(batches.at(step));
+    }
+  }
+  expect_equal(dealt, {whole.begin() + 4, whole.end()});
+}
+
+TEST_F(LoaderOfAHundred, PadsLessWithBatchesOfLikeLength) {
+  const auto padding = [&](bool bucket) {
+    LoaderOptions chosen = options(1);
+    chosen.bucket_by_length = bucket;
+    Loader loader(input(), chosen);
+    int64_t positions = 0;
+    int64_t real = 0;
+    for (const auto& batch : take_epoch(loader, 0)) {
+      positions += batch.ids.numel();
+      real += batch.tokens;
+    }
+    return 1.0 - static_cast<double>(real) / static_cast<double>(positions);
+  };
+  EXPECT_LT(padding(true), 0.5 * padding(false));
+}
+
+TEST_F(LoaderOfAHundred, ReportsEachSkippedSampleOnceWithItsReason) {
+  Loader loader(input(), options(2));
+  take_epoch(loader, 0);
+  take_epoch(loader, 1);
+  std::map<std::string, std::string> reasons;
+  for (const auto& sample : loader.skipped()) {
+    EXPECT_TRUE(reasons.emplace(sample.id, sample.reason).second) << sample.id;
+  }
+  ASSERT_EQ(reasons.size(), 5U);
+  EXPECT_NE(reasons["s7"].find("7.jpg"), std::string::npos) << reasons["s7"];
+  EXPECT_EQ(reasons["s27"], "picture 27.jpg not found in memory");
+}
+
+TEST_F(LoaderOfAHundred, HandsOutAnEmptyBatchWhereAGroupHasNoGoodSample) {
+  LoaderOptions single = options(1);
+  single.batch_size = 1;
+  single.original_order = true;
+  Loader loader(input(), single);
+  const auto batches = take_epoch(loader, 0);
+  ASSERT_EQ(batches.size(), 100U);
+  EXPECT_FALSE(batches[7].ids.defined());
+  EXPECT_FALSE(batches[7].pictures.defined());
+  EXPECT_TRUE(batches[7].sample_ids.empty());
+  EXPECT_TRUE(batches[3].ids.defined());
+  EXPECT_FALSE(batches[3].pictures.defined()) << "text alone";
+  EXPECT_EQ(batches[8].ids.size(0), 1);
+}
+
+TEST_F(LoaderOfAHundred, FailsWhereNothingIsUsable) {
+  const MemoryImages nothing({});
+  const std::string json =
+      "[" + sample_text(0, "a.jpg", "<image>", "x") + "," + sample_text(1, "b.jpg", "<image>", "x") + "]";
+  const Dataset two = Dataset::load(write_bytes(folder_ / "two.json", json), DataKind::kPretrain);
+  Loader loader({two, DataKind::kPretrain, tokenizer_, pattern_, nothing, nullptr}, options(2));
+  const std::string found = error_of([&] { take_epoch(loader, 0); });
+  EXPECT_NE(found.find("no sample can be used: all 2 so far were skipped"), std::string::npos) << found;
+  EXPECT_NE(found.find("not found in memory"), std::string::npos) << found;
+}
+
+TEST_F(LoaderOfAHundred, RethrowsAWorkersExceptionAndStopsCleanly) {
+  images_->throw_at = "50.jpg";
+  for (const int64_t workers : {0, 1, 4}) {
+    Loader loader(input(), options(workers));
+    EXPECT_THROW(take_epoch(loader, 0), std::logic_error);
+    loader.start_epoch(1);
+    EXPECT_NO_THROW(loader.next());
+  }
+}
+
+TEST_F(LoaderOfAHundred, CanBeLeftAtAnyTime) {
+  for (int round = 0; round < 30; ++round) {
+    Loader loader(input(), options(4));
+    if (round % 3 > 0) {
+      loader.start_epoch(round);
+    }
+    for (int i = 0; i < round % 5 && round % 3 > 1; ++i) {
+      loader.next();
+    }
+    if (round % 4 == 0) {
+      loader.start_epoch(round + 1);
+    }
+  }
+}
+
+TEST_F(LoaderOfAHundred, RefusesBadSettings) {
+  LoaderOptions bad = options();
+  bad.batch_size = 0;
+  EXPECT_NE(error_of([&] { Loader(input(), bad); }).find("batch_size: expected at least 1, found 0"),
+            std::string::npos);
+  bad = options();
+  bad.num_workers = -1;
+  EXPECT_THROW(Loader(input(), bad), Error);
+  bad = options();
+  bad.max_seq_len = 1;
+  EXPECT_THROW(Loader(input(), bad), Error);
+  bad = options();
+  bad.rank = 1;
+  EXPECT_THROW(Loader(input(), bad), std::logic_error);
+}
+
+TEST_F(LoaderOfAHundred, TakesCachedFeaturesAndStopsReading) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    fs::remove_all(folder_ / "cache");
+    const auto features = cache(dtype);
+    Loader loader(input(features.get()), options(2));
+    const auto without = take_epoch(loader, 0);
+    int64_t pictures = 0;
+    for (const auto& batch : without) {
+      EXPECT_FALSE(batch.features.defined());
+      ASSERT_EQ(batch.picture_hashes.size(), batch.picture_names.size());
+      for (size_t i = 0; i < batch.picture_hashes.size(); ++i) {
+        EXPECT_EQ(batch.picture_hashes[i], hash_content(images_->read(batch.picture_names[i])));
+        const double value = std::stod(batch.picture_names[i]);
+        features->put(batch.picture_hashes[i], at::full({kVisionTokens, 4}, value));
+        ++pictures;
+      }
+    }
+    EXPECT_EQ(pictures, 90);
+    const int64_t reads = images_->reads();
+    const auto with = take_epoch(loader, 0);
+    EXPECT_LE(images_->reads() - reads, 16) << "only the batch of the damaged picture is read";
+    int64_t cached = 0;
+    for (size_t i = 0; i < with.size(); ++i) {
+      EXPECT_EQ(with[i].sample_indices, without[i].sample_indices);
+      EXPECT_EQ(with[i].slots, without[i].slots);
+      if (!with[i].features.defined()) {
+        continue;
+      }
+      EXPECT_FALSE(with[i].pictures.defined());
+      EXPECT_EQ(with[i].features.scalar_type(), dtype);
+      ASSERT_EQ(with[i].features.sizes(), (std::vector<int64_t>{std::ssize(with[i].slots), kVisionTokens, 4}));
+      for (size_t k = 0; k < with[i].slots.size(); ++k) {
+        const at::Tensor expected = at::full({kVisionTokens, 4}, std::stod(with[i].picture_names[k])).to(dtype);
+        EXPECT_TRUE(at::equal(with[i].features[static_cast<int64_t>(k)], expected));
+        ++cached;
+      }
+    }
+    EXPECT_GE(cached, 90 - 8);
+    Loader restarted(input(features.get()), options(2));
+    EXPECT_TRUE(take_epoch(restarted, 3)[0].features.defined() || take_epoch(restarted, 3)[1].features.defined());
+  }
+}
+
+TEST_F(LoaderOfAHundred, GivesPicturesWhereOneOfTheBatchIsNotCached) {
+  const auto features = cache();
+  LoaderOptions plain = options(0);
+  plain.original_order = true;
+  Loader loader(input(features.get()), plain);
+  loader.start_epoch(0);
+  loader.next();
+  const Batch second = *loader.next();
+  for (size_t i = 1; i < second.picture_hashes.size(); ++i) {
+    features->put(second.picture_hashes[i], at::zeros({kVisionTokens, 4}));
+  }
+  loader.start_epoch(1);
+  loader.next();
+  EXPECT_TRUE(loader.next()->pictures.defined());
+  features->put(second.picture_hashes[0], at::zeros({kVisionTokens, 4}));
+  loader.start_epoch(2);
+  loader.next();
+  EXPECT_TRUE(loader.next()->features.defined());
+}
+
+TEST(SampleOrder, IsAPermutationOfLikeLengthsWhoseLastGroupIsNotTheLongest) {
+  Random random(1);
+  std::vector<uint32_t> lengths(10007);
+  for (auto& length : lengths) {
+    length = static_cast<uint32_t>(random.below(500));
+  }
+  double last_mean = 0;
+  for (int64_t epoch = 0; epoch < 50; ++epoch) {
+    auto order = detail::epoch_order(lengths, {32, 5, false, true}, epoch);
+    for (size_t i = order.size() / 32 * 32; i < order.size(); ++i) {
+      last_mean += lengths[order[i]] / 50.0 / static_cast<double>(order.size() % 32);
+    }
+    std::sort(order.begin(), order.end());
+    for (size_t i = 0; i < order.size(); ++i) {
+      ASSERT_EQ(order[i], i);
+    }
+  }
+  EXPECT_NEAR(last_mean, 250, 25);
+  const auto file_order = detail::epoch_order(lengths, {32, 5, true, true}, 3);
+  EXPECT_TRUE(std::is_sorted(file_order.begin(), file_order.end()));
+}
+
+}  // namespace minimind::testing

@@ -1,0 +1,146 @@
+#pragma once
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "minimind/base/error.h"
+#include "minimind/io/state_dict.h"
+#include "minimind/model/vlm.h"
+#include "minimind/model/weights.h"
+#include "support/fixtures.h"
+
+namespace minimind::testing {
+
+/// The measure of the golden data: max|a - b| / max|b|.
+inline double relative_error(const at::Tensor& ours, const at::Tensor& golden) {
+  if (ours.sizes() != golden.sizes()) {
+    ADD_FAILURE() << "shapes differ: ours " << ours.sizes() << ", golden " << golden.sizes();
+    return 1e30;
+  }
+  const at::Tensor a = ours.detach().to(at::kDouble);
+  const at::Tensor b = golden.to(at::kDouble);
+  return ((a - b).abs().max() / b.abs().max().clamp_min(1e-30)).item<double>();
+}
+
+constexpr double kGoldenTolerance = 1e-4;
+
+/// One folder of lm/: its part of the manifest, its tensors and the model with the golden weights.
+struct GoldenModel {
+  std::string name;
+  nlohmann::json manifest;
+  StateDict tensors;
+  at::Tensor feature_pool;
+  std::vector<TokenId> pattern;
+  std::shared_ptr<VlmImpl> model;
+
+  const at::Tensor& tensor(const std::string& key) const {
+    const at::Tensor* found = tensors.find(key);
+    if (found == nullptr) {
+      throw std::runtime_error(name + ": case.safetensors holds no " + key);
+    }
+    return *found;
+  }
+  bool has(const std::string& key) const { return tensors.find(key) != nullptr; }
+};
+
+/// The ids of the image pattern: of the configuration, else of the set's tokenizer, symbol by symbol.
+inline std::vector<TokenId> golden_pattern(const LmConfig& config) {
+  if (!config.image_ids.empty()) {
+    return {config.image_ids.begin(), config.image_ids.end()};
+  }
+  const nlohmann::json vocabulary = read_json(fixtures_dir() / "tokenizer" / "tokenizer.json").at("model").at("vocab");
+  std::vector<TokenId> pattern;
+  for (const char symbol : config.image_special_token) {
+    pattern.push_back(vocabulary.at(std::string(1, symbol)).get<TokenId>());
+  }
+  return pattern;
+}
+
+/// Width of the projection's input in the manifest's list of [name, shape].
+inline int64_t golden_vision_dim(const nlohmann::json& manifest) {
+  for (const auto& entry : manifest.at("state_dict")) {
+    if (entry.at(0) == "vision_proj.vision_proj.0.weight") {
+      return entry.at(1).at(1).get<int64_t>();
+    }
+  }
+  throw std::runtime_error("manifest: state_dict lists no projection");
+}
+
+inline LmConfig golden_config(const nlohmann::json& manifest) {
+  LmConfig config = lm_config_from_json(manifest.at("config").dump(), "manifest.json");
+  config.vision_dim = golden_vision_dim(manifest);
+  return config;
+}
+
+inline void load_golden_weights(GoldenModel& golden, const std::string& file = "model.pth") {
+  const auto path = fixtures_dir() / "lm" / golden.name / file;
+  golden.model = std::make_shared<VlmImpl>(golden_config(golden.manifest));
+  load_vlm(*golden.model, read_state_dict(path), path.string());
+  golden.model->eval();
+}
+
+inline std::vector<GoldenModel> golden_models() {
+  std::vector<GoldenModel> models;
+  const nlohmann::json manifest = fixtures_manifest();
+  const auto folder = fixtures_dir() / "lm";
+  const StateDict features = read_state_dict(folder / "features.safetensors");
+  for (const auto& [name, part] : manifest.at("lm").items()) {
+    GoldenModel golden{name, part, read_state_dict(folder / name / "case.safetensors"), *features.find("pool"), {}, {}};
+    golden.pattern = golden_pattern(golden_config(part));
+    load_golden_weights(golden);
+    models.push_back(std::move(golden));
+  }
+  return models;
+}
+
+/// A slice in the manifest's words: `pool[:2, 0]` → [2, 1, P, W], `pool[:2, :2]` → [2, 2, P, W]; null → undefined.
+inline at::Tensor golden_features(const GoldenModel& golden, const nlohmann::json& words) {
+  if (words.is_null()) {
+    return {};
+  }
+  static const std::regex form(R"(pool\[\s*:\s*(\d+)\s*,\s*(:?)\s*(\d+)\s*\])");
+  std::smatch match;
+  const std::string text = words.get<std::string>();
+  if (!std::regex_match(text, match, form)) {
+    throw std::runtime_error("manifest: features: unknown form " + text);
+  }
+  const at::Tensor rows = golden.feature_pool.narrow(0, 0, std::stoll(match[1]));
+  const int64_t number = std::stoll(match[3]);
+  return match[2].length() > 0 ? rows.narrow(1, 0, number) : rows.narrow(1, number, 1);
+}
+
+/// Slots by the pattern; the slots of a row take its pictures in order, surplus pictures are left out as the original
+/// leaves them.
+inline VlmInput golden_input(const GoldenModel& golden, const at::Tensor& ids, const nlohmann::json& feature_words) {
+  VlmInput input;
+  input.ids = ids;
+  const at::Tensor features = golden_features(golden, feature_words);
+  if (!features.defined()) {
+    return input;
+  }
+  input.slots = find_slots(ids, golden.pattern);
+  std::vector<at::Tensor> pictures;
+  int64_t row = -1, picture = 0;
+  for (const ImageSlot& slot : input.slots) {
+    picture = slot.row == row ? picture + 1 : 0;
+    row = slot.row;
+    if (picture < features.size(1)) {
+      pictures.push_back(features[row][picture]);
+    }
+  }
+  input.features = pictures.empty() ? at::Tensor() : at::stack(pictures);
+  return input;
+}
+
+inline VlmInput golden_case_input(const GoldenModel& golden, const std::string& name) {
+  return golden_input(golden, golden.tensor(name + ".X"), golden.manifest.at("cases").at(name).at("features"));
+}
+
+}  // namespace minimind::testing
