@@ -335,10 +335,11 @@ TEST_F(LoaderOfAHundred, FailsWhereNothingIsUsable) {
 }
 
 TEST_F(LoaderOfAHundred, RethrowsAWorkersExceptionAndStopsCleanly) {
-  images_->throw_at = "50.jpg";
   for (const int64_t workers : {0, 1, 4}) {
+    images_->throw_at = "50.jpg";
     Loader loader(input(), options(workers));
     EXPECT_THROW(take_epoch(loader, 0), std::logic_error);
+    images_->throw_at.clear();
     loader.start_epoch(1);
     EXPECT_NO_THROW(loader.next());
   }

@@ -106,13 +106,14 @@ TEST(Scene, ShapeShowsItsColourOnAMutedBackground) {
 }
 
 TEST(Scene, ShapesAreToldApartByWhatTheyCover) {
-  // The centre, two edges and two corners of the square [-0.7, 0.7]^2, and where a star has an arm.
+  // The centre, two edges and two corners of the square [-0.7, 0.7]^2, where a star has an arm, and between a cross's arms.
   auto inside = [](int64_t shape, double x, double y) { return signed_distance(shape, x, y) < 0; };
   auto signature = [&](int64_t shape) {
-    return std::array<bool, 6>{inside(shape, 0, 0),     inside(shape, 0, -0.7),   inside(shape, 0.7, 0),
-                               inside(shape, 0.7, 0.7), inside(shape, 0.7, -0.7), inside(shape, 0.7, -0.25)};
+    return std::array<bool, 7>{inside(shape, 0, 0),     inside(shape, 0, -0.7),   inside(shape, 0.7, 0),
+                               inside(shape, 0.7, 0.7), inside(shape, 0.7, -0.7), inside(shape, 0.7, -0.25),
+                               inside(shape, 0.5, 0.5)};
   };
-  std::set<std::array<bool, 6>> signatures;
+  std::set<std::array<bool, 7>> signatures;
   for (int64_t shape = 0; shape < static_cast<int64_t>(shape_names().size()); ++shape) {
     signatures.insert(signature(shape));
   }

@@ -11,8 +11,8 @@ training=("${inputs[@]}" --out_dir "$work" --feature_cache "$work/features" --ma
   --dtype float32 --device cpu --log_interval 1 --learning_rate 3e-3)
 "$bin/pretrain_vlm" "${training[@]}" --data_path "$data/pretrain.json" --init_from none --dim 64 --n_layers 2 --n_heads 4 --n_kv_heads 2 \
   --supervise all --epochs 6
-"$bin/sft_vlm" "${training[@]}" --data_path "$data/sft.json" --init_from "$work/64_vlm_pretrain.pth" --epochs 4
-"$bin/sft_vlm" --multi "${training[@]}" --data_path "$data/sft_multi.json" --init_from "$work/64_vlm_sft.pth" --epochs 4
+"$bin/sft_vlm" "${training[@]}" --data_path "$data/sft.json" --init_from "$work/64_vlm_pretrain.pth" --epochs 12
+"$bin/sft_vlm" --multi "${training[@]}" --data_path "$data/sft_multi.json" --init_from "$work/64_vlm_sft.pth" --epochs 12
 "$bin/evaluate" "${inputs[@]}" --checkpoint "$work/64_vlm_sft.pth" --kind sft --data_path "$data/held_out.json" \
   --attributes "$data/attributes.json" | tail -n 1 > "$work/sft.json"
 "$bin/evaluate" "${inputs[@]}" --checkpoint "$work/64_vlm_sft_multi.pth" --kind multi --data_path "$data/multi_held_out.json" \
