@@ -28,7 +28,7 @@ void write_large_data_set(const fs::path& path) {
     const auto characters = static_cast<size_t>(20 + i * 7919 % 32);
     file << (i == 0 ? "\n" : ",\n") << "  {\n    \"id\": \"" << 100000000 + i << "\",\n    \"image\": \"GCC_train_" << i
          << ".jpg\",\n    \"conversations\": [\n      {\n        \"from\": \"human\",\n        \"value\": \""
-         << words.substr(0, 36) << "\\n<image>\"\n      },\n      {\n        \"from\": \"gpt\",\n        \"value\": \""
+         << words.substr(0, 102) << "\\n<image>\"\n      },\n      {\n        \"from\": \"gpt\",\n        \"value\": \""
          << words.substr(36, 3 * characters) << "\"\n      }\n    ]\n  }";
   }
   file << "\n]\n";
