@@ -207,6 +207,15 @@ void TrainOptions::validate() const {
       throw UsageError(concat("--", flag, ": expected at least ", minimum, ", found ", value));
     }
   };
+  // Better refused than accepted without effect.
+  if (!val_data.empty()) {
+    throw UsageError(
+        "--val_data: validation during training is not available yet; use `evaluate` on the written weights");
+  }
+  if (use_wandb) {
+    throw UsageError(
+        "--use_wandb: uploading is not available yet; metrics.jsonl and index.html in --out_dir hold the curves");
+  }
   at_least("epochs", epochs, int64_t{1});
   at_least("batch_size", batch_size, int64_t{1});
   at_least("accumulation_steps", accumulation_steps, int64_t{1});

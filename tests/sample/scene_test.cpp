@@ -106,7 +106,8 @@ TEST(Scene, ShapeShowsItsColourOnAMutedBackground) {
 }
 
 TEST(Scene, ShapesAreToldApartByWhatTheyCover) {
-  // The centre, two edges and two corners of the square [-0.7, 0.7]^2, where a star has an arm, and between a cross's arms.
+  // The centre, two edges and two corners of the square [-0.7, 0.7]^2, where a star has an arm, and between a cross's
+  // arms.
   auto inside = [](int64_t shape, double x, double y) { return signed_distance(shape, x, y) < 0; };
   auto signature = [&](int64_t shape) {
     return std::array<bool, 7>{inside(shape, 0, 0),     inside(shape, 0, -0.7),   inside(shape, 0.7, 0),
