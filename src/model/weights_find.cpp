@@ -38,10 +38,6 @@ std::string stage_of_name(const fs::path& weights) {
   return found == kStages.end() ? "" : *found;
 }
 
-bool is_safetensors_file(const fs::path& path) {
-  return path.extension() == ".safetensors";
-}
-
 /// A training checkpoint names the model's tensors `model.*`, beside the optimiser's.
 void take_checkpoint(ModelFile& file, const std::string& description) {
   const FindJson json = FindJson::parse(description, nullptr, false);
