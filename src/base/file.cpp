@@ -103,7 +103,10 @@ void AtomicFile::write(const void* data, size_t size) {
 }
 
 void AtomicFile::commit() {
-  require(::fsync(descriptor_) == 0, target_.string(), ": cannot be written: ", system_reason());
+  // The reason is read after the call: arguments of one call are evaluated in no set order.
+  if (::fsync(descriptor_) != 0) {
+    fail(target_.string(), ": cannot be written: ", system_reason());
+  }
   const int closed = ::close(descriptor_);
   descriptor_ = -1;
   if (closed != 0 || ::rename(temporary_.c_str(), target_.c_str()) != 0) {
