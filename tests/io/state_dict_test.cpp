@@ -82,6 +82,18 @@ TEST(Pth, KeepsSharedStoragesShared) {
   EXPECT_EQ(read_bytes(folder / "a.pth"), read_bytes(folder / "b.pth"));
 }
 
+TEST(Pth, LaysEveryRecordAtAMultipleOf64) {
+  const TemporaryFolder folder;
+  const at::Tensor marked = at::full({3}, 0x7171717171717171, at::kLong);
+  StateDict state;
+  state.add("odd", at::arange(7, at::kByte));
+  state.add("marked", marked);
+  write_pth(folder / "a.pth", state);
+  const size_t at = read_bytes(folder / "a.pth").find(std::string(24, 'q'));
+  ASSERT_NE(at, std::string::npos);
+  EXPECT_EQ(at % 64, 0U);
+}
+
 TEST(Pth, OutlivesTheReaderOfItsFile) {
   const TemporaryFolder folder;
   write_pth(folder / "a.pth", varied_state());
