@@ -151,8 +151,8 @@ void ClipVisionConfig::validate() const {
   require_between("vision num_attention_heads", num_attention_heads, 1, hidden_size);
   require_between("vision image_size", image_size, 1, 8192);
   require_between("vision patch_size", patch_size, 1, image_size);
-  require(image_size % patch_size == 0, "vision configuration: image_size: expected a multiple of patch_size = ",
-          patch_size, ", found ", image_size);
+  require(image_size % patch_size == 0,
+          "vision configuration: image_size: expected a multiple of patch_size = ", patch_size, ", found ", image_size);
   require(hidden_size % num_attention_heads == 0,
           "vision configuration: hidden_size: expected a multiple of num_attention_heads = ", num_attention_heads,
           ", found ", hidden_size);
