@@ -62,12 +62,11 @@ torch::Tensor VlmImpl::expert_load() const {
   return language_model_->expert_load();
 }
 
-void initialise(VlmImpl& model, uint64_t seed) {
+void initialise(VlmImpl& model, uint64_t seed, double initializer_range) {
   const at::NoGradGuard without_gradients;
   at::Generator generator = at::detail::createCPUGenerator(seed);
   const LmConfig& config = model.config();
-  constexpr double kSpread = 0.02;
-  const double residual_spread = kSpread / std::sqrt(2.0 * static_cast<double>(config.n_layers));
+  const double residual_spread = initializer_range / std::sqrt(2.0 * static_cast<double>(config.n_layers));
   for (auto& named : model.named_parameters()) {
     const std::string& name = named.key();
     at::Tensor values = at::empty(named.value().sizes(), at::kFloat);
@@ -82,7 +81,7 @@ void initialise(VlmImpl& model, uint64_t seed) {
     } else if (name.ends_with(".w3.weight") || name.ends_with(".wo.weight")) {
       values.normal_(0.0, residual_spread, generator);
     } else {
-      values.normal_(0.0, kSpread, generator);
+      values.normal_(0.0, initializer_range, generator);
     }
     named.value().copy_(values);
   }

@@ -18,7 +18,7 @@ namespace minimind::sample {
 namespace {
 
 // Cosines per axis in a patch filter, and how far the filters follow brightness rather than colour.
-constexpr int64_t kCosines = 4;
+constexpr int64_t kCosines = 3;
 constexpr double kFrequencyDecay = 0.2;
 constexpr double kBrightnessShare = 0.2;
 constexpr double kPatchGain = 4.0;
@@ -27,7 +27,7 @@ constexpr double kPlaceGain = 10.0;
 constexpr double kPlaceFrequency = 1.2;
 constexpr double kAttentionSharpness = 6.0;
 constexpr double kAttentionGain = 2.0;
-constexpr double kFeedForwardInputGain = 4.0;
+constexpr double kFeedForwardInputGain = 6.0;
 constexpr double kFeedForwardBias = 0.5;
 constexpr double kFeedForwardGain = 1.5;
 // Row and column of the patch that each head looks at.

@@ -149,8 +149,7 @@ Turn caption_turn(const Scene& scene, Language language, Random& random) {
                           : concat("There is ", thing(first, language), " ", side_of(scene, 0)[0], " and ",
                                    thing(second, language), " ", side_of(scene, 1)[0], ".");
   } else {
-    turn.answer = chinese ? concat(first.place, "有", thing(first, language), "。")
-                          : concat("There is ", thing(first, language), " at the ", first.place, ".");
+    turn.answer = chinese ? concat("这是", thing(first, language), "。") : concat("It is ", thing(first, language), ".");
   }
   return turn;
 }
@@ -161,7 +160,9 @@ std::vector<Turn> caption_turns(const Scene& scene, Language language, int64_t c
   std::vector<Turn> turns = {caption_turn(scene, language, random), alone_turn(scene, true, language),
                              alone_turn(scene, false, language), question_turn(scene, language, Topic::kWhat, random),
                              question_turn(scene, language, Topic::kColour, random)};
-  random.shuffle(turns);
+  if (count < static_cast<int64_t>(turns.size()) && count > 1) {
+    random.shuffle(turns);
+  }
   turns.resize(std::min<size_t>(turns.size(), static_cast<size_t>(count)));
   return turns;
 }

@@ -13,7 +13,6 @@ namespace minimind {
 namespace {
 
 constexpr double kBeta1 = 0.9;
-constexpr double kBeta2 = 0.999;
 constexpr double kEpsilon = 1e-8;
 
 void load_slot(at::Tensor& target, const StateDict& state, const std::string& key, const std::string& where) {
@@ -27,7 +26,7 @@ void load_slot(at::Tensor& target, const StateDict& state, const std::string& ke
 
 }  // namespace
 
-Adam::Adam(std::vector<ParameterGroup> groups) : groups_(std::move(groups)) {
+Adam::Adam(std::vector<ParameterGroup> groups, double beta2) : groups_(std::move(groups)), beta2_(beta2) {
   for (const ParameterGroup& group : groups_) {
     std::vector<Slot>& slots = slots_.emplace_back();
     for (const auto& [name, parameter] : group.parameters) {
@@ -77,7 +76,7 @@ void Adam::step(const std::vector<double>& rates, const std::optional<at::Tensor
       continue;
     }
     at::_foreach_add_(t, 1);
-    at::_fused_adam_(parameters, gradients, m, v, {}, t, rates[g], kBeta1, kBeta2, 0.0, kEpsilon, false, false, divisor,
+    at::_fused_adam_(parameters, gradients, m, v, {}, t, rates[g], kBeta1, beta2_, 0.0, kEpsilon, false, false, divisor,
                      found_inf);
     if (found_inf) {
       at::_foreach_sub_(t, std::vector<at::Tensor>(t.size(), *found_inf));

@@ -42,6 +42,7 @@ Fields ModelOptions::fields() {
       {"hidden_dim", &hidden_dim, "inner width of the feed-forward (else 8/3 of dim, rounded up to multiple_of)", {}},
       {"multiple_of", &multiple_of, "rounding of that inner width (else 64)", {}},
       {"norm_eps", &norm_eps, "epsilon of the norms (else 1e-5)", {}},
+      {"initializer_range", &initializer_range, "spread of fresh weights; 1/sqrt(dim) suits narrow models", {}},
       {"dropout", &dropout, "dropout in training (else 0)", {}},
       {"use_moe", &use_moe, "mixture of experts", {}},
       {"n_routed_experts", &n_routed_experts, "experts (else 4)", {}},
@@ -107,6 +108,7 @@ Fields TrainOptions::optimisation_fields() {
       {"projection_learning_rate", &projection_learning_rate, "the projection's own (none: the same)", {}},
       {"accumulation_steps", &accumulation_steps, "micro-batches a step, averaged by supervised tokens", {}},
       {"grad_clip", &grad_clip, "highest gradient norm; 0: no limit", {}},
+      {"adam_beta2", &adam_beta2, "how long Adam remembers squared gradients; short runs want less", {}},
       {"warmup_iters", &warmup_iters, "micro-batches of linear warm-up", {}},
       {"max_steps", &max_steps, "stop after so many micro-batches (the schedule is shortened too); 0: no limit", {}},
       {"moe_aux_loss", &moe_aux_loss, "factor of the experts' balance loss; 0 turns it off", {}},
@@ -220,7 +222,11 @@ void TrainOptions::validate() const {
   at_least("batch_size", batch_size, int64_t{1});
   at_least("accumulation_steps", accumulation_steps, int64_t{1});
   at_least("grad_clip", grad_clip, 0.0);
+  if (!(adam_beta2 >= 0 && adam_beta2 < 1)) {
+    throw UsageError(concat("--adam_beta2: expected at least 0 and below 1, found ", adam_beta2));
+  }
   at_least("warmup_iters", warmup_iters, int64_t{0});
+  at_least("initializer_range", model.initializer_range, 0.0);
   at_least("max_steps", max_steps, int64_t{0});
   at_least("max_bad_steps", max_bad_steps, int64_t{1});
   at_least("moe_aux_loss", moe_aux_loss, 0.0);

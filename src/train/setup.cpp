@@ -88,7 +88,7 @@ void make_model(TrainingSetup& setup, const TrainOptions& options, Stage stage, 
   }
   finish_config(config, options, setup);
   setup.model = Vlm(config);
-  initialise(*setup.model, static_cast<uint64_t>(options.seed));
+  initialise(*setup.model, static_cast<uint64_t>(options.seed), options.model.initializer_range);
   if (checkpoint != nullptr) {
     load_from_checkpoint(*setup.model, *checkpoint);
   } else if (start) {

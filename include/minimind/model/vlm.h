@@ -60,7 +60,8 @@ class VlmImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Vlm);
 
-/// SPEC.md section 1, Initialisation: seeded, the same numbers for the same seed.
-void initialise(VlmImpl& model, uint64_t seed);
+/// SPEC.md section 1, Initialisation: seeded, the same numbers for the same seed. `initializer_range` is the spread of
+/// the normal weights.
+void initialise(VlmImpl& model, uint64_t seed, double initializer_range = 0.02);
 
 }  // namespace minimind

@@ -16,11 +16,11 @@ struct ParameterGroup {
   std::vector<std::pair<std::string, at::Tensor>> parameters;
 };
 
-/// Adam (betas 0.9 / 0.999, eps 1e-8, no weight decay) by the framework's fused operation. Each parameter counts its
+/// Adam (beta1 0.9, beta2 0.999 as in the original or what is given, eps 1e-8, no weight decay) by the framework's fused operation. Each parameter counts its
 /// own steps: one without a gradient stays as it is.
 class Adam {
  public:
-  explicit Adam(std::vector<ParameterGroup> groups);
+  explicit Adam(std::vector<ParameterGroup> groups, double beta2 = 0.999);
 
   /// Drops all gradients.
   void zero_grad();
@@ -42,6 +42,7 @@ class Adam {
     at::Tensor m, v, t;
   };
   std::vector<ParameterGroup> groups_;
+  double beta2_;
   std::vector<std::vector<Slot>> slots_;
 };
 

@@ -31,6 +31,7 @@ struct ModelOptions {
   std::optional<int64_t> hidden_dim;
   std::optional<int64_t> multiple_of;
   std::optional<double> norm_eps;
+  double initializer_range = 0.02;
   std::optional<double> dropout;
   bool use_moe = false;
   std::optional<int64_t> n_routed_experts;
@@ -65,6 +66,7 @@ struct TrainOptions {
   std::optional<double> projection_learning_rate;
   int64_t accumulation_steps = 1;
   double grad_clip = 1.0;
+  double adam_beta2 = 0.999;
   int64_t warmup_iters = 0;
   int64_t max_steps = 0;
   double moe_aux_loss = 1.0;
