@@ -1,0 +1,75 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "minimind/dist/process_group.h"
+#include "minimind/train/metrics.h"
+#include "minimind/train/options.h"
+#include "minimind/train/speed.h"
+#include "minimind/train/step.h"
+
+namespace minimind {
+
+/// What stays the same in all reports of a run.
+struct ReportedRun {
+  std::string stage;
+  std::string out_dir;
+  bool use_moe = false;
+  int64_t first_step = 0;       ///< where this part of the run began
+  int64_t total_steps = 1;      ///< where it will end
+  int64_t steps_per_epoch = 1;  ///< of one rank
+};
+
+/// Where a report stands.
+struct ReportedMoment {
+  int64_t step = 0;
+  double learning_rate = 0;
+  double data_wait = 0;  ///< seconds since the run began
+};
+
+/// Gathers what happens between two lines, shows it on stderr and keeps it in `metrics.jsonl` and `index.html` (rank 0
+/// alone writes).
+class Reporter {
+ public:
+  Reporter(const ReportedRun& run, ProcessGroup& group);
+  /// The clock of the first line and of the whole run starts here.
+  void start();
+  /// A step whose update was tried.
+  void count(const StepOutcome& outcome);
+  /// Its loss and gradient norm, which are finite.
+  void note(double loss_sum, int64_t tokens, double expert_loss, double grad_norm);
+  /// `lasting`: due for the log; all ranks call it then, and a new window begins.
+  void show(const ReportedMoment& moment, bool lasting);
+  /// Ends the progress line so that a message starts on its own.
+  void break_line() { line_.finish(); }
+  /// The page's last state.
+  void finish();
+
+  double elapsed() const;
+  double last_loss() const { return last_loss_; }
+  int64_t samples() const { return samples_; }
+
+ private:
+  MetricsRecord make_record(const ReportedMoment& moment, const std::vector<double>& sums) const;
+  std::string line_of(const MetricsRecord& record) const;
+  void keep(const MetricsRecord& record);
+
+  using Clock = std::chrono::steady_clock;
+  ReportedRun run_;
+  ProcessGroup& group_;
+  std::optional<MetricsLog> metrics_;
+  ProgressLine line_;
+  Window window_;
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point page_written_{};
+  double earlier_seconds_ = 0;
+  double last_loss_ = 0;
+  double last_norm_ = 0;
+  int64_t samples_ = 0;
+};
+
+}  // namespace minimind

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "minimind/data/loader.h"
+#include "minimind/dist/process_group.h"
+#include "minimind/train/adam.h"
+#include "minimind/train/bad_steps.h"
+#include "minimind/train/checkpoint.h"
+#include "minimind/train/features.h"
+#include "minimind/train/options.h"
+#include "minimind/train/precision.h"
+#include "minimind/train/reporter.h"
+#include "minimind/train/run_files.h"
+#include "minimind/train/schedule.h"
+#include "minimind/train/setup.h"
+#include "minimind/train/step.h"
+#include "minimind/train/stop_signals.h"
+#include "minimind/train/trainer.h"
+
+namespace minimind {
+
+/// The steps of one run from where it stands to its end or to a stop signal, with checkpoints on the way.
+class TrainingLoop {
+ public:
+  /// `checkpoint`: where to go on from; may be null.
+  TrainingLoop(const TrainOptions& options, Stage stage, ProcessGroup& group, TrainingSetup setup,
+               const Checkpoint* checkpoint, std::function<void(const StepReport&)> on_step);
+  TrainResult run();
+
+ private:
+  void continue_from(const Checkpoint& checkpoint);
+  ReportedRun reported_run() const;
+  RunState state() const;
+  bool run_epoch();
+  std::vector<Batch> next_batches();
+  void learn(std::vector<Batch> batches);
+  void note(const StepOutcome& outcome, const std::vector<Batch>& batches);
+  void warn_of_guessing(double loss) const;
+  void save();
+  std::vector<double> rates() const;
+
+  TrainOptions options_;
+  Stage stage_;
+  ProcessGroup& group_;
+  TrainingSetup setup_;
+  std::unique_ptr<Loader> loader_;
+  FeatureProvider features_;
+  Adam adam_;
+  LossScaler scaler_;
+  StepRunner runner_;
+  CheckpointFolder checkpoints_;
+  Schedule schedule_;
+  Schedule projection_schedule_;
+  TrainingPosition position_;
+  int64_t first_step_ = 0;
+  std::unique_ptr<Reporter> reporter_;
+  BadSteps bad_steps_;
+  StopSignals signals_;
+  bool stop_ = false;
+  std::function<void(const StepReport&)> on_step_;
+};
+
+}  // namespace minimind

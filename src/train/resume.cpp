@@ -1,0 +1,59 @@
+#include "minimind/train/resume.h"
+
+#include <filesystem>
+#include <string>
+#include <utility>
+
+#include "minimind/base/error.h"
+#include "minimind/base/fields.h"
+
+namespace minimind {
+
+std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage stage) {
+  if (options.resume == "none") {
+    return std::nullopt;
+  }
+  if (options.resume != "auto") {
+    const std::filesystem::path path = options.resume;
+    require(std::filesystem::exists(path), path.string(),
+            ": expected a checkpoint to resume from (--resume), found nothing");
+    if (!std::filesystem::is_directory(path)) {
+      return read_checkpoint(path);
+    }
+    std::optional<Checkpoint> found = newest_checkpoint(CheckpointFolder(path, options.keep_last));
+    require(found.has_value(), path.string(), ": expected step_*.safetensors (--resume), found none that can be read");
+    return found;
+  }
+  const std::string end = concat("_vlm_", stage_name(stage), "_checkpoints");
+  std::optional<Checkpoint> newest;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(options.out_dir, ignored)) {
+    const std::string name = entry.path().filename().string();
+    const bool matches_width = !options.model.dim || name.starts_with(concat(*options.model.dim, "_"));
+    if (entry.is_directory() && name.ends_with(end) && matches_width) {
+      std::optional<Checkpoint> found = newest_checkpoint(CheckpointFolder(entry.path(), options.keep_last));
+      require(!found || !newest, options.out_dir, ": expected checkpoints of one width, found several; give --dim");
+      newest = std::move(found);
+    }
+  }
+  return newest;
+}
+
+void check_resumable(const Checkpoint& checkpoint, const TrainOptions& options, Stage stage,
+                     const TrainingSetup& setup) {
+  const std::string where = checkpoint.path.string();
+  require(checkpoint.info.stage == stage_name(stage), where, ": expected a checkpoint of ", stage_name(stage),
+          ", found one of ", checkpoint.info.stage);
+  require(checkpoint.info.samples == setup.dataset->size(), where, ": expected the data set of ",
+          checkpoint.info.samples, " samples that it was trained on, found ", setup.dataset->size(), " in ",
+          options.data_path);
+  TrainOptions before;
+  fields_from_json(before.fields(), checkpoint.info.options, where);
+  require(before.batch_size == options.batch_size && before.seed == options.seed &&
+              before.original_order == options.original_order,
+          where, ": expected --batch_size ", before.batch_size, ", --seed ", before.seed, " and --original_order ",
+          before.original_order, " as before (they decide the order of the data), found ", options.batch_size, ", ",
+          options.seed, " and ", options.original_order);
+}
+
+}  // namespace minimind

@@ -1,0 +1,188 @@
+#include "minimind/train/training_loop.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "minimind/base/error.h"
+#include "minimind/base/log.h"
+
+namespace minimind {
+namespace {
+
+StepSettings step_settings(const TrainOptions& options) {
+  return {options.grad_clip, options.moe_aux_loss, options.bucket_mb * 1'000'000};
+}
+
+}  // namespace
+
+TrainingLoop::TrainingLoop(const TrainOptions& options, Stage stage, ProcessGroup& group, TrainingSetup setup,
+                           const Checkpoint* checkpoint, std::function<void(const StepReport&)> on_step)
+    : options_(options),
+      stage_(stage),
+      group_(group),
+      setup_(std::move(setup)),
+      loader_(make_loader(setup_, options, stage, group.rank(), group.world_size())),
+      features_(setup_.encoder, setup_.device, setup_.dtype, setup_.cache.get(), options.feature_memory_mb * 1'000'000),
+      adam_(trained_parameters(*setup_.model, options.freeze)),
+      scaler_(setup_.dtype == at::kHalf, setup_.device),
+      runner_(setup_.model, features_, adam_, scaler_, group, setup_.dtype, step_settings(options)),
+      checkpoints_(std::filesystem::path(options.out_dir) / (output_stem(setup_.config(), stage) + "_checkpoints"),
+                   options.keep_last),
+      bad_steps_(options.max_bad_steps),
+      on_step_(std::move(on_step)) {
+  int64_t total = options.epochs * loader_->steps_per_epoch();
+  if (options.max_steps > 0) {
+    total = std::min(total, options.max_steps);
+  }
+  schedule_ = {*options.learning_rate, options.warmup_iters, total};
+  projection_schedule_ = {options.projection_learning_rate.value_or(*options.learning_rate), options.warmup_iters,
+                          total};
+  if (checkpoint != nullptr) {
+    continue_from(*checkpoint);
+  }
+  reporter_ = std::make_unique<Reporter>(reported_run(), group);
+}
+
+void TrainingLoop::continue_from(const Checkpoint& checkpoint) {
+  position_ = checkpoint.info.position;
+  // With another number of processes the same groups are as many steps as they are now.
+  position_.group -= position_.group % group_.world_size();
+  position_.step = position_.epoch * loader_->steps_per_epoch() + position_.group / group_.world_size();
+  adam_.load(checkpoint.state, checkpoint.path.string());
+  scaler_.load(checkpoint.state);
+  first_step_ = position_.step;
+}
+
+ReportedRun TrainingLoop::reported_run() const {
+  ReportedRun run;
+  run.stage = stage_name(stage_);
+  run.out_dir = options_.out_dir;
+  run.use_moe = setup_.config().use_moe;
+  run.first_step = first_step_;
+  run.total_steps = schedule_.total;
+  run.steps_per_epoch = loader_->steps_per_epoch();
+  return run;
+}
+
+RunState TrainingLoop::state() const {
+  return {options_, stage_, setup_, adam_, scaler_, group_.world_size()};
+}
+
+void TrainingLoop::save() {
+  if (group_.is_main()) {
+    save_run_checkpoint(state(), position_, checkpoints_);
+    save_run_weights(state());
+  }
+}
+
+std::vector<double> TrainingLoop::rates() const {
+  return {schedule_.at(position_.step - 1), projection_schedule_.at(position_.step - 1)};
+}
+
+std::vector<Batch> TrainingLoop::next_batches() {
+  std::vector<Batch> batches;
+  while (static_cast<int64_t>(batches.size()) < options_.accumulation_steps && position_.step < schedule_.total) {
+    std::optional<Batch> batch = loader_->next();
+    if (!batch) {
+      break;
+    }
+    batches.push_back(std::move(*batch));
+    ++position_.step;
+    position_.group += group_.world_size();
+  }
+  return batches;
+}
+
+void TrainingLoop::warn_of_guessing(double loss) const {
+  const double uniform = std::log(static_cast<double>(setup_.config().vocab_size));
+  if (group_.is_main() && loss >= uniform && options_.init_from != "none") {
+    log_warning(concat("first loss ", loss, ": expected less than ln(", setup_.config().vocab_size, ") = ", uniform,
+                       ", which is guessing; the language model is probably untrained: see --init_from"));
+  }
+}
+
+void TrainingLoop::note(const StepOutcome& outcome, const std::vector<Batch>& batches) {
+  const double sum = outcome.loss_sum.defined() ? outcome.loss_sum.item<double>() : 0;
+  int64_t own_tokens = 0;
+  for (const Batch& batch : batches) {
+    own_tokens += batch.supervised_tokens;
+  }
+  const double loss = own_tokens > 0 ? sum / static_cast<double>(own_tokens) : 0;
+  const double norm = outcome.grad_norm.defined() ? outcome.grad_norm.item<double>() : 0;
+  if (!std::isfinite(norm) || !std::isfinite(loss)) {
+    if (scaler_.enabled() && std::isfinite(loss)) {
+      return;  // The loss scale was too high: it has been halved.
+    }
+    reporter_->break_line();
+    bad_steps_.bad({position_.step, loss, norm}, batches);
+    return;
+  }
+  bad_steps_.good(norm);
+  reporter_->note(sum, own_tokens, outcome.auxiliary.defined() ? outcome.auxiliary.item<double>() : 0, norm);
+  if (reporter_->samples() == outcome.rows && first_step_ == 0) {
+    warn_of_guessing(loss);
+  }
+  if (on_step_) {
+    on_step_({position_.epoch, position_.step, rates()[0], loss, norm, outcome.rows});
+  }
+}
+
+void TrainingLoop::learn(std::vector<Batch> batches) {
+  const StepOutcome outcome = runner_.run(batches, rates(), signals_.received() != 0);
+  stop_ = stop_ || outcome.stop;
+  if (outcome.tokens > 0) {
+    reporter_->count(outcome);
+    note(outcome, batches);
+  }
+}
+
+bool TrainingLoop::run_epoch() {
+  loader_->start_epoch(position_.epoch, position_.group);
+  while (!stop_) {
+    const int64_t before = position_.step;
+    std::vector<Batch> batches = next_batches();
+    if (batches.empty()) {
+      return position_.step < schedule_.total;
+    }
+    learn(std::move(batches));
+    const auto passed = [&](int64_t interval) { return interval > 0 && position_.step / interval > before / interval; };
+    const bool lasting = passed(*options_.log_interval) || position_.step == schedule_.total || before == 0;
+    reporter_->show({position_.step, rates()[0], loader_->waited_seconds()}, lasting);
+    if (passed(options_.save_interval) && !stop_ && position_.step < schedule_.total) {
+      save();
+    }
+  }
+  return false;
+}
+
+TrainResult TrainingLoop::run() {
+  setup_.model->train();
+  setup_.encoder->eval();
+  reporter_->start();
+  while (position_.epoch < options_.epochs && position_.step < schedule_.total) {
+    if (!run_epoch()) {
+      break;
+    }
+    ++position_.epoch;
+    position_.group = 0;
+  }
+  reporter_->break_line();
+  if (stop_ || options_.save_last) {
+    save();
+  }
+  reporter_->finish();
+  TrainResult result;
+  result.steps = position_.step;
+  result.seconds = reporter_->elapsed();
+  result.loss = reporter_->last_loss();
+  result.samples = reporter_->samples();
+  result.skipped = static_cast<int64_t>(loader_->skipped().size());
+  result.signal = stop_ ? std::max(1, signals_.received()) : 0;
+  return result;
+}
+
+}  // namespace minimind
