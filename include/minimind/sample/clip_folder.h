@@ -7,9 +7,9 @@ namespace minimind::sample {
 
 /// Shape and seeded initialisation of the sample's frozen picture encoder.
 struct ClipFolderOptions {
-  int64_t hidden_size = 192;
-  int64_t intermediate_size = 768;
-  int64_t num_hidden_layers = 2;
+  int64_t hidden_size = 384;
+  int64_t intermediate_size = 1536;
+  int64_t num_hidden_layers = 1;
   int64_t num_attention_heads = 8;
   int64_t image_size = 224;
   int64_t patch_size = 32;

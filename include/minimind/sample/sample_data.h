@@ -10,17 +10,17 @@ namespace minimind::sample {
 /// How much of everything. The defaults are the quickstart's.
 struct SampleDataOptions {
   std::string out;
-  int64_t pictures = 8000;
+  int64_t pictures = 16000;
   int64_t questions_per_picture = 1;
   int64_t pairs = 6000;
   int64_t held_out = 2000;
   int64_t unseen = 400;
   int64_t held_out_pairs = 500;
-  double two_objects = 0.25;
-  int64_t turns = 4;
+  double two_objects = 0.15;
+  int64_t turns = 1;
   int64_t vocab_size = 768;
-  int64_t clip_width = 192;
-  int64_t clip_layers = 2;
+  int64_t clip_width = 384;
+  int64_t clip_layers = 1;
   int64_t jpeg_quality = 92;
   int64_t png_every = 40;
   int64_t threads = 2;
