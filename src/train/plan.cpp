@@ -36,7 +36,7 @@ class TrialSteps {
       : setup_(setup),
         loader_(make_loader(setup, options, stage, group.rank(), group.world_size())),
         features_(setup.encoder, setup.device, setup.dtype, setup.cache.get(), 0),
-        adam_(trained_parameters(*setup.model, options.freeze)),
+        adam_(trained_parameters(*setup.model, options.freeze), options.adam_beta2),
         scaler_(setup.dtype == at::kHalf, setup.device),
         runner_(setup.model, features_, adam_, scaler_, group, setup.dtype,
                 {options.grad_clip, options.moe_aux_loss, options.bucket_mb * 1'000'000}),

@@ -27,7 +27,7 @@ TrainingLoop::TrainingLoop(const TrainOptions& options, Stage stage, ProcessGrou
       setup_(std::move(setup)),
       loader_(make_loader(setup_, options, stage, group.rank(), group.world_size())),
       features_(setup_.encoder, setup_.device, setup_.dtype, setup_.cache.get(), options.feature_memory_mb * 1'000'000),
-      adam_(trained_parameters(*setup_.model, options.freeze)),
+      adam_(trained_parameters(*setup_.model, options.freeze), options.adam_beta2),
       scaler_(setup_.dtype == at::kHalf, setup_.device),
       runner_(setup_.model, features_, adam_, scaler_, group, setup_.dtype, step_settings(options)),
       checkpoints_(std::filesystem::path(options.out_dir) / (output_stem(setup_.config(), stage) + "_checkpoints"),
