@@ -145,13 +145,23 @@ Points thin_out(const Points& points) {
 }
 
 Points smooth(const Points& points) {
-  const double keep = 1.0 - 1.0 / std::max(1.0, static_cast<double>(points.size()) / 20.0);
+  const double keep = 1.0 - 1.0 / std::max(1.0, static_cast<double>(points.size()) / 40.0);
+  std::vector<double> sums(points.size()), weights(points.size());
+  const auto sweep = [&](auto first, auto last, auto sum_at, auto weight_at) {
+    double sum = 0, weight = 0;
+    for (; first != last; ++first, ++sum_at, ++weight_at) {
+      sum = keep * sum + first->second;
+      weight = keep * weight + 1;
+      *sum_at += sum;
+      *weight_at += weight;
+    }
+  };
+  sweep(points.begin(), points.end(), sums.begin(), weights.begin());
+  sweep(points.rbegin(), points.rend(), sums.rbegin(), weights.rbegin());
   Points out;
-  double sum = 0, weight = 0;
-  for (const auto& [x, y] : points) {
-    sum = keep * sum + y;
-    weight = keep * weight + 1;
-    out.emplace_back(x, sum / weight);
+  for (size_t i = 0; i < points.size(); ++i) {
+    // Both sweeps count the point itself.
+    out.emplace_back(points[i].first, (sums[i] - points[i].second) / (weights[i] - 1));
   }
   return out;
 }

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <cctype>
 #include <cmath>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -69,9 +71,15 @@ std::vector<Record> of_stage(const std::vector<Record>& records, const std::stri
 std::string chart_of(const std::vector<MetricsRecord>& records, const Curve& curve) {
   const Points points = points_of(records, curve.value);
   Chart chart{curve.title, kStepLabel, curve.unit, {}};
-  chart.lines.push_back({"raw", detail::thin_out(points), false});
+  const bool is_short = points.size() < 12;
+  chart.lines.push_back({"raw", detail::thin_out(points), is_short});
   chart.lines.push_back({"smooth", detail::thin_out(detail::smooth(points)), false});
   return chart_figure(chart);
+}
+
+std::string sentence(std::string text) {
+  text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+  return text + ".";
 }
 
 std::string validation_part(const std::vector<ValidationRecord>& records) {
@@ -85,7 +93,7 @@ std::string validation_part(const std::vector<ValidationRecord>& records) {
   return concat(
       "<div class=\"held\">", chart_figure(chart), "<div><p class=\"key\"><span><i class=\"k-right\"></i>right ",
       "picture</span><span><i class=\"k-swapped\"></i>another sample's</span><span><i class=\"k-none\"></i>none",
-      "</span></p>\n<p>", escape_html(validation_in_words(records.back())), ".</p></div></div>\n");
+      "</span></p>\n<p>", escape_html(sentence(validation_in_words(records.back()))), "</p></div></div>\n");
 }
 
 std::string summary_of(const MetricsRecord& last) {
@@ -130,11 +138,11 @@ constexpr const char* kStyle =
 body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:1000px;padding:0 1em;color:var(--ink);background:var(--paper)}
 h1{font-size:1.4em}h2{font-size:1.15em;margin:1.6em 0 .6em;border-top:1px solid var(--grid);padding-top:.8em}
 .now{display:flex;flex-wrap:wrap;gap:.6em 1.8em}.now b{display:block;font-size:1.15em}.now small{color:var(--dim)}
-.charts,.held{display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:1.2em}.held{margin-top:1em;align-items:center}
+.charts,.held{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:1.2em}.held{margin-top:1em;align-items:center}
 figure{margin:0}figcaption{font-weight:600}svg{width:100%;height:auto}text{font-size:11px;fill:var(--dim)}.label{fill:var(--ink)}
 .grid{stroke:var(--grid)}.axis{stroke:var(--dim)}polyline{fill:none;stroke-linejoin:round;stroke-width:2}
 .raw{stroke:var(--raw);stroke-width:1}.smooth,.right{stroke:var(--smooth)}.swapped{stroke:var(--swapped)}.none{stroke:var(--none)}
-circle.right{fill:var(--smooth)}circle.swapped{fill:var(--swapped)}circle.none{fill:var(--none)}
+circle.raw{fill:var(--raw)}circle.right{fill:var(--smooth)}circle.swapped{fill:var(--swapped)}circle.none{fill:var(--none)}
 .key span{padding-right:1.5em}.key i{display:inline-block;width:1.6em;height:3px;vertical-align:middle;margin-right:.4em}
 .k-raw{background:var(--raw)}.k-smooth,.k-right{background:var(--smooth)}.k-swapped{background:var(--swapped)}
 .k-none{background:var(--none)})";

@@ -135,7 +135,7 @@ void Validation::add(const Batch& batch, Sums& sums) {
   sums.right += loss_of(input, rows, targets);
   input.features = input.features.index_select(0, at::tensor(others, at::kLong).to(device_));
   sums.swapped += loss_of(input, rows, targets);
-  input.features = {};
+  input.features = at::Tensor();
   input.slots.clear();
   sums.none += loss_of(input, rows, targets);
 }

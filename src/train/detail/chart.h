@@ -28,7 +28,7 @@ std::string chart_figure(const Chart& chart);
 
 /// Means of neighbours, so that a long run stays a small page.
 Points thin_out(const Points& points);
-/// Exponential mean over about a twentieth of the run, without the bias of its start.
+/// Exponential mean over about a twentieth of the run, to both sides so that it does not lag.
 Points smooth(const Points& points);
 
 std::string short_number(double value);
