@@ -11,7 +11,7 @@ namespace {
 
 constexpr double kWidth = 460;
 constexpr double kHeight = 250;
-constexpr double kLeft = 66;
+constexpr double kLeft = 74;
 constexpr double kRight = 14;
 constexpr double kTop = 12;
 constexpr double kBottom = 42;
