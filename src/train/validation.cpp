@@ -34,7 +34,7 @@ void require_different_pictures(const Dataset& dataset, const std::string& path)
     if (dataset.sample_size(i).images == 0) {
       continue;
     }
-    const std::string& picture = dataset.sample(i).images.front();
+    const std::string picture = dataset.sample(i).images.front();
     if (!first.empty() && picture != first) {
       return;
     }
