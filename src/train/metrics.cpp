@@ -130,8 +130,9 @@ std::string validation_in_words(const ValidationRecord& record) {
     std::snprintf(verdict, sizeof(verdict), "the model looks at the picture: the right one saves %.4f (%.1f %%)", gap,
                   100 * share);
   } else if (share > -kNothing) {
-    std::snprintf(verdict, sizeof(verdict), "the model does not look at the picture yet: the right one changes %.1f %%",
-                  100 * share);
+    std::snprintf(verdict, sizeof(verdict),
+                  "the model does not look at the picture yet: the right one makes a difference of %.1f %%",
+                  100 * std::abs(share));
   } else {
     std::snprintf(verdict, sizeof(verdict),
                   "the right picture misleads the model: another one would save %.4f (%.1f %%)", -gap, -100 * share);

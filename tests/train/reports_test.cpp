@@ -1,5 +1,3 @@
-#include "minimind/train/metrics.h"
-
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
@@ -12,6 +10,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/train/event_file.h"
+#include "minimind/train/metrics.h"
 #include "minimind/train/wandb.h"
 #include "train/tiny_run.h"
 
