@@ -145,9 +145,10 @@ MemoryPlan make_plan(const TrainOptions& options, Stage stage, TrainingSetup& se
     row.batch_size = size;
     const int64_t step = extrapolated_peak(small, small_rows, large, large_rows, size);
     row.activations = std::max<int64_t>(0, step - plan.gradients);
+    row.allocator = plan.on_gpu ? 0 : (plan.gradients + row.activations) / 4;
     row.loader = plan.on_gpu ? 0 : loader_bytes(options, setup, size, plan.tokens);
     row.peak = plan.weights + plan.gradients + plan.adam + plan.encoder + plan.features + plan.program +
-               row.activations + row.loader;
+               row.activations + row.allocator + row.loader;
     plan.rows.push_back(row);
   }
   return plan;
@@ -165,12 +166,12 @@ std::string plan_table(const MemoryPlan& plan, int64_t chosen_batch_size) {
   if (!plan.on_gpu) {
     line("program and data  ", plan.program);
   }
-  out += "  batch size   activations    loader        in all\n";
+  out += "  batch size   activations  allocator    loader        in all\n";
   for (const MemoryPlan::Row& row : plan.rows) {
     char text[32];
     std::snprintf(text, sizeof(text), "  %10lld", static_cast<long long>(row.batch_size));
-    out += concat(text, "    ", megabytes(row.activations), megabytes(row.loader), "    ", megabytes(row.peak),
-                  row.batch_size == chosen_batch_size ? "  <- --batch_size" : "", "\n");
+    out += concat(text, "    ", megabytes(row.activations), " ", megabytes(row.allocator), megabytes(row.loader),
+                  "    ", megabytes(row.peak), row.batch_size == chosen_batch_size ? "  <- --batch_size" : "", "\n");
   }
   return out;
 }

@@ -51,6 +51,9 @@ TEST(MemoryPlan, GrowsWithTheBatchAndNamesTheChosenOne) {
   EXPECT_EQ(plan.adam, 2 * plan.weights);
   EXPECT_GT(plan.program, 10'000'000);
   ASSERT_EQ(plan.rows.size(), 7U);
+  const MemoryPlan::Row& last = plan.rows.back();
+  EXPECT_EQ(last.peak, plan.weights + plan.gradients + plan.adam + plan.encoder + plan.features + plan.program +
+                           last.activations + last.allocator + last.loader);
   for (size_t i = 1; i < plan.rows.size(); ++i) {
     EXPECT_GT(plan.rows[i].activations, plan.rows[i - 1].activations);
   }

@@ -16,6 +16,7 @@ struct MemoryPlan {
   struct Row {
     int64_t batch_size = 0;
     int64_t activations = 0;  ///< what a step holds at its peak beyond the gradients
+    int64_t allocator = 0;    ///< freed memory that the C library keeps (CPU): a quarter of what a step holds, measured
     int64_t loader = 0;       ///< batches that wait, and those being made
     int64_t peak = 0;         ///< everything
   };
