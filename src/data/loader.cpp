@@ -6,7 +6,9 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <set>
+#include <span>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -224,6 +226,20 @@ std::optional<Batch> Loader::next() {
   }
   state.note_skipped(result.built);
   return std::move(result.built.batch);
+}
+
+Batch Loader::longest(int64_t count) {
+  State& state = *state_;
+  if (!state.threads.empty()) {
+    throw std::logic_error("Loader::longest: an epoch is under way");
+  }
+  std::vector<uint32_t> indices(state.lengths.size());
+  std::iota(indices.begin(), indices.end(), 0U);
+  const auto end = indices.begin() + std::min<int64_t>(count, std::ssize(indices));
+  std::partial_sort(indices.begin(), end, indices.end(), [&](uint32_t a, uint32_t b) {
+    return state.lengths[a] != state.lengths[b] ? state.lengths[a] > state.lengths[b] : a < b;
+  });
+  return state.builder.build(std::span(indices.begin(), end)).batch;
 }
 
 std::vector<SkippedSample> Loader::skipped() const {

@@ -1,6 +1,8 @@
 #include "minimind/train/metrics.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -23,6 +25,14 @@ double number_or_nan(const Json& json, const char* key) {
   return found != json.end() && found->is_number() ? found->get<double>() : std::nan("");
 }
 
+/// null where the line is not one of ours.
+Json parse_line(const std::string& line) {
+  Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  const bool is_ours = json.is_object() && json.contains("stage") && json["stage"].is_string() &&
+                       json.contains("step") && json["step"].is_number_integer();
+  return is_ours ? json : Json();
+}
+
 }  // namespace
 
 std::string metrics_to_json(const MetricsRecord& record) {
@@ -37,7 +47,11 @@ std::string metrics_to_json(const MetricsRecord& record) {
   json["tokens_per_second"] = number(record.tokens_per_second);
   json["data_wait"] = number(record.data_wait);
   json["reduce_wait"] = number(record.reduce_wait);
+  json["mfu"] = number(record.mfu);
   json["memory_mb"] = number(record.memory_mb);
+  if (record.device_memory_mb) {
+    json["device_memory_mb"] = number(*record.device_memory_mb);
+  }
   json["seconds"] = number(record.seconds);
   if (record.expert_loss) {
     json["expert_loss"] = number(*record.expert_loss);
@@ -45,10 +59,38 @@ std::string metrics_to_json(const MetricsRecord& record) {
   return json.dump();
 }
 
+std::string metrics_to_json(const ValidationRecord& record) {
+  Json json;
+  json["stage"] = record.stage;
+  json["step"] = record.step;
+  json["epoch"] = number(record.epoch);
+  json["val_loss"] = number(record.right);
+  json["val_loss_swapped"] = number(record.swapped);
+  json["val_loss_none"] = number(record.none);
+  json["val_samples"] = record.samples;
+  return json.dump();
+}
+
+std::optional<ValidationRecord> validation_from_json(const std::string& line) {
+  const Json json = parse_line(line);
+  if (json.is_null() || !json.contains("val_loss")) {
+    return std::nullopt;
+  }
+  ValidationRecord record;
+  record.stage = json["stage"];
+  record.step = json["step"];
+  record.epoch = number_or_nan(json, "epoch");
+  record.right = number_or_nan(json, "val_loss");
+  record.swapped = number_or_nan(json, "val_loss_swapped");
+  record.none = number_or_nan(json, "val_loss_none");
+  const auto samples = json.find("val_samples");
+  record.samples = samples != json.end() && samples->is_number_integer() ? samples->get<int64_t>() : 0;
+  return record;
+}
+
 std::optional<MetricsRecord> metrics_from_json(const std::string& line) {
-  const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || !json.contains("stage") || !json["stage"].is_string() || !json.contains("step") ||
-      !json["step"].is_number_integer()) {
+  const Json json = parse_line(line);
+  if (json.is_null() || json.contains("val_loss")) {
     return std::nullopt;
   }
   MetricsRecord record;
@@ -62,7 +104,11 @@ std::optional<MetricsRecord> metrics_from_json(const std::string& line) {
   record.tokens_per_second = number_or_nan(json, "tokens_per_second");
   record.data_wait = number_or_nan(json, "data_wait");
   record.reduce_wait = number_or_nan(json, "reduce_wait");
+  record.mfu = number_or_nan(json, "mfu");
   record.memory_mb = number_or_nan(json, "memory_mb");
+  if (json.contains("device_memory_mb")) {
+    record.device_memory_mb = number_or_nan(json, "device_memory_mb");
+  }
   record.seconds = number_or_nan(json, "seconds");
   if (json.contains("expert_loss")) {
     record.expert_loss = number_or_nan(json, "expert_loss");
@@ -70,32 +116,73 @@ std::optional<MetricsRecord> metrics_from_json(const std::string& line) {
   return record;
 }
 
+std::string validation_in_words(const ValidationRecord& record) {
+  // Below a hundredth of the loss the difference is as likely noise.
+  constexpr double kNothing = 0.01;
+  const double gap = record.swapped - record.right;
+  const double share = gap / std::max(1e-9, record.swapped);
+  char numbers[160];
+  std::snprintf(numbers, sizeof(numbers),
+                "held-out loss %.4f with the right picture, %.4f with another one, %.4f with none", record.right,
+                record.swapped, record.none);
+  char verdict[160];
+  if (share >= kNothing) {
+    std::snprintf(verdict, sizeof(verdict), "the model looks at the picture: the right one saves %.4f (%.1f %%)", gap,
+                  100 * share);
+  } else if (share > -kNothing) {
+    std::snprintf(verdict, sizeof(verdict),
+                  "the model does not look at the picture yet: the right one makes a difference of %.1f %%",
+                  100 * std::abs(share));
+  } else {
+    std::snprintf(verdict, sizeof(verdict),
+                  "the right picture misleads the model: another one would save %.4f (%.1f %%)", -gap, -100 * share);
+  }
+  return concat(numbers, " (", record.samples, " samples); ", verdict);
+}
+
 MetricsLog::MetricsLog(std::filesystem::path folder, const std::string& stage, int64_t first_step)
     : folder_(std::move(folder)) {
   const std::filesystem::path path = folder_ / "metrics.jsonl";
+  const auto stays = [&](const auto& record) {
+    return record && (record->stage != stage || record->step <= first_step);
+  };
   std::string kept;
   std::ifstream input(path);
   for (std::string line; std::getline(input, line);) {
     const std::optional<MetricsRecord> record = metrics_from_json(line);
-    if (record && (record->stage != stage || record->step <= first_step)) {
+    const std::optional<ValidationRecord> validation = validation_from_json(line);
+    if (stays(record)) {
       records_.push_back(*record);
-      kept += line + "\n";
+    } else if (stays(validation)) {
+      validations_.push_back(*validation);
+    } else {
+      continue;
     }
+    kept += line + "\n";
   }
   write_file_atomically(path, kept);
 }
 
-void MetricsLog::add(const MetricsRecord& record) {
-  records_.push_back(record);
+void MetricsLog::append(const std::string& line) const {
   const std::filesystem::path path = folder_ / "metrics.jsonl";
   std::ofstream output(path, std::ios::app);
-  output << metrics_to_json(record) << '\n';
+  output << line << '\n';
   output.flush();
   require(output.good(), path.string(), ": expected to append a line, found that it cannot be written (full disk?)");
 }
 
-void MetricsLog::write_page(const std::string& title) const {
-  write_file_atomically(page_path(), metrics_page(title, records_));
+void MetricsLog::add(const MetricsRecord& record) {
+  records_.push_back(record);
+  append(metrics_to_json(record));
+}
+
+void MetricsLog::add(const ValidationRecord& record) {
+  validations_.push_back(record);
+  append(metrics_to_json(record));
+}
+
+void MetricsLog::write_page(const std::string& title, bool live) const {
+  write_file_atomically(page_path(), metrics_page({title, records_, validations_, live}));
 }
 
 }  // namespace minimind

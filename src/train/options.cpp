@@ -94,7 +94,7 @@ Fields TrainOptions::file_fields() {
        {}},
       {"val_data",
        &val_data,
-       "held-out JSON: loss with the right picture, another one, and none, after each epoch",
+       "held-out JSON: loss with the right picture, another one, and none, after each epoch; pictures from images_dir",
        {}},
       {"image_prefix", &image_prefix, "in sft, what picture files have before the name in the JSON", {}},
   };
@@ -125,6 +125,7 @@ Fields TrainOptions::data_fields() {
       {"original_order", &original_order, "the file's order in every epoch, not shuffled", {}},
       {"supervise", &supervise, "which answers of a conversation are learnt", {"last", "all"}},
       {"check_data", &check_data, "look at the data, report, and end without training", {}},
+      {"plan", &plan, "print how much memory the run will need by batch size, and end without training", {}},
       {"feature_cache", &feature_cache, "folder that keeps the encoder's output per picture", {}},
       {"feature_cache_dtype",
        &feature_cache_dtype,
@@ -152,7 +153,7 @@ Fields TrainOptions::progress_fields() {
       {"save_interval", &save_interval, "micro-batches between two checkpoints; 0: only at the end", {}},
       {"save_last", &save_last, "save at the end of the run", {}},
       {"keep_last", &keep_last, "checkpoints kept for --resume", {}},
-      {"use_wandb", &use_wandb, "print the command that uploads the run's curves", {}},
+      {"use_wandb", &use_wandb, "print the command that uploads the run's curves to Weights & Biases", {}},
       {"wandb_project", &wandb_project, "project name for that", {}},
       {"wandb_run_name", &wandb_run_name, "run name for that", {}},
   };
@@ -209,15 +210,6 @@ void TrainOptions::validate() const {
       throw UsageError(concat("--", flag, ": expected at least ", minimum, ", found ", value));
     }
   };
-  // Better refused than accepted without effect.
-  if (!val_data.empty()) {
-    throw UsageError(
-        "--val_data: validation during training is not available yet; use `evaluate` on the written weights");
-  }
-  if (use_wandb) {
-    throw UsageError(
-        "--use_wandb: uploading is not available yet; metrics.jsonl and index.html in --out_dir hold the curves");
-  }
   at_least("epochs", epochs, int64_t{1});
   at_least("batch_size", batch_size, int64_t{1});
   at_least("accumulation_steps", accumulation_steps, int64_t{1});

@@ -1,6 +1,7 @@
 #include "minimind/train/precision.h"
 
 #include <ATen/autocast_mode.h>
+#include <ATen/cpu/Utils.h>
 #include <ATen/ops/_amp_foreach_non_finite_check_and_unscale.h>
 #include <ATen/ops/_amp_update_scale.h>
 #include <ATen/ops/full.h>
@@ -8,19 +9,39 @@
 #include <c10/core/GradMode.h>
 
 #include "minimind/base/error.h"
+#include "minimind/base/log.h"
 
 namespace minimind {
+
+bool has_native_bfloat16(const c10::Device& device) {
+  if (!device.is_cpu()) {
+    return true;
+  }
+  const auto capabilities = at::cpu::get_cpu_capabilities();
+  for (const char* name : {"avx512_bf16", "amx_bf16", "arm_bf16"}) {
+    const auto found = capabilities.find(name);
+    if (found != capabilities.end() && found->second.isBool() && found->second.toBool()) {
+      return true;
+    }
+  }
+  return false;
+}
 
 at::ScalarType training_dtype(const std::string& dtype, const c10::Device& device) {
   if (dtype == "auto") {
     return device.is_cuda() ? at::kBFloat16 : at::kFloat;
   }
   if (dtype == "bfloat16") {
+    if (!has_native_bfloat16(device)) {
+      log_warning(
+          "--dtype bfloat16: this processor computes it by way of float32, which is slower than --dtype float32");
+    }
     return at::kBFloat16;
   }
   if (dtype == "float16") {
-    require(device.is_cuda(), "--dtype float16: expected a CUDA device, found ", device.str(),
-            "; on a CPU use --dtype bfloat16 or float32");
+    require(device.is_cuda(), "--dtype float16: expected a CUDA device, found ", device.str(), "; use --dtype ",
+            has_native_bfloat16(device) ? "bfloat16 or float32"
+                                        : "float32 (this processor has no native bfloat16, which would be slower)");
     return at::kHalf;
   }
   return at::kFloat;

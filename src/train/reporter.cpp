@@ -1,8 +1,13 @@
 #include "minimind/train/reporter.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
+#include <filesystem>
+#include <utility>
 
+#include "minimind/base/error.h"
+#include "minimind/base/log.h"
 #include "minimind/base/progress.h"
 
 namespace minimind {
@@ -21,6 +26,7 @@ Reporter::Reporter(const ReportedRun& run, ProcessGroup& group) : run_(run), gro
     return;
   }
   metrics_.emplace(run.out_dir, run.stage, run.first_step);
+  events_.emplace(std::filesystem::path(run.out_dir) / "tensorboard" / run.stage, run.first_step);
   for (const MetricsRecord& earlier : metrics_->records()) {
     if (earlier.stage == run.stage) {
       earlier_seconds_ = earlier.seconds;
@@ -42,6 +48,7 @@ void Reporter::count(const StepOutcome& outcome) {
   ++window_.steps;
   window_.samples += outcome.rows;
   window_.words += outcome.words;
+  window_.operations += run_.operations.training({outcome.words, outcome.rows, outcome.tokens, outcome.pictures});
 }
 
 void Reporter::note(double loss_sum, int64_t tokens, double expert_loss, double grad_norm) {
@@ -56,7 +63,7 @@ MetricsRecord Reporter::make_record(const ReportedMoment& moment, const std::vec
   MetricsRecord record;
   record.stage = run_.stage;
   record.step = moment.step;
-  record.epoch = static_cast<double>(moment.step) / static_cast<double>(run_.steps_per_epoch);
+  record.epoch = epoch_of(moment.step);
   record.loss = sums[0] / sums[1];
   record.learning_rate = moment.learning_rate;
   record.grad_norm = last_norm_;
@@ -64,7 +71,9 @@ MetricsRecord Reporter::make_record(const ReportedMoment& moment, const std::vec
   record.tokens_per_second = static_cast<double>(window_.words) / seconds;
   record.data_wait = (moment.data_wait - window_.data_wait) / seconds;
   record.reduce_wait = (group_.waited_seconds() - window_.reduce_wait) / seconds;
+  record.mfu = (window_.operations + run_.operations.encoding(std::llround(sums[3]))) / seconds / run_.operation_rate;
   record.memory_mb = peak_memory_mb();
+  record.device_memory_mb = peak_device_memory_mb(run_.device);
   record.seconds = earlier_seconds_ + elapsed();
   if (run_.use_moe) {
     record.expert_loss = sums[2] / static_cast<double>(std::max<int64_t>(1, window_.steps));
@@ -72,29 +81,62 @@ MetricsRecord Reporter::make_record(const ReportedMoment& moment, const std::vec
   return record;
 }
 
+double Reporter::epoch_of(int64_t step) const {
+  return static_cast<double>(step) / static_cast<double>(run_.steps_per_epoch);
+}
+
 std::string Reporter::line_of(const MetricsRecord& record) const {
   const double done = static_cast<double>(record.step - run_.first_step);
   const double left = elapsed() / std::max(1.0, done) * static_cast<double>(run_.total_steps - record.step);
-  char text[256];
-  std::snprintf(
-      text, sizeof(text),
-      "%s %lld/%lld  epoch %.2f  loss %.4f  lr %.3g  %.1f samples/s  %.0f tokens/s  norm %.2f  wait %.0f%%  left %s",
-      record.stage.c_str(), static_cast<long long>(record.step), static_cast<long long>(run_.total_steps), record.epoch,
-      record.loss, record.learning_rate, record.samples_per_second, record.tokens_per_second, record.grad_norm,
-      100 * record.data_wait, format_duration(left).c_str());
+  std::string memory = format_bytes(1e6 * record.memory_mb);
+  if (record.device_memory_mb) {
+    memory = concat(format_bytes(1e6 * *record.device_memory_mb), " GPU, ", memory);
+  }
+  char text[320];
+  std::snprintf(text, sizeof(text),
+                "%s %lld/%lld  epoch %.2f  loss %.4f  lr %.3g  norm %.2f  %.1f samples/s  %.0f tokens/s  MFU %.0f%%  "
+                "wait: data %.0f%% ranks %.0f%%  peak %s  left %s",
+                record.stage.c_str(), static_cast<long long>(record.step), static_cast<long long>(run_.total_steps),
+                record.epoch, record.loss, record.learning_rate, record.grad_norm, record.samples_per_second,
+                record.tokens_per_second, 100 * record.mfu, 100 * record.data_wait, 100 * record.reduce_wait,
+                memory.c_str(), format_duration(left).c_str());
   return text;
 }
 
 void Reporter::keep(const MetricsRecord& record) {
   metrics_->add(record);
+  std::vector<NamedScalar> scalars = {{"loss", record.loss},
+                                      {"learning_rate", record.learning_rate},
+                                      {"grad_norm", record.grad_norm},
+                                      {"speed/samples_per_second", record.samples_per_second},
+                                      {"speed/tokens_per_second", record.tokens_per_second},
+                                      {"speed/mfu", record.mfu},
+                                      {"speed/data_wait", record.data_wait},
+                                      {"speed/reduce_wait", record.reduce_wait},
+                                      {"memory_mb", record.memory_mb}};
+  if (record.device_memory_mb) {
+    scalars.emplace_back("device_memory_mb", *record.device_memory_mb);
+  }
+  if (record.expert_loss) {
+    scalars.emplace_back("expert_loss", *record.expert_loss);
+  }
+  events_->add(record.step, scalars);
   if (Clock::now() - page_written_ > kPageInterval) {
     page_written_ = Clock::now();
-    metrics_->write_page(page_title(run_.out_dir));
+    metrics_->write_page(page_title(run_.out_dir), /*live=*/true);
   }
 }
 
+void Reporter::begin_window(const ReportedMoment& moment) {
+  window_ = Window{};
+  window_.encoded = moment.encoded;
+  window_.data_wait = moment.data_wait;
+  window_.reduce_wait = group_.waited_seconds();
+}
+
 void Reporter::show(const ReportedMoment& moment, bool lasting) {
-  std::vector<double> sums = {window_.loss_sum, static_cast<double>(window_.loss_tokens), window_.expert_loss};
+  std::vector<double> sums = {window_.loss_sum, static_cast<double>(window_.loss_tokens), window_.expert_loss,
+                              static_cast<double>(moment.encoded - window_.encoded)};
   if (lasting) {
     sums = group_.sum(sums);
   }
@@ -107,16 +149,34 @@ void Reporter::show(const ReportedMoment& moment, bool lasting) {
     }
   }
   if (lasting) {
-    window_ = Window{};
-    window_.data_wait = moment.data_wait;
-    window_.reduce_wait = group_.waited_seconds();
+    begin_window(moment);
   }
+}
+
+void Reporter::validated(ValidationRecord record, const ReportedMoment& moment) {
+  record.stage = run_.stage;
+  record.step = moment.step;
+  record.epoch = epoch_of(moment.step);
+  if (group_.is_main()) {
+    line_.finish();
+    if (record.samples > 0) {
+      log_info(concat("epoch ", record.epoch, ": ", validation_in_words(record)));
+      metrics_->add(record);
+      events_->add(
+          record.step,
+          {{"val_loss/right", record.right}, {"val_loss/swapped", record.swapped}, {"val_loss/none", record.none}});
+    } else {
+      log_warning(
+          "--val_data: expected samples whose pictures can be told apart and read, found none; no held-out loss");
+    }
+  }
+  begin_window(moment);
 }
 
 void Reporter::finish() {
   line_.finish();
   if (metrics_) {
-    metrics_->write_page(page_title(run_.out_dir));
+    metrics_->write_page(page_title(run_.out_dir), /*live=*/false);
   }
 }
 

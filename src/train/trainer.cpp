@@ -11,8 +11,10 @@
 #include "minimind/base/log.h"
 #include "minimind/base/progress.h"
 #include "minimind/train/check_data.h"
+#include "minimind/train/plan.h"
 #include "minimind/train/resume.h"
 #include "minimind/train/training_loop.h"
+#include "minimind/train/wandb.h"
 
 namespace minimind {
 
@@ -31,6 +33,10 @@ TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
     log_info(concat("resuming from ", checkpoint->path.string(), ": epoch ", checkpoint->info.position.epoch, ", step ",
                     checkpoint->info.position.step));
   }
+  if (options.plan) {
+    plan_memory(options, stage, setup, group);
+    return {};
+  }
   TrainingLoop loop(options, stage, group, std::move(setup), checkpoint ? &*checkpoint : nullptr, on_step);
   return loop.run();
 }
@@ -47,11 +53,17 @@ int run_training(TrainOptions options, Stage stage) {
   }
   ProcessGroup group(info, device);
   const TrainResult result = train(options, stage, group);
+  if (options.plan) {
+    return 0;
+  }
   if (group.is_main()) {
     log_info(concat(result.signal != 0 ? "stopped and saved" : "finished", ": ", result.steps, " steps, ",
                     result.samples, " samples in ", format_duration(result.seconds), ", last loss ", result.loss,
                     result.skipped > 0 ? concat(", ", result.skipped, " samples skipped") : "",
                     "; weights and curves in ", options.out_dir));
+    if (options.use_wandb) {
+      log_info("to upload the curves to Weights & Biases:\n" + wandb_command(options, stage));
+    }
   }
   return result.signal != 0 ? 128 + result.signal : 0;
 }

@@ -44,6 +44,9 @@ TrainingLoop::TrainingLoop(const TrainOptions& options, Stage stage, ProcessGrou
   if (checkpoint != nullptr) {
     continue_from(*checkpoint);
   }
+  if (!options.val_data.empty()) {
+    validation_ = std::make_unique<Validation>(options_, stage, setup_, features_, group);
+  }
   reporter_ = std::make_unique<Reporter>(reported_run(), group);
 }
 
@@ -57,7 +60,7 @@ void TrainingLoop::continue_from(const Checkpoint& checkpoint) {
   first_step_ = position_.step;
 }
 
-ReportedRun TrainingLoop::reported_run() const {
+ReportedRun TrainingLoop::reported_run() {
   ReportedRun run;
   run.stage = stage_name(stage_);
   run.out_dir = options_.out_dir;
@@ -65,6 +68,9 @@ ReportedRun TrainingLoop::reported_run() const {
   run.first_step = first_step_;
   run.total_steps = schedule_.total;
   run.steps_per_epoch = loader_->steps_per_epoch();
+  run.device = setup_.device;
+  run.operations = OperationCount(setup_.config(), setup_.encoder->config(), options_.freeze);
+  run.operation_rate = group_.sum(std::vector<double>{matrix_product_rate(setup_.device, setup_.dtype)})[0];
   return run;
 }
 
@@ -76,6 +82,17 @@ void TrainingLoop::save() {
   if (group_.is_main()) {
     save_run_checkpoint(state(), position_, checkpoints_);
     save_run_weights(state());
+  }
+}
+
+ReportedMoment TrainingLoop::moment() const {
+  return {position_.step, rates()[0], loader_->waited_seconds(), features_.encoded()};
+}
+
+void TrainingLoop::validate() {
+  if (validation_) {
+    const ValidationRecord record = validation_->run();
+    reporter_->validated(record, moment());
   }
 }
 
@@ -151,7 +168,7 @@ bool TrainingLoop::run_epoch() {
     learn(std::move(batches));
     const auto passed = [&](int64_t interval) { return interval > 0 && position_.step / interval > before / interval; };
     const bool lasting = passed(*options_.log_interval) || position_.step == schedule_.total || before == 0;
-    reporter_->show({position_.step, rates()[0], loader_->waited_seconds()}, lasting);
+    reporter_->show(moment(), lasting);
     if (passed(options_.save_interval) && !stop_ && position_.step < schedule_.total) {
       save();
     }
@@ -167,12 +184,16 @@ TrainResult TrainingLoop::run() {
     if (!run_epoch()) {
       break;
     }
+    validate();
     ++position_.epoch;
     position_.group = 0;
   }
   reporter_->break_line();
   if (stop_ || options_.save_last) {
     save();
+  }
+  if (!stop_ && position_.step > first_step_) {
+    validate();
   }
   reporter_->finish();
   TrainResult result;

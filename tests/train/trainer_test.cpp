@@ -1,9 +1,11 @@
 #include "minimind/train/trainer.h"
 
+#include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <csignal>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -11,6 +13,7 @@
 #include "minimind/base/file.h"
 #include "minimind/model/weights.h"
 #include "minimind/train/checkpoint.h"
+#include "minimind/train/metrics.h"
 #include "train/tiny_run.h"
 
 namespace minimind {
@@ -161,6 +164,67 @@ TEST_F(TrainerRun, TrainsOnlyTheProjectionWhereTheLanguageModelIsFrozen) {
     const bool is_projection = name.starts_with("vision_proj.");
     EXPECT_EQ(tensor.equal(*after.find(name)), !is_projection) << name;
   }
+}
+
+TEST_F(TrainerRun, TrainsTheOuterLayersAloneWhereTheMiddleOnesAreFrozen) {
+  for (const std::string freeze : {"middle_layers", "none"}) {
+    TrainOptions first = options("first_" + freeze);
+    first.model.n_layers = 4;
+    first.max_steps = 1;
+    run_and_record(first);
+    const std::string start = (fs::path(first.out_dir) / "16_vlm_pretrain.pth").string();
+    TrainOptions second = options("second_" + freeze);
+    second.init_from = start;
+    second.model = {};
+    second.freeze = freeze;
+    run_and_record(second);
+    const StateDict before = read_state_dict(start);
+    const StateDict after = read_state_dict(fs::path(second.out_dir) / "16_vlm_pretrain.pth");
+    int frozen = 0;
+    for (const auto& [name, tensor] : before.entries()) {
+      const bool is_middle = name.starts_with("layers.1.") || name.starts_with("layers.2.");
+      const bool stays = freeze == "middle_layers" && is_middle;
+      EXPECT_EQ(tensor.equal(*after.find(name)), stays) << freeze << ": " << name;
+      frozen += stays ? 1 : 0;
+    }
+    EXPECT_EQ(frozen, freeze == "middle_layers" ? 18 : 0);
+  }
+}
+
+// Adam's first update of a weight is the learning rate, whatever the gradient.
+TEST_F(TrainerRun, GivesTheProjectionItsOwnLearningRate) {
+  TrainOptions first = options("first");
+  first.max_steps = 1;
+  run_and_record(first);
+  const std::string start = (fs::path(first.out_dir) / "16_vlm_pretrain.pth").string();
+  TrainOptions second = options("second");
+  second.init_from = start;
+  second.model = {};
+  second.max_steps = 1;
+  second.learning_rate = 1e-2;
+  second.projection_learning_rate = 3e-3;
+  run_and_record(second);
+  const StateDict before = read_state_dict(start);
+  const StateDict after = read_state_dict(fs::path(second.out_dir) / "16_vlm_pretrain.pth");
+  for (const auto& [name, tensor] : before.entries()) {
+    const double change = (*after.find(name) - tensor).abs().max().item<double>();
+    const double rate = name.starts_with("vision_proj.") ? 3e-3 : 1e-2;
+    EXPECT_NEAR(change, rate, 0.01 * rate) << name;
+  }
+}
+
+TEST_F(TrainerRun, ReportsSpeedAsShareOfTheMeasuredProductRate) {
+  TrainOptions settings = options("out");
+  run_and_record(settings);
+  const std::string text = read_file(fs::path(settings.out_dir) / "metrics.jsonl");
+  const auto record = metrics_from_json(text.substr(0, text.find('\n')));
+  ASSERT_TRUE(record.has_value());
+  EXPECT_GT(record->mfu, 0);
+  EXPECT_LT(record->mfu, 1);
+  EXPECT_GT(record->tokens_per_second, record->samples_per_second);
+  EXPECT_FALSE(record->device_memory_mb.has_value());
+  const fs::path events = fs::path(settings.out_dir) / "tensorboard" / "pretrain";
+  EXPECT_EQ(std::distance(fs::directory_iterator(events), fs::directory_iterator()), 1);
 }
 
 TEST_F(TrainerRun, GivesTheSameWeightsWithAFloat32FeatureCache) {

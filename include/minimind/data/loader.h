@@ -70,6 +70,10 @@ class Loader {
   /// what a worker threw, and Error where nothing but skipped samples comes (a wrong folder, most likely).
   std::optional<Batch> next();
 
+  /// The `count` longest samples by estimate as one batch, out of turn: what a step needs at most. Not while an epoch
+  /// is under way.
+  Batch longest(int64_t count);
+
   /// Skipped so far, over all epochs, each sample once.
   std::vector<SkippedSample> skipped() const;
   /// Seconds that next() has waited for the workers.

@@ -16,8 +16,8 @@ struct ParameterGroup {
   std::vector<std::pair<std::string, at::Tensor>> parameters;
 };
 
-/// Adam (beta1 0.9, beta2 0.999 as in the original or what is given, eps 1e-8, no weight decay) by the framework's fused operation. Each parameter counts its
-/// own steps: one without a gradient stays as it is.
+/// Adam (beta1 0.9, beta2 0.999 as in the original or what is given, eps 1e-8, no weight decay) by the framework's
+/// fused operation. Each parameter counts its own steps: one without a gradient stays as it is.
 class Adam {
  public:
   explicit Adam(std::vector<ParameterGroup> groups, double beta2 = 0.999);

@@ -17,13 +17,30 @@ struct MetricsRecord {
   double learning_rate = 0;
   double grad_norm = 0;
   double samples_per_second = 0;
-  double tokens_per_second = 0;  ///< real tokens, padding left out
-  double data_wait = 0;          ///< share of the time waiting for the loader
-  double reduce_wait = 0;        ///< share of the time in collectives
-  double memory_mb = 0;          ///< peak resident memory
-  double seconds = 0;            ///< since the run began, earlier parts of a resumed run included
+  double tokens_per_second = 0;            ///< real tokens, padding left out
+  double data_wait = 0;                    ///< share of the time waiting for the loader
+  double reduce_wait = 0;                  ///< share of the time in collectives
+  double mfu = 0;                          ///< needed operations, as a share of what large matrix products reach here
+  double memory_mb = 0;                    ///< peak resident memory
+  std::optional<double> device_memory_mb;  ///< peak of tensors on the GPU
+  double seconds = 0;                      ///< since the run began, earlier parts of a resumed run included
   std::optional<double> expert_loss;
 };
+
+/// Loss over held-out samples with a picture: the line of `metrics.jsonl` has `val_loss`, `val_loss_swapped` and
+/// `val_loss_none`.
+struct ValidationRecord {
+  std::string stage;
+  int64_t step = 0;
+  double epoch = 0;
+  double right = 0;     ///< with the sample's own pictures
+  double swapped = 0;   ///< with those of another sample, which differ
+  double none = 0;      ///< without any
+  int64_t samples = 0;  ///< that these are the means of
+};
+
+/// What the three losses say: whether the model looks at the picture, and by how much it helps.
+std::string validation_in_words(const ValidationRecord& record);
 
 /// `metrics.jsonl` in a folder, with the lines of all stages trained there.
 class MetricsLog {
@@ -32,22 +49,36 @@ class MetricsLog {
   /// crash are dropped.
   MetricsLog(std::filesystem::path folder, const std::string& stage, int64_t first_step);
   void add(const MetricsRecord& record);
+  void add(const ValidationRecord& record);
   /// The records of all stages.
   const std::vector<MetricsRecord>& records() const { return records_; }
-  /// Rewrites `index.html`.
-  void write_page(const std::string& title) const;
+  /// Rewrites `index.html`; while the run goes on (`live`) the page loads itself anew now and then.
+  void write_page(const std::string& title, bool live = false) const;
   std::filesystem::path page_path() const { return folder_ / "index.html"; }
 
  private:
+  void append(const std::string& line) const;
   std::filesystem::path folder_;
   std::vector<MetricsRecord> records_;
+  std::vector<ValidationRecord> validations_;
 };
 
 std::string metrics_to_json(const MetricsRecord& record);
+std::string metrics_to_json(const ValidationRecord& record);
 /// Nothing if the line is not one of ours.
 std::optional<MetricsRecord> metrics_from_json(const std::string& line);
+std::optional<ValidationRecord> validation_from_json(const std::string& line);
 
-/// A self-contained page with the curves of each stage: loss, learning rate, gradient norm and speed, raw and smoothed.
-std::string metrics_page(const std::string& title, const std::vector<MetricsRecord>& records);
+/// What a page shows.
+struct MetricsPage {
+  std::string title;
+  const std::vector<MetricsRecord>& records;
+  const std::vector<ValidationRecord>& validations;
+  bool live = false;  ///< the run goes on
+};
+
+/// A self-contained page with the curves of each stage: loss, learning rate, gradient norm and speed, raw and smoothed,
+/// and the held-out losses.
+std::string metrics_page(const MetricsPage& page);
 
 }  // namespace minimind

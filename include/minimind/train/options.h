@@ -80,6 +80,7 @@ struct TrainOptions {
   bool original_order = false;
   std::string supervise = "last";
   bool check_data = false;
+  bool plan = false;
   std::string feature_cache;
   std::string feature_cache_dtype = "auto";
   int64_t feature_memory_mb = 1024;

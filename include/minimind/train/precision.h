@@ -11,8 +11,12 @@
 
 namespace minimind {
 
+/// Whether the device multiplies bfloat16 itself; else it is slower there than float32.
+bool has_native_bfloat16(const c10::Device& device);
+
 /// The number format of the matrix products for `--dtype` on `device`. `auto`: bfloat16 on CUDA, float32 on a CPU.
-/// Throws Error on float16 on a CPU, where training in it has no loss scaling and overflows.
+/// Throws Error on float16 on a CPU, where training in it has no loss scaling and overflows; warns of bfloat16 where
+/// the processor does not have it.
 at::ScalarType training_dtype(const std::string& dtype, const c10::Device& device);
 
 /// Autocast to `dtype` while the object lives; nothing for float32. Weights stay float32.

@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "minimind/dist/process_group.h"
+#include "minimind/train/event_file.h"
 #include "minimind/train/metrics.h"
+#include "minimind/train/operations.h"
 #include "minimind/train/options.h"
 #include "minimind/train/speed.h"
 #include "minimind/train/step.h"
@@ -22,6 +24,9 @@ struct ReportedRun {
   int64_t first_step = 0;       ///< where this part of the run began
   int64_t total_steps = 1;      ///< where it will end
   int64_t steps_per_epoch = 1;  ///< of one rank
+  c10::Device device = c10::kCPU;
+  OperationCount operations;
+  double operation_rate = 1;  ///< of large matrix products on all ranks' devices, operations a second
 };
 
 /// Where a report stands.
@@ -29,10 +34,11 @@ struct ReportedMoment {
   int64_t step = 0;
   double learning_rate = 0;
   double data_wait = 0;  ///< seconds since the run began
+  int64_t encoded = 0;   ///< pictures that went through the encoder of this rank since the run began
 };
 
-/// Gathers what happens between two lines, shows it on stderr and keeps it in `metrics.jsonl` and `index.html` (rank 0
-/// alone writes).
+/// Gathers what happens between two lines, shows it on stderr and keeps it in `metrics.jsonl`, `index.html` and
+/// `tensorboard/{stage}` (rank 0 alone writes).
 class Reporter {
  public:
   Reporter(const ReportedRun& run, ProcessGroup& group);
@@ -44,6 +50,8 @@ class Reporter {
   void note(double loss_sum, int64_t tokens, double expert_loss, double grad_norm);
   /// `lasting`: due for the log; all ranks call it then, and a new window begins.
   void show(const ReportedMoment& moment, bool lasting);
+  /// Shows and keeps the held-out losses at `moment`. What they cost does not count in the speed: a new window begins.
+  void validated(ValidationRecord record, const ReportedMoment& moment);
   /// Ends the progress line so that a message starts on its own.
   void break_line() { line_.finish(); }
   /// The page's last state.
@@ -56,12 +64,15 @@ class Reporter {
  private:
   MetricsRecord make_record(const ReportedMoment& moment, const std::vector<double>& sums) const;
   std::string line_of(const MetricsRecord& record) const;
+  double epoch_of(int64_t step) const;
   void keep(const MetricsRecord& record);
+  void begin_window(const ReportedMoment& moment);
 
   using Clock = std::chrono::steady_clock;
   ReportedRun run_;
   ProcessGroup& group_;
   std::optional<MetricsLog> metrics_;
+  std::optional<EventFile> events_;
   ProgressLine line_;
   Window window_;
   Clock::time_point start_ = Clock::now();

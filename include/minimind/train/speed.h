@@ -1,7 +1,10 @@
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace minimind {
@@ -15,6 +18,8 @@ struct Window {
   int64_t steps = 0;  ///< optimiser steps
   int64_t samples = 0;
   int64_t words = 0;
+  double operations = 0;   ///< needed for the steps, all ranks
+  int64_t encoded = 0;     ///< pictures, counted since the run began: the value at the window's start
   double data_wait = 0;    ///< seconds, counted since the run began: the value at the window's start
   double reduce_wait = 0;  ///< likewise
 
@@ -23,6 +28,10 @@ struct Window {
 
 /// Peak resident memory of this process.
 double peak_memory_mb();
+/// Resident memory of this process now.
+double resident_memory_mb();
+/// Peak of this process's tensors on a GPU; none on a CPU.
+std::optional<double> peak_device_memory_mb(const c10::Device& device);
 
 /// The training's progress on stderr: a line rewritten in place on a terminal, plain lines elsewhere.
 class ProgressLine {

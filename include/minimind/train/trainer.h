@@ -27,8 +27,9 @@ struct TrainResult {
   int signal = 0;       ///< the signal that ended the run early; 0: it went to its end
 };
 
-/// One training run: data → features → step → checkpoints, metrics and the final `.pth`. Throws Error; then nothing is
-/// half-written. The callback, if any, makes the run read every loss at once (on CUDA: slower).
+/// One training run: data → features → step → checkpoints, metrics and the final `.pth`. With --plan it prints the
+/// memory table and ends instead. Throws Error; then nothing is half-written. The callback, if any, makes the run read
+/// every loss at once (on CUDA: slower).
 TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
                   const std::function<void(const StepReport&)>& on_step = {});
 

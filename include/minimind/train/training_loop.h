@@ -19,6 +19,7 @@
 #include "minimind/train/step.h"
 #include "minimind/train/stop_signals.h"
 #include "minimind/train/trainer.h"
+#include "minimind/train/validation.h"
 
 namespace minimind {
 
@@ -32,7 +33,7 @@ class TrainingLoop {
 
  private:
   void continue_from(const Checkpoint& checkpoint);
-  ReportedRun reported_run() const;
+  ReportedRun reported_run();
   RunState state() const;
   bool run_epoch();
   std::vector<Batch> next_batches();
@@ -40,6 +41,8 @@ class TrainingLoop {
   void note(const StepOutcome& outcome, const std::vector<Batch>& batches);
   void warn_of_guessing(double loss) const;
   void save();
+  void validate();
+  ReportedMoment moment() const;
   std::vector<double> rates() const;
 
   TrainOptions options_;
@@ -56,6 +59,7 @@ class TrainingLoop {
   Schedule projection_schedule_;
   TrainingPosition position_;
   int64_t first_step_ = 0;
+  std::unique_ptr<Validation> validation_;
   std::unique_ptr<Reporter> reporter_;
   BadSteps bad_steps_;
   StopSignals signals_;

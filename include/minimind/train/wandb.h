@@ -1,0 +1,14 @@
+#pragma once
+
+#include <string>
+
+#include "minimind/train/options.h"
+
+namespace minimind {
+
+/// The shell command that uploads the stage's lines of `metrics.jsonl` to Weights & Biases. It needs Python with the
+/// `wandb` package there, nothing here. (`wandb sync` takes TensorBoard files no more: version 0.31 has removed
+/// --sync-tensorboard.)
+std::string wandb_command(const TrainOptions& options, Stage stage);
+
+}  // namespace minimind

@@ -1,0 +1,117 @@
+#include "minimind/train/operations.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/DeviceAccelerator.h>
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/rand.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace minimind {
+namespace {
+
+/// Times the forward pass: gradients of a product's two factors cost as much as the product each.
+constexpr double kTrained = 3;
+constexpr double kFrozen = 2;
+
+/// Multiply-adds of one token in one layer.
+struct LayerProducts {
+  double keys_and_values = 0;
+  double others = 0;
+};
+
+LayerProducts layer_products(const LmConfig& config) {
+  const auto dim = static_cast<double>(config.dim);
+  const double feed_forward = 3 * dim * static_cast<double>(config.inner_dim());
+  const double chosen =
+      config.use_moe ? static_cast<double>(config.num_experts_per_tok + (config.has_shared_experts ? 1 : 0)) : 1;
+  const double gate = config.use_moe ? dim * static_cast<double>(config.n_routed_experts) : 0;
+  LayerProducts products;
+  products.keys_and_values = 2 * dim * static_cast<double>(config.n_kv_heads * config.head_dim());
+  products.others = 2 * dim * dim + chosen * feed_forward + gate;
+  return products;
+}
+
+double encoder_operations(const ClipVisionConfig& config) {
+  const auto width = static_cast<double>(config.hidden_size);
+  const auto tokens = static_cast<double>(config.tokens());
+  const auto patch = static_cast<double>(config.patch_size);
+  const double products = 4 * width * width + 2 * width * static_cast<double>(config.intermediate_size);
+  const double attention = 2 * tokens * width;
+  return 2 * (static_cast<double>(config.num_hidden_layers) * tokens * (products + attention) +
+              (tokens - 1) * 3 * patch * patch * width);
+}
+
+double seconds_of_product(const at::Tensor& a, const at::Tensor& b, at::Tensor& out) {
+  const auto start = std::chrono::steady_clock::now();
+  at::mm_out(out, a, b);
+  if (!a.is_cpu()) {
+    at::accelerator::synchronizeDevice(a.device().index());
+  }
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+OperationCount::OperationCount(const LmConfig& config, const ClipVisionConfig& encoder, const std::string& freeze) {
+  const LayerProducts layer = layer_products(config);
+  const double whole = layer.keys_and_values + layer.others;
+  const double pair = 2 * static_cast<double>(config.dim);
+  const double ends = freeze == "language_model" ? kFrozen : kTrained;
+  const double middle = freeze == "none" ? kTrained : kFrozen;
+  const double first = config.n_layers > 1 ? ends : 0;
+  const auto between = static_cast<double>(std::max<int64_t>(0, config.n_layers - 2));
+  per_word_ = 2 * (whole * (first + between * middle) + layer.keys_and_values * ends);
+  per_supervised_ = 2 * ends * static_cast<double>(config.dim * config.vocab_size);
+  // The experts' balance loss looks at every token in the last layer too.
+  (config.use_moe ? per_word_ : per_supervised_) += 2 * ends * layer.others;
+  per_pair_ = 2 * pair * kTrained * static_cast<double>(config.n_layers - 1);
+  per_supervised_pair_ = 2 * pair * kTrained;
+  // Nothing below the projection is trained: no gradient of its input.
+  per_picture_ = 2 * kFrozen * static_cast<double>(encoder.tokens() * encoder.hidden_size * config.dim);
+  per_picture_encoded_ = encoder_operations(encoder);
+}
+
+double OperationCount::training(const StepSize& step) const {
+  const auto words = static_cast<double>(step.words);
+  const auto supervised = static_cast<double>(step.supervised);
+  // A token sees itself and those before it: half of the sample on average.
+  const double seen = words / static_cast<double>(std::max<int64_t>(1, step.rows)) / 2;
+  return words * (per_word_ + seen * per_pair_) + supervised * (per_supervised_ + seen * per_supervised_pair_) +
+         static_cast<double>(step.pictures) * per_picture_;
+}
+
+double matrix_product_rate(const c10::Device& device, c10::ScalarType dtype) {
+  constexpr int64_t kSmallest = 256;
+  constexpr int64_t kLargest = 8192;
+  constexpr double kEnough = 0.005;
+  constexpr double kBudget = 0.1;
+  const c10::NoGradGuard no_grad;
+  at::Generator generator = at::detail::createCPUGenerator(1);
+  const at::Tensor tile =
+      at::rand({kSmallest, kSmallest}, generator, at::TensorOptions(at::kFloat)).sub_(0.5).to(device).to(dtype);
+  double best = 0;
+  double spent = 0;
+  int64_t size = kSmallest;
+  at::Tensor factor = tile;
+  at::Tensor out = tile.clone();
+  seconds_of_product(factor, factor, out);
+  while (spent < kBudget) {
+    const double seconds = std::max(1e-9, seconds_of_product(factor, factor, out));
+    spent += seconds;
+    const auto edge = static_cast<double>(size);
+    best = std::max(best, 2 * edge * edge * edge / seconds);
+    if (seconds < kEnough && size < kLargest) {
+      size *= 2;
+      factor = tile.repeat({size / kSmallest, size / kSmallest});
+      out = factor.clone();
+    }
+  }
+  return best;
+}
+
+}  // namespace minimind

@@ -1,0 +1,186 @@
+#include "minimind/train/plan.h"
+
+#include <malloc.h>
+#include <torch/nn/module.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "minimind/base/error.h"
+#include "minimind/train/adam.h"
+#include "minimind/train/allocation_trace.h"
+#include "minimind/train/features.h"
+#include "minimind/train/precision.h"
+#include "minimind/train/speed.h"
+#include "minimind/train/step.h"
+
+namespace minimind {
+namespace {
+
+int64_t parameter_bytes(const torch::nn::Module& module) {
+  int64_t bytes = 0;
+  for (const at::Tensor& parameter : module.parameters()) {
+    bytes += static_cast<int64_t>(parameter.nbytes());
+  }
+  return bytes;
+}
+
+/// Steps on the longest samples, one after the other, with the memory that each needed.
+class TrialSteps {
+ public:
+  TrialSteps(const TrainOptions& options, Stage stage, TrainingSetup& setup, ProcessGroup& group)
+      : setup_(setup),
+        loader_(make_loader(setup, options, stage, group.rank(), group.world_size())),
+        features_(setup.encoder, setup.device, setup.dtype, setup.cache.get(), 0),
+        adam_(trained_parameters(*setup.model, options.freeze), options.adam_beta2),
+        scaler_(setup.dtype == at::kHalf, setup.device),
+        runner_(setup.model, features_, adam_, scaler_, group, setup.dtype,
+                {options.grad_clip, options.moe_aux_loss, options.bucket_mb * 1'000'000}),
+        rates_(adam_.groups().size(), 0.0) {}
+
+  /// Returns the trace and the rows that it is for.
+  std::pair<std::vector<int64_t>, int64_t> run(int64_t rows) {
+    const std::vector<Batch> batches = {loader_->longest(rows)};
+    require(batches[0].ids.defined(), "--plan: expected samples to try, found that the longest ones are all unusable");
+    tokens_ = batches[0].ids.size(1);
+    AllocationTrace trace(setup_.device);
+    runner_.run(batches, rates_, false);
+    // Dropped while it is followed: the next trace begins without gradients, like this one.
+    adam_.zero_grad();
+    return {trace.take(), batches[0].ids.size(0)};
+  }
+
+  int64_t gradient_bytes() const {
+    int64_t bytes = 0;
+    for (const ParameterGroup& group : adam_.groups()) {
+      for (const auto& [name, parameter] : group.parameters) {
+        bytes += static_cast<int64_t>(parameter.nbytes());
+      }
+    }
+    return bytes;
+  }
+  int64_t tokens() const { return tokens_; }
+
+ private:
+  TrainingSetup& setup_;
+  std::unique_ptr<Loader> loader_;
+  FeatureProvider features_;
+  Adam adam_;
+  LossScaler scaler_;
+  StepRunner runner_;
+  std::vector<double> rates_;
+  int64_t tokens_ = 0;
+};
+
+std::vector<int64_t> batch_sizes(int64_t chosen) {
+  std::set<int64_t> sizes = {chosen};
+  for (int64_t size = 1; size <= std::max<int64_t>(64, chosen); size *= 2) {
+    sizes.insert(size);
+  }
+  return {sizes.begin(), sizes.end()};
+}
+
+/// Features of the data's pictures that will be kept in memory.
+int64_t kept_features(const TrainOptions& options, const TrainingSetup& setup) {
+  if (setup.cache) {
+    return 0;
+  }
+  int64_t pictures = 0;
+  for (int64_t i = 0; i < setup.dataset->size(); ++i) {
+    pictures += setup.dataset->sample_size(i).images;
+  }
+  const ClipVisionConfig& encoder = setup.encoder->config();
+  const int64_t element = setup.dtype == at::kFloat ? 4 : 2;
+  return std::min(options.feature_memory_mb * 1'000'000, pictures * encoder.tokens() * encoder.hidden_size * element);
+}
+
+int64_t loader_bytes(const TrainOptions& options, const TrainingSetup& setup, int64_t batch_size, int64_t tokens) {
+  const LoaderOptions loader = loader_options(options, setup.encoder->config().image_size, 0, 1);
+  const int64_t picture = 3 * loader.image_size * loader.image_size;
+  constexpr int64_t kBytesPerToken = 8 + 8 + 1;  // ids, targets, mask
+  const int64_t batches =
+      std::min(loader.prefetch + loader.num_workers, setup.dataset->size() / std::max<int64_t>(1, batch_size) + 1);
+  return batches * batch_size * (picture + tokens * kBytesPerToken);
+}
+
+std::string megabytes(int64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%10.1f", static_cast<double>(bytes) / 1e6);
+  return text;
+}
+
+}  // namespace
+
+MemoryPlan make_plan(const TrainOptions& options, Stage stage, TrainingSetup& setup, ProcessGroup& group) {
+  setup.model->train();
+  setup.encoder->eval();
+  TrialSteps trial(options, stage, setup, group);
+  const int64_t many = std::clamp<int64_t>(options.batch_size, 2, 4);
+  // The first step also makes what the libraries keep for later ones.
+  trial.run(1);
+  const auto [small, small_rows] = trial.run(many / 2);
+  const auto [large, large_rows] = trial.run(many);
+  require(small_rows < large_rows, "--plan: expected at least two usable samples among the longest, found ",
+          large_rows);
+
+  MemoryPlan plan;
+  plan.on_gpu = !setup.device.is_cpu();
+  plan.weights = parameter_bytes(*setup.model);
+  plan.gradients = trial.gradient_bytes();
+  plan.adam = 2 * plan.gradients;
+  plan.encoder = parameter_bytes(*setup.encoder);
+  plan.features = kept_features(options, setup);
+  plan.tokens = trial.tokens();
+  malloc_trim(0);
+  if (!plan.on_gpu) {
+    const auto resident = static_cast<int64_t>(1e6 * resident_memory_mb());
+    plan.program = std::max<int64_t>(0, resident - plan.weights - plan.adam - plan.encoder);
+  }
+  for (const int64_t size : batch_sizes(options.batch_size)) {
+    MemoryPlan::Row row;
+    row.batch_size = size;
+    const int64_t step = extrapolated_peak(small, small_rows, large, large_rows, size);
+    row.activations = std::max<int64_t>(0, step - plan.gradients);
+    row.allocator = plan.on_gpu ? 0 : (plan.gradients + row.activations) / 4;
+    row.loader = plan.on_gpu ? 0 : loader_bytes(options, setup, size, plan.tokens);
+    row.peak = plan.weights + plan.gradients + plan.adam + plan.encoder + plan.features + plan.program +
+               row.activations + row.allocator + row.loader;
+    plan.rows.push_back(row);
+  }
+  return plan;
+}
+
+std::string plan_table(const MemoryPlan& plan, int64_t chosen_batch_size) {
+  const char* place = plan.on_gpu ? "on the GPU" : "of this process";
+  std::string out = concat("memory ", place, " in MB, at most (samples of ", plan.tokens, " tokens)\n");
+  const auto line = [&](const char* name, int64_t bytes) { out += concat("  ", name, megabytes(bytes), "\n"); };
+  line("weights           ", plan.weights);
+  line("gradients         ", plan.gradients);
+  line("Adam              ", plan.adam);
+  line("vision encoder    ", plan.encoder);
+  line("kept features     ", plan.features);
+  if (!plan.on_gpu) {
+    line("program and data  ", plan.program);
+  }
+  out += "  batch size   activations  allocator    loader        in all\n";
+  for (const MemoryPlan::Row& row : plan.rows) {
+    char text[32];
+    std::snprintf(text, sizeof(text), "  %10lld", static_cast<long long>(row.batch_size));
+    out += concat(text, "    ", megabytes(row.activations), " ", megabytes(row.allocator), megabytes(row.loader),
+                  "    ", megabytes(row.peak), row.batch_size == chosen_batch_size ? "  <- --batch_size" : "", "\n");
+  }
+  return out;
+}
+
+void plan_memory(const TrainOptions& options, Stage stage, TrainingSetup& setup, ProcessGroup& group) {
+  const MemoryPlan plan = make_plan(options, stage, setup, group);
+  if (group.is_main()) {
+    std::cout << plan_table(plan, options.batch_size) << std::flush;
+  }
+}
+
+}  // namespace minimind

@@ -1,0 +1,162 @@
+#include "minimind/train/validation.h"
+
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "minimind/base/error.h"
+#include "minimind/model/loss.h"
+#include "minimind/train/precision.h"
+
+namespace minimind {
+namespace {
+
+using PicturesOfRows = std::map<int64_t, std::vector<int64_t>>;
+
+PicturesOfRows pictures_by_row(const Batch& batch) {
+  PicturesOfRows pictures;
+  for (size_t k = 0; k < batch.slots.size(); ++k) {
+    pictures[batch.slots[k].row].push_back(static_cast<int64_t>(k));
+  }
+  return pictures;
+}
+
+void require_different_pictures(const Dataset& dataset, const std::string& path) {
+  std::string first;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    if (dataset.sample_size(i).images == 0) {
+      continue;
+    }
+    const std::string picture = dataset.sample(i).images.front();
+    if (!first.empty() && picture != first) {
+      return;
+    }
+    first = picture;
+  }
+  fail(path, ": expected at least two samples with different pictures (--val_data), found ",
+       first.empty() ? "no picture" : "one picture");
+}
+
+/// Groups of at least two samples, so that each can find another one's picture.
+int64_t group_size(int64_t samples, int64_t wanted) {
+  int64_t size = std::max<int64_t>(2, wanted);
+  while (size > 2 && samples % size == 1) {
+    --size;
+  }
+  return samples % size == 1 ? 3 : size;
+}
+
+}  // namespace
+
+std::vector<int64_t> swapped_pictures(const Batch& batch, const at::Tensor& features) {
+  const PicturesOfRows pictures = pictures_by_row(batch);
+  std::vector<int64_t> others(batch.slots.size(), -1);
+  const auto differ = [&](int64_t a, int64_t b) {
+    return batch.picture_names[static_cast<size_t>(a)] != batch.picture_names[static_cast<size_t>(b)] &&
+           !features[a].equal(features[b]);
+  };
+  for (auto own = pictures.begin(); own != pictures.end(); ++own) {
+    for (auto other = std::next(own);; ++other) {
+      if (other == pictures.end()) {
+        other = pictures.begin();
+      }
+      if (other == own) {
+        break;
+      }
+      if (other->second.size() == own->second.size() &&
+          std::equal(own->second.begin(), own->second.end(), other->second.begin(), differ)) {
+        for (size_t i = 0; i < own->second.size(); ++i) {
+          others[static_cast<size_t>(own->second[i])] = other->second[i];
+        }
+        break;
+      }
+    }
+  }
+  return others;
+}
+
+Validation::Validation(const TrainOptions& options, Stage stage, const TrainingSetup& setup, FeatureProvider& features,
+                       ProcessGroup& group)
+    : model_(setup.model),
+      dtype_(setup.dtype),
+      device_(setup.device),
+      features_(features),
+      group_(group),
+      dataset_(Dataset::load(options.val_data, data_kind(stage))) {
+  require_different_pictures(dataset_, options.val_data);
+  LoaderOptions loader = loader_options(options, setup.encoder->config().image_size, group.rank(), group.world_size());
+  loader.original_order = true;
+  loader.bucket_by_length = false;
+  loader.batch_size = group_size(dataset_.size(), options.batch_size);
+  const LoaderInput input{dataset_,      data_kind(stage), *setup.tokenizer,
+                          setup.pattern, *setup.images,    setup.cache.get()};
+  loader_ = std::make_unique<Loader>(input, loader);
+}
+
+double Validation::loss_of(const VlmInput& input, const at::Tensor& rows, const at::Tensor& targets) {
+  const AutocastScope autocast(device_.type(), dtype_);
+  const at::Tensor hidden = model_->hidden_rows(input, rows);
+  return cross_entropy_of_rows(hidden, model_->head_weight(), targets).sum.item<double>();
+}
+
+void Validation::add(const Batch& batch, Sums& sums) {
+  if (!batch.ids.defined() || batch.slots.empty()) {
+    return;
+  }
+  VlmInput input;
+  input.ids = batch.ids.to(device_);
+  input.features = features_.features(batch);
+  input.slots = batch.slots;
+  std::vector<int64_t> others = swapped_pictures(batch, input.features);
+  at::Tensor compared = at::zeros({batch.ids.size(0), 1}, at::kBool);
+  for (size_t k = 0; k < others.size(); ++k) {
+    if (others[k] >= 0) {
+      compared[batch.slots[k].row].fill_(true);
+    } else {
+      others[k] = static_cast<int64_t>(k);
+    }
+  }
+  const at::Tensor mask = batch.mask.logical_and(compared);
+  const at::Tensor cpu_rows = supervised_rows(mask);
+  if (cpu_rows.numel() == 0) {
+    return;
+  }
+  const at::Tensor rows = cpu_rows.to(device_);
+  const at::Tensor targets = batch.targets.reshape({-1}).index_select(0, cpu_rows).to(device_);
+  sums.tokens += cpu_rows.numel();
+  sums.samples += compared.sum().item<int64_t>();
+  sums.right += loss_of(input, rows, targets);
+  input.features = input.features.index_select(0, at::tensor(others, at::kLong).to(device_));
+  sums.swapped += loss_of(input, rows, targets);
+  input.features = at::Tensor();
+  input.slots.clear();
+  sums.none += loss_of(input, rows, targets);
+}
+
+ValidationRecord Validation::run() {
+  const c10::NoGradGuard no_grad;
+  model_->eval();
+  loader_->start_epoch(0);
+  Sums sums;
+  while (const std::optional<Batch> batch = loader_->next()) {
+    add(*batch, sums);
+  }
+  model_->train();
+  const std::vector<double> all = group_.sum(std::vector<double>{
+      sums.right, sums.swapped, sums.none, static_cast<double>(sums.tokens), static_cast<double>(sums.samples)});
+  ValidationRecord record;
+  record.right = all[0] / all[3];
+  record.swapped = all[1] / all[3];
+  record.none = all[2] / all[3];
+  record.samples = static_cast<int64_t>(all[4]);
+  return record;
+}
+
+}  // namespace minimind

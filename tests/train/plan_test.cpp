@@ -1,0 +1,122 @@
+#include "minimind/train/plan.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/randn.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "minimind/train/allocation_trace.h"
+#include "minimind/train/operations.h"
+#include "minimind/train/trainer.h"
+#include "train/tiny_run.h"
+
+namespace minimind {
+namespace {
+
+using testing::TemporaryFolder;
+using testing::tiny_options;
+using testing::write_tiny_data;
+
+TEST(AllocationTrace, FollowsWhatIsLive) {
+  AllocationTrace trace(c10::kCPU);
+  {
+    const at::Tensor a = at::empty({1000}, at::kFloat);
+    const at::Tensor b = at::empty({500}, at::kFloat);
+  }
+  EXPECT_EQ(trace.take(), (std::vector<int64_t>{4000, 6000, 4000, 0}));
+  EXPECT_TRUE(trace.take().empty());
+}
+
+TEST(AllocationTrace, ExtrapolatesEachMomentByItself) {
+  // The highest moment changes with the rows: 10 + 0·n against n.
+  EXPECT_EQ(extrapolated_peak({10, 1}, 1, {10, 2}, 2, 4), 10);
+  EXPECT_EQ(extrapolated_peak({10, 1}, 1, {10, 2}, 2, 40), 40);
+  // Programs that differ: by their highest moments.
+  EXPECT_EQ(extrapolated_peak({10, 1}, 1, {10, 12, 2}, 2, 4), 16);
+}
+
+TEST(MemoryPlan, GrowsWithTheBatchAndNamesTheChosenOne) {
+  const TemporaryFolder folder;
+  write_tiny_data(folder.path(), 12);
+  const TrainOptions options = tiny_options(folder.path(), "out");
+  ProcessGroup group({}, c10::kCPU);
+  TrainingSetup setup = make_setup(options, Stage::kPretrain, c10::kCPU, nullptr);
+  const MemoryPlan plan = make_plan(options, Stage::kPretrain, setup, group);
+  EXPECT_EQ(plan.gradients, plan.weights);
+  EXPECT_EQ(plan.adam, 2 * plan.weights);
+  EXPECT_GT(plan.program, 10'000'000);
+  ASSERT_EQ(plan.rows.size(), 7U);
+  const MemoryPlan::Row& last = plan.rows.back();
+  EXPECT_EQ(last.peak, plan.weights + plan.gradients + plan.adam + plan.encoder + plan.features + plan.program +
+                           last.activations + last.allocator + last.loader);
+  for (size_t i = 1; i < plan.rows.size(); ++i) {
+    EXPECT_GT(plan.rows[i].activations, plan.rows[i - 1].activations);
+  }
+  EXPECT_NE(plan_table(plan, 4).find("<- --batch_size"), std::string::npos);
+}
+
+TEST(MemoryPlan, EndsWithoutTraining) {
+  const TemporaryFolder folder;
+  write_tiny_data(folder.path(), 12);
+  TrainOptions options = tiny_options(folder.path(), "out");
+  options.plan = true;
+  EXPECT_EQ(run_training(options, Stage::kPretrain), 0);
+  EXPECT_TRUE(std::filesystem::is_empty(options.out_dir));
+}
+
+LmConfig counted_config() {
+  LmConfig config;
+  config.dim = 32;
+  config.n_layers = 3;
+  config.n_heads = 4;
+  config.n_kv_heads = 2;
+  config.vocab_size = 100;
+  config.vision_dim = 8;
+  return config;
+}
+
+// Each weight of a matrix costs a multiply-add forward and two backward for each token.
+TEST(OperationCount, IsSixTimesTheMatricesAndTheAttention) {
+  const LmConfig config = counted_config();
+  const Vlm model(config);
+  double matrices = 0;
+  for (const auto& item : model->named_parameters()) {
+    if (item.value().dim() == 2 && !item.key().starts_with("vision_proj.")) {
+      matrices += static_cast<double>(item.value().numel());
+    }
+  }
+  const OperationCount count(config, ClipVisionConfig{}, "none");
+  // Samples of one token: on average half of a token is seen, of 4 * dim operations forward.
+  const double attention = 3 * 0.5 * 4 * 32 * 3;
+  EXPECT_DOUBLE_EQ(count.training({10, 10, 10, 0}), 10 * (6 * matrices + attention));
+  EXPECT_LT(count.training({10, 10, 1, 0}), count.training({10, 10, 10, 0}));
+}
+
+TEST(OperationCount, LeavesOutWhatFrozenLayersDoNotNeed) {
+  const LmConfig config = counted_config();
+  const StepSize step{100, 10, 20, 5};
+  const auto count = [&](const char* freeze) {
+    return OperationCount(config, ClipVisionConfig{}, freeze).training(step);
+  };
+  EXPECT_LT(count("middle_layers"), count("none"));
+  EXPECT_LT(count("language_model"), count("middle_layers"));
+}
+
+TEST(MatrixProductRate, IsMeasuredInAFractionOfASecondWithoutTouchingTheRandomState) {
+  at::Generator generator = at::detail::getDefaultCPUGenerator();
+  generator.set_current_seed(3);
+  const at::Tensor before = at::randn({4});
+  generator.set_current_seed(3);
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_GT(matrix_product_rate(c10::kCPU, at::kFloat), 1e8);
+  EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 5.0);
+  EXPECT_TRUE(at::randn({4}).equal(before));
+}
+
+}  // namespace
+}  // namespace minimind
