@@ -1,7 +1,6 @@
 #include "minimind/dist/process_group.h"
 
-#include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/tensor.h>
 #include <arpa/inet.h>
 #include <c10/core/GradMode.h>
@@ -16,14 +15,11 @@
 #include <functional>
 #include <string>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
-#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <torch/csrc/distributed/c10d/Types.hpp>
 #include <utility>
-#ifdef USE_C10D_NCCL
-#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
-#endif
 
+#include "dist/detail/backend.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
@@ -69,40 +65,26 @@ std::shared_ptr<::gloo::transport::Device> gloo_device(const RankInfo& info) {
 
 }  // namespace
 
-struct ProcessGroup::Backend {
-  c10::intrusive_ptr<c10d::Store> store;
-  c10::intrusive_ptr<c10d::ProcessGroupGloo> cpu;
-#ifdef USE_C10D_NCCL
-  c10::intrusive_ptr<c10d::ProcessGroupNCCL> cuda;
-#endif
-
-  c10d::Backend& of(const c10::Device& device) {
-#ifdef USE_C10D_NCCL
-    if (device.is_cuda() && cuda) {
-      return *cuda;
-    }
-#endif
-    if (!device.is_cpu()) {
-      throw std::logic_error("collective on " + device.str() + ": this process group has none for it");
-    }
-    return *cpu;
-  }
-};
-
 namespace {
 
-/// Runs one collective; a lost peer becomes an Error that says so.
-template <class Work>
-void run_collective(const RankInfo& info, double& waited, const Work& work) {
-  const Clock::time_point start = Clock::now();
-  try {
-    work();
-  } catch (const std::exception& error) {
-    const std::string text = error.what();
-    fail("rank ", info.rank, " of ", info.world_size,
-         ": expected all ranks to answer, found a connection that failed (", text.substr(0, text.find('\n')),
-         "); another rank has ended or cannot be reached: see its own message");
+/// Puts the backends under one roof.
+void join(ProcessGroup::Backend& backend, const RankInfo& info) {
+  backend.group = c10::make_intrusive<c10d::ProcessGroup>(backend.store, static_cast<int>(info.rank),
+                                                          static_cast<int>(info.world_size));
+  backend.group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, backend.cpu);
+  backend.group->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
+#ifdef USE_C10D_NCCL
+  if (backend.cuda) {
+    backend.group->setBackend(c10::DeviceType::CUDA, c10d::ProcessGroup::BackendType::NCCL, backend.cuda);
   }
+#endif
+}
+
+/// Runs a collective and counts the time.
+template <class Work>
+void timed_collective(const RankInfo& info, double& waited, const Work& work) {
+  const Clock::time_point start = Clock::now();
+  detail::run_collective(info, work);
   waited += std::chrono::duration<double>(Clock::now() - start).count();
 }
 
@@ -114,7 +96,7 @@ ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono
   }
   backend_ = std::make_unique<Backend>();
   const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(timeout);
-  run_collective(info_, waited_seconds_, [&] {
+  timed_collective(info_, waited_seconds_, [&] {
     c10d::TCPStoreOptions store_options;
     store_options.port = static_cast<uint16_t>(info.master_port);
     store_options.isServer = !info.store_is_served && info.rank == 0;
@@ -139,6 +121,7 @@ ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono
           static_cast<int>(info.world_size), nccl);
     }
 #endif
+    join(*backend_, info);
   });
   (void)device;
 }
@@ -150,7 +133,7 @@ std::vector<int64_t> ProcessGroup::sum(const std::vector<int64_t>& values) {
     return values;
   }
   std::vector<at::Tensor> packed = {at::tensor(values, at::kLong)};
-  run_collective(info_, waited_seconds_, [&] { backend_->cpu->allreduce(packed)->wait(); });
+  timed_collective(info_, waited_seconds_, [&] { backend_->cpu->allreduce(packed)->wait(); });
   const int64_t* data = packed[0].const_data_ptr<int64_t>();
   return {data, data + values.size()};
 }
@@ -160,49 +143,9 @@ std::vector<double> ProcessGroup::sum(const std::vector<double>& values) {
     return values;
   }
   std::vector<at::Tensor> packed = {at::tensor(values, at::kDouble)};
-  run_collective(info_, waited_seconds_, [&] { backend_->cpu->allreduce(packed)->wait(); });
+  timed_collective(info_, waited_seconds_, [&] { backend_->cpu->allreduce(packed)->wait(); });
   const double* data = packed[0].const_data_ptr<double>();
   return {data, data + values.size()};
-}
-
-void ProcessGroup::sum_(const std::vector<at::Tensor>& tensors, int64_t bucket_bytes) {
-  if (!backend_ || tensors.empty()) {
-    return;
-  }
-  const c10::NoGradGuard no_grad;
-  struct Bucket {
-    std::vector<at::Tensor> members;
-    std::vector<at::Tensor> packed;
-    c10::intrusive_ptr<c10d::Work> work;
-  };
-  std::vector<Bucket> buckets;
-  int64_t filled = bucket_bytes;
-  for (const at::Tensor& tensor : tensors) {
-    if (filled >= bucket_bytes) {
-      buckets.emplace_back();
-      filled = 0;
-    }
-    buckets.back().members.push_back(tensor);
-    filled += static_cast<int64_t>(tensor.nbytes());
-  }
-  run_collective(info_, waited_seconds_, [&] {
-    for (Bucket& bucket : buckets) {
-      std::vector<at::Tensor> flat;
-      for (const at::Tensor& member : bucket.members) {
-        flat.push_back(member.reshape({-1}));
-      }
-      bucket.packed = {at::cat(flat)};
-      bucket.work = backend_->of(tensors[0].device()).allreduce(bucket.packed);
-    }
-    for (Bucket& bucket : buckets) {
-      bucket.work->wait();
-      int64_t offset = 0;
-      for (at::Tensor& member : bucket.members) {
-        member.copy_(bucket.packed[0].narrow(0, offset, member.numel()).view(member.sizes()));
-        offset += member.numel();
-      }
-    }
-  });
 }
 
 void ProcessGroup::broadcast_(const std::vector<at::Tensor>& tensors) {
@@ -210,7 +153,7 @@ void ProcessGroup::broadcast_(const std::vector<at::Tensor>& tensors) {
     return;
   }
   const c10::NoGradGuard no_grad;
-  run_collective(info_, waited_seconds_, [&] {
+  timed_collective(info_, waited_seconds_, [&] {
     for (const at::Tensor& tensor : tensors) {
       std::vector<at::Tensor> packed = {tensor.detach().contiguous()};
       backend_->of(tensor.device()).broadcast(packed)->wait();
@@ -219,6 +162,21 @@ void ProcessGroup::broadcast_(const std::vector<at::Tensor>& tensors) {
       }
     }
   });
+}
+
+std::string ProcessGroup::broadcast(const std::string& text) {
+  if (!backend_) {
+    return text;
+  }
+  const at::Tensor size = at::tensor({static_cast<int64_t>(text.size())}, at::kLong);
+  broadcast_({size});
+  std::string result = text;
+  result.resize(static_cast<size_t>(size.item<int64_t>()));
+  if (!result.empty()) {
+    const auto options = at::TensorOptions(at::kByte);
+    broadcast_({at::from_blob(result.data(), {static_cast<int64_t>(result.size())}, options)});
+  }
+  return result;
 }
 
 void ProcessGroup::barrier() {
