@@ -95,10 +95,11 @@ void GradientReducer::accumulate_and_sum(const at::Tensor& objective) {
     }
     return;
   }
-  // The reducer counts on a backward pass: one that reaches a parameter and adds nothing to it.
+  // The reducer counts on a backward pass: one that reaches a parameter and adds nothing to it. The last one is of the
+  // language model, which every rank with data uses.
   const at::Tensor root =
-      objective.defined() && objective.requires_grad() ? objective : parameters_.front().sum().mul(0.0);
-  detail::run_collective(group_.info(), [&] {
+      objective.defined() && objective.requires_grad() ? objective : parameters_.back().sum().mul(0.0);
+  detail::run_collective(group_.info(), group_.backend()->watch.get(), [&] {
     {
       SilentWarnings silent;
       const c10::WarningUtils::WarningHandlerGuard guard(&silent);

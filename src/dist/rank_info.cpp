@@ -78,8 +78,7 @@ void read_store(RankInfo& info) {
   info.master_port = *port;
   info.restart = environment_number("TORCHELASTIC_RESTART_COUNT").value_or(0);
   info.store_is_served = environment("TORCHELASTIC_USE_AGENT_STORE").value_or("") == "True";
-  // A restarted group must not meet the addresses that the dead one left in a store that outlived it.
-  info.store_prefix = concat("minimind/", environment("TORCHELASTIC_RUN_ID").value_or("run"), "/", info.restart);
+  info.store_prefix = concat("minimind/", environment("TORCHELASTIC_RUN_ID").value_or("run"));
 }
 
 }  // namespace

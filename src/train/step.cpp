@@ -90,10 +90,12 @@ void StepRunner::add_gradients(const std::vector<Batch>& batches, StepOutcome& o
 
 /// The projection learns where any rank had a picture, everything else always: an expert that got no token has the
 /// gradient 0, for however many ranks.
-void StepRunner::add_zero_gradients(const StepOutcome& outcome) {
+void StepRunner::settle_gradients(const StepOutcome& outcome) {
   for (const ParameterGroup& group : adam_.groups()) {
     for (const auto& [name, parameter] : group.parameters) {
-      if (!parameter.grad().defined() && (outcome.pictures > 0 || !name.starts_with("vision_proj."))) {
+      if (outcome.pictures == 0 && name.starts_with("vision_proj.")) {
+        parameter.mutable_grad().reset();
+      } else if (!parameter.grad().defined()) {
         parameter.mutable_grad() = at::zeros_like(parameter.detach());
       }
     }
@@ -156,7 +158,7 @@ StepOutcome StepRunner::run(const std::vector<Batch>& batches, const std::vector
   }
   adam_.zero_grad();
   add_gradients(batches, outcome);
-  add_zero_gradients(outcome);
+  settle_gradients(outcome);
   update(rates, outcome);
   return outcome;
 }

@@ -84,11 +84,12 @@ TEST(GradientReducer, TakesRanksWithoutData) {
       reducer.accumulate_and_sum(group.rank() == 1 ? (b * 5).sum() : at::Tensor());
       EXPECT_TRUE(b.grad().equal(filled(2, 5)));
     }
-    // Nobody has any: what remains is zero or nothing.
+    // Nobody has any.
     a.mutable_grad().reset();
     b.mutable_grad().reset();
     reducer.accumulate_and_sum({});
-    EXPECT_FALSE(b.grad().defined());
+    EXPECT_FALSE(a.grad().defined());
+    EXPECT_TRUE(b.grad().equal(filled(2, 0)));
   });
 }
 

@@ -77,12 +77,23 @@ class Training(unittest.TestCase):
         self.out = pathlib.Path(self.temporary.name)
         self.started = []
 
+    def kill_strays(self):
+        """Programs that work in this test's folder and lost their launcher."""
+        for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+            try:
+                command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+                if command.startswith(bytes(BIN)) and bytes(self.out) in command:
+                    os.kill(pid, signal.SIGKILL)
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+
     def tearDown(self):
         for process in self.started:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
             process.stderr.close()
+        self.kill_strays()
         self.temporary.cleanup()
 
     def start(self, command, **environment):

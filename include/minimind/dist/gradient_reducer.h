@@ -24,8 +24,9 @@ class GradientReducer {
   /// The backward pass of a scalar that another one follows in this step: gradients add up on this rank alone.
   void accumulate(const at::Tensor& objective);
   /// The step's last one, on every rank exactly once: afterwards each gradient is the sum over all ranks and passes of
-  /// the step. `objective` is undefined on a rank without data. A parameter that no rank used keeps the gradient it
-  /// had (undefined, as a rule); one that some rank used has it on all. Throws Error where another rank is gone.
+  /// the step. `objective` is undefined on a rank without data. A parameter that some rank used has a gradient
+  /// on all; one that no rank used keeps what it had (undefined, as a rule), except that a rank without data counts as
+  /// a user of the last one, with gradient 0. Throws Error where another rank is gone.
   void accumulate_and_sum(const at::Tensor& objective);
 
   /// Buckets handed over to the other ranks so far, over all steps.

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "minimind/base/error.h"
+
 namespace minimind {
 
 /// Who started the processes.
@@ -23,7 +25,7 @@ struct RankInfo {
   int64_t restart = 0;         ///< how often torchrun has started the group anew
   std::string master_address;  ///< empty: a single process
   int64_t master_port = 0;
-  std::string store_prefix;      ///< keeps the keys of different runs and restarts apart
+  std::string store_prefix;      ///< keeps the keys of different runs apart
   bool store_is_served = false;  ///< the launcher serves the store; every rank, 0 too, is a client
 };
 
@@ -33,11 +35,20 @@ struct RankInfo {
 /// made of the job's number. Throws Error on an incomplete or contradictory environment.
 RankInfo rank_from_environment();
 
+/// Another rank is gone; the message names it, and the cause, where they are known.
+class LostRank : public Error {
+ public:
+  using Error::Error;
+};
+
 /// The processes of a training run: collectives over Gloo on a CPU and NCCL on CUDA; with one process every call
-/// returns at once. Collectives are called by all ranks in the same order. They throw Error where another rank is gone.
+/// returns at once. Collectives are called by all ranks in the same order. They throw LostRank where another rank is
+/// gone; where a rank that dies leaves no trace in the connections (its host is cut off), the others end by themselves
+/// within 30 s.
 class ProcessGroup {
  public:
-  /// `device`: where parameters and gradients lie. `timeout`: how long a collective waits for the others.
+  /// Waits until all ranks have come, 5 minutes at most (Error, with the ranks that are missing). `device`: where
+  /// parameters and gradients lie. `timeout`: how long a collective waits for the others.
   ProcessGroup(const RankInfo& info, c10::Device device, std::chrono::seconds timeout = std::chrono::seconds(1800));
   ~ProcessGroup();
   ProcessGroup(const ProcessGroup&) = delete;
@@ -56,6 +67,10 @@ class ProcessGroup {
   /// Rank 0's text everywhere.
   std::string broadcast(const std::string& text);
   void barrier();
+  /// Tells the other ranks why this one ends, for their messages.
+  void report_failure(const std::string& cause);
+  /// Rank 0: when the launcher first started the group, restarts left out, in seconds since 1970; 0 with one process.
+  double first_started();
   /// Seconds spent in collectives so far.
   double waited_seconds() const { return waited_seconds_; }
   void add_waited(double seconds) { waited_seconds_ += seconds; }

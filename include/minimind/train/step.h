@@ -50,7 +50,7 @@ class StepRunner {
  private:
   at::Tensor objective(const Batch& batch, StepOutcome& outcome);
   void add_gradients(const std::vector<Batch>& batches, StepOutcome& outcome);
-  void add_zero_gradients(const StepOutcome& outcome);
+  void settle_gradients(const StepOutcome& outcome);
   void update(const std::vector<double>& rates, StepOutcome& outcome);
 
   Vlm model_;

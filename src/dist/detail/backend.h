@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <exception>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
@@ -10,6 +11,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
 
+#include "dist/detail/rank_watch.h"
 #include "minimind/base/error.h"
 #include "minimind/dist/process_group.h"
 
@@ -23,6 +25,8 @@ struct ProcessGroup::Backend {
 #endif
   /// Both of them, as the framework's own reducer wants them.
   c10::intrusive_ptr<c10d::ProcessGroup> group;
+  std::unique_ptr<detail::RankWatch> watch;
+  double first_started = 0;
 
   c10d::Backend& of(const c10::Device& device) {
 #ifdef USE_C10D_NCCL
@@ -39,18 +43,20 @@ struct ProcessGroup::Backend {
 
 namespace detail {
 
-/// Runs one collective; a lost peer becomes an Error that says so.
+/// Runs one collective; a lost peer becomes a LostRank that says what is known.
 template <class Work>
-void run_collective(const RankInfo& info, const Work& work) {
+void run_collective(const RankInfo& info, RankWatch* watch, const Work& work) {
   try {
     work();
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
     const std::string text = error.what();
-    fail("rank ", info.rank, " of ", info.world_size,
-         ": expected all ranks to answer, found a connection that failed (", text.substr(0, text.find('\n')),
-         "); another rank has ended or cannot be reached: see its own message");
+    const std::string known = watch != nullptr ? watch->explain_loss() : "";
+    throw LostRank(concat("rank ", info.rank, " of ", info.world_size,
+                          ": expected all ranks to answer, found a connection that failed (",
+                          text.substr(0, text.find('\n')), "); ",
+                          known.empty() ? "another rank has ended or cannot be reached: see its own message" : known));
   }
 }
 
