@@ -5,8 +5,8 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
+#include <functional>
 #include <string>
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 #include <tuple>
@@ -20,22 +20,16 @@ namespace {
 
 using ReduceClock = std::chrono::steady_clock;
 
-/// What the hook tells; it runs in the thread of the backward pass.
-struct Launches {
-  std::atomic<int64_t> count{0};
-  ReduceClock::time_point last{};
-};
-
 /// Sums a bucket. The reducer's own hook takes the mean, by a product that rounds each gradient once more.
 class SumHook : public c10d::CommHookInterface {
  public:
-  SumHook(c10d::Backend& backend, Launches& launches) : backend_(backend), launches_(launches) {}
+  SumHook(c10d::Backend& backend, std::function<void()> on_launch)
+      : backend_(backend), on_launch_(std::move(on_launch)) {}
 
   c10::intrusive_ptr<c10::ivalue::Future> runHook(c10d::GradBucket& bucket) override {
     std::vector<at::Tensor> tensors = {bucket.getBufferRef()};
     auto future = backend_.allreduce(tensors)->getFuture();
-    ++launches_.count;
-    launches_.last = ReduceClock::now();
+    on_launch_();
     return future;
   }
   at::Tensor parseHookResult(const c10::IValue& result) override {
@@ -44,7 +38,7 @@ class SumHook : public c10d::CommHookInterface {
 
  private:
   c10d::Backend& backend_;
-  Launches& launches_;
+  std::function<void()> on_launch_;
 };
 
 /// The reducer advises against looking for unused parameters in a step that has none; another step has some.
@@ -56,7 +50,8 @@ class SilentWarnings : public c10::WarningHandler {
 }  // namespace
 
 struct GradientReducer::State {
-  Launches launches;
+  int64_t launched = 0;  // counted in the thread of the backward pass, the caller's
+  ReduceClock::time_point last_launch{};
   std::unique_ptr<c10d::Reducer> reducer;
 };
 
@@ -77,7 +72,11 @@ GradientReducer::GradientReducer(ProcessGroup& group, std::vector<at::Tensor> pa
       parameters_, std::move(buckets), backend.group, dense, bucket_bytes, /*find_unused_parameters=*/true,
       /*gradient_as_bucket_view=*/true, std::unordered_map<size_t, std::string>{}, bucket_bytes,
       /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false, std::vector<int64_t>{});
-  state_->reducer->register_comm_hook(std::make_unique<SumHook>(backend.of(parameters_[0].device()), state_->launches));
+  state_->reducer->register_comm_hook(
+      std::make_unique<SumHook>(backend.of(parameters_[0].device()), [&state = *state_] {
+        ++state.launched;
+        state.last_launch = ReduceClock::now();
+      }));
 }
 
 GradientReducer::~GradientReducer() = default;
@@ -108,11 +107,11 @@ void GradientReducer::accumulate_and_sum(const at::Tensor& objective) {
     root.backward();
   });
   // What the backward pass could not hide: the time from the last bucket's start to its end.
-  group_.add_waited(std::chrono::duration<double>(ReduceClock::now() - state_->launches.last).count());
+  group_.add_waited(std::chrono::duration<double>(ReduceClock::now() - state_->last_launch).count());
 }
 
 int64_t GradientReducer::launched() const {
-  return state_ ? state_->launches.count.load() : 0;
+  return state_ ? state_->launched : 0;
 }
 
 }  // namespace minimind

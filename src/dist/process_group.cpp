@@ -117,7 +117,7 @@ c10::intrusive_ptr<c10d::Store> open_store(const RankInfo& info, bool serves, st
 /// Waits until every rank has said that it is there: what comes next would only say that some connection timed out.
 void meet(c10d::Store& store, const RankInfo& info, std::chrono::seconds patience) {
   const auto here = [](int64_t rank) { return concat("here/", rank); };
-  store.set(here(info.rank), std::vector<uint8_t>{1});
+  store.set(here(info.rank), std::string("yes"));
   const Clock::time_point start = Clock::now();
   bool has_told = false;
   for (int64_t rank = 0; rank < info.world_size; ++rank) {
@@ -141,9 +141,7 @@ double first_start(c10d::Store& store, const RankInfo& info) {
   if (info.rank != 0) {
     return now;
   }
-  const std::string own = std::to_string(now);
-  const std::vector<uint8_t> kept = store.compareSet("started", {}, {own.begin(), own.end()});
-  return std::stod(std::string(kept.begin(), kept.end()));
+  return std::stod(store.compareSet("started", std::string(), std::to_string(now)));
 }
 
 }  // namespace

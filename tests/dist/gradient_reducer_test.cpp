@@ -39,7 +39,7 @@ TEST(GradientReducer, SumsOverRanksAndMicroBatchesAndReducesOnce) {
   run_ranks(2, [](ProcessGroup& group) {
     const double own = static_cast<double>(group.rank() + 1);  // 1 and 2
     const at::Tensor a = parameter(3), b = parameter(5);
-    GradientReducer reducer(group, {a, b}, 16);
+    GradientReducer reducer(group, {a, b}, 8);
     for (int step = 1; step <= 3; ++step) {
       a.mutable_grad().reset();
       b.mutable_grad().reset();

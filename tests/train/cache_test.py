@@ -1,10 +1,8 @@
 #!/usr/bin/env python3
 """--feature_cache in whole trainings: the same bytes as without, whatever happened to the cache before. See train_programs.py."""
-import os
-import pathlib
 import random
 import shutil
-import signal
+import subprocess
 import time
 import unittest
 
@@ -21,9 +19,8 @@ class Cache(Training):
         self.plain = weights(self.out / "plain")
 
     def cached(self, name, *extra, **changes):
-        """The program's words after a run with the cache, whose weights were compared with those of one without."""
-        told = self.run_training(self.out / name, *RUN, "--feature_cache", self.cache, "--feature_cache_dtype", "float32", *extra, **changes)
-        return told
+        """What a run with the cache tells."""
+        return self.run_training(self.out / name, *RUN, "--feature_cache", self.cache, "--feature_cache_dtype", "float32", *extra, **changes)
 
     def rows(self):
         return next(self.cache.glob("*.rows"))
@@ -67,7 +64,7 @@ class Cache(Training):
             process = self.start(training(self.out / f"killed{kill}", *RUN, "--feature_cache", self.cache, "--feature_cache_dtype", "float32"))
             try:
                 process.wait(chance.uniform(0.3, 0.9) * seconds)
-            except Exception:
+            except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
         self.cached("again")

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <ctime>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -95,7 +97,7 @@ TEST_F(CheckpointFiles, KeepTheLastOnesInTheOrderOfSteps) {
 
 TEST_F(CheckpointFiles, DoNotCountWhereTheyAreOlderThanAskedFor) {
   folder_.save(info_at(1), state_of(1));
-  const double now = static_cast<double>(::time(nullptr));
+  const double now = static_cast<double>(std::time(nullptr));
   EXPECT_TRUE(newest_checkpoint(folder_, now - 60).has_value());
   EXPECT_FALSE(newest_checkpoint(folder_, now + 60).has_value());
 }

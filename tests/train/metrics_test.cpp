@@ -117,7 +117,7 @@ TEST(MetricsLog, WritesAPageThatNeedsNothingElse) {
   const std::string page = read_file(log.page_path());
   EXPECT_NE(page.find("<svg"), std::string::npos);
   EXPECT_NE(page.find("A title &lt;b&gt;"), std::string::npos);
-  EXPECT_EQ(page.find("http"), page.find("http://www.w3.org")) << "something from elsewhere";
+  EXPECT_EQ(page.find("src="), std::string::npos) << "something from elsewhere";
 }
 
 }  // namespace

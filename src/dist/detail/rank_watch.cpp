@@ -9,7 +9,6 @@
 #include <exception>
 #include <mutex>
 #include <utility>
-#include <vector>
 
 #include "minimind/base/error.h"
 
@@ -28,14 +27,6 @@ constexpr std::chrono::seconds kDeliver{3};
 constexpr std::chrono::seconds kFarewell{10};
 constexpr const char* kLost = "lost";
 constexpr const char* kAlarm = "alarm";
-
-std::vector<uint8_t> to_bytes(const std::string& text) {
-  return {text.begin(), text.end()};
-}
-
-std::string to_text(const std::vector<uint8_t>& bytes) {
-  return {bytes.begin(), bytes.end()};
-}
 
 std::string key(const char* what, int64_t rank) {
   return concat(what, '/', rank);
@@ -103,9 +94,9 @@ void RankWatch::State::look_at_neighbour() {
   neighbours_count = count;
   if (standing_still >= (store->add(kAlarm, 0) > 0 ? kPatienceInAlarm : kPatience)) {
     const std::string text =
-        concat("rank ", neighbour, " (", to_text(store->get(key("who", neighbour))), ") has not been heard from for ",
+        concat("rank ", neighbour, " (", store->get_to_str(key("who", neighbour)), ") has not been heard from for ",
                standing_still, " s: it was killed, or its host cannot be reached");
-    store->compareSet(kLost, {}, to_bytes(text));
+    store->compareSet(kLost, std::string(), text);
   }
 }
 
@@ -113,7 +104,7 @@ void RankWatch::State::beat() {
   store->add(key("beat", info.rank), 1);
   look_at_neighbour();
   if (store->check({kLost})) {
-    lose(to_text(store->get(kLost)));
+    lose(store->get_to_str(kLost));
   }
 }
 
@@ -141,7 +132,7 @@ void RankWatch::State::talk() {
         store->add(kAlarm, 1);
       }
       if (!report.empty()) {
-        store->compareSet(kLost, {}, to_bytes(report));
+        store->compareSet(kLost, std::string(), report);
       }
       beat();
       lock.lock();
@@ -181,7 +172,7 @@ void RankWatch::State::guard() {
 
 RankWatch::RankWatch(const RankInfo& info, c10::intrusive_ptr<c10d::Store> store)
     : state_(std::make_shared<State>(info, std::move(store))) {
-  state_->store->set(key("who", info.rank), to_bytes(own_name()));
+  state_->store->set(key("who", info.rank), own_name());
   talker_ = std::thread([state = state_] { state->talk(); });
   guard_ = std::thread([state = state_] { state->guard(); });
 }
