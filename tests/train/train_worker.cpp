@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
     minimind::TrainOptions options = minimind::testing::tiny_options(argv[1], argv[2]);
     options.epochs = 100;
     options.log_interval = 1;
+    options.learning_rate = 1e-3;
     options.image_prefix.clear();
     minimind::fields_from_json(options.fields(), argv[4], "the worker's options");
     return minimind::run_training(options, stage);
