@@ -29,6 +29,11 @@ TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
   setup.order_block = checkpoint ? checkpoint->info.order_block : options.batch_size * group.world_size();
   if (checkpoint) {
     check_resumable(*checkpoint, options, stage, setup);
+    if (checkpoint->info.threads != at::get_num_threads()) {
+      log_warning(
+          concat("resuming with ", at::get_num_threads(), " threads after ", checkpoint->info.threads,
+                 ": the numbers may differ in their last digits from those of an uninterrupted run (--threads)"));
+    }
     log_info(concat("resuming from ", checkpoint->path.string(), ": epoch ", checkpoint->info.position.epoch, ", step ",
                     checkpoint->info.position.step));
   }

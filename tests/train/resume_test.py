@@ -81,6 +81,7 @@ class Stopped(Training):
             self.assertLess(len(losses(out)), STEPS)
             self.run_training(out, "--epochs", 2, "--resume")
             self.assertEqual(weights(out), weights(self.out / "straight"))
+            self.assertIn("resuming with 2 threads after 1", self.run_training(out, "--epochs", 2, "--resume", "--threads", 2))
 
 
 class BadDisk(Training):
