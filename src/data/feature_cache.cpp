@@ -15,6 +15,7 @@
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
 #include "minimind/base/progress.h"
+#include "minimind/image/image.h"
 
 namespace minimind {
 
@@ -62,7 +63,7 @@ struct FeatureCache::State {
         file(folder_path, file_key(key), row_bytes) {}
 
   ContentHash file_key(const std::string& key) const {
-    return hash_content(concat(key, '\n', tokens, 'x', width, '\n', c10::toString(dtype)));
+    return hash_content(concat(key, '\n', kPreprocessingVersion, '\n', tokens, 'x', width, '\n', c10::toString(dtype)));
   }
 
   fs::path folder;

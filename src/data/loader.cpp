@@ -203,8 +203,9 @@ void Loader::start_epoch(int64_t epoch, int64_t first_group) {
   State& state = *state_;
   state.stop_workers();
   const LoaderOptions& options = state.options;
-  state.order = detail::epoch_order(
-      state.lengths, {options.batch_size, options.seed, options.original_order, options.bucket_by_length}, epoch);
+  const int64_t block = options.block_size > 0 ? options.block_size : options.batch_size * options.world_size;
+  state.order = detail::epoch_order(state.lengths,
+                                    {block, options.seed, options.original_order, options.bucket_by_length}, epoch);
   state.first_group = first_group;
   state.steps = divide_up(std::max<int64_t>(groups_per_epoch() - first_group, 0), options.world_size);
   state.to_build = 0;

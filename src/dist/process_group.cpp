@@ -1,7 +1,6 @@
 #include "minimind/dist/process_group.h"
 
-#include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/tensor.h>
 #include <arpa/inet.h>
 #include <c10/core/GradMode.h>
@@ -15,16 +14,15 @@
 #include <exception>
 #include <functional>
 #include <string>
+#include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
-#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <torch/csrc/distributed/c10d/Types.hpp>
 #include <utility>
-#ifdef USE_C10D_NCCL
-#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
-#endif
 
+#include "dist/detail/backend.h"
 #include "minimind/base/error.h"
+#include "minimind/base/log.h"
 
 namespace minimind {
 namespace {
@@ -69,41 +67,81 @@ std::shared_ptr<::gloo::transport::Device> gloo_device(const RankInfo& info) {
 
 }  // namespace
 
-struct ProcessGroup::Backend {
-  c10::intrusive_ptr<c10d::Store> store;
-  c10::intrusive_ptr<c10d::ProcessGroupGloo> cpu;
-#ifdef USE_C10D_NCCL
-  c10::intrusive_ptr<c10d::ProcessGroupNCCL> cuda;
-#endif
-
-  c10d::Backend& of(const c10::Device& device) {
-#ifdef USE_C10D_NCCL
-    if (device.is_cuda() && cuda) {
-      return *cuda;
-    }
-#endif
-    if (!device.is_cpu()) {
-      throw std::logic_error("collective on " + device.str() + ": this process group has none for it");
-    }
-    return *cpu;
-  }
-};
-
 namespace {
 
-/// Runs one collective; a lost peer becomes an Error that says so.
-template <class Work>
-void run_collective(const RankInfo& info, double& waited, const Work& work) {
-  const Clock::time_point start = Clock::now();
-  try {
-    work();
-  } catch (const std::exception& error) {
-    const std::string text = error.what();
-    fail("rank ", info.rank, " of ", info.world_size,
-         ": expected all ranks to answer, found a connection that failed (", text.substr(0, text.find('\n')),
-         "); another rank has ended or cannot be reached: see its own message");
+void make_backends(ProcessGroup::Backend& backend, const RankInfo& info, const c10::Device& device,
+                   std::chrono::milliseconds timeout) {
+  const auto part = [&](const char* name) { return c10::make_intrusive<c10d::PrefixStore>(name, backend.store); };
+  const int rank = static_cast<int>(info.rank), size = static_cast<int>(info.world_size);
+  auto options = c10d::ProcessGroupGloo::Options::create();
+  options->timeout = timeout;
+  options->threads = 2;
+  options->devices.push_back(gloo_device(info));
+  backend.cpu = c10::make_intrusive<c10d::ProcessGroupGloo>(part("gloo"), rank, size, options);
+#ifdef USE_C10D_NCCL
+  if (device.is_cuda()) {
+    auto nccl = c10d::ProcessGroupNCCL::Options::create();
+    nccl->timeout = timeout;
+    backend.cuda = c10::make_intrusive<c10d::ProcessGroupNCCL>(part("nccl"), rank, size, nccl);
   }
+#endif
+  (void)device;
+  backend.group = c10::make_intrusive<c10d::ProcessGroup>(backend.store, rank, size);
+  backend.group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, backend.cpu);
+  backend.group->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
+#ifdef USE_C10D_NCCL
+  if (backend.cuda) {
+    backend.group->setBackend(c10::DeviceType::CUDA, c10d::ProcessGroup::BackendType::NCCL, backend.cuda);
+  }
+#endif
+}
+
+/// Runs a collective and counts the time.
+template <class Work>
+void timed_collective(const RankInfo& info, detail::RankWatch* watch, double& waited, const Work& work) {
+  const Clock::time_point start = Clock::now();
+  detail::run_collective(info, watch, work);
   waited += std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+c10::intrusive_ptr<c10d::Store> open_store(const RankInfo& info, bool serves, std::chrono::milliseconds timeout) {
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<uint16_t>(info.master_port);
+  options.isServer = serves;
+  options.numWorkers = static_cast<std::size_t>(info.world_size);
+  options.waitWorkers = false;
+  options.timeout = timeout;
+  return c10::make_intrusive<c10d::TCPStore>(info.master_address, options);
+}
+
+/// Waits until every rank has said that it is there: what comes next would only say that some connection timed out.
+void meet(c10d::Store& store, const RankInfo& info, std::chrono::seconds patience) {
+  const auto here = [](int64_t rank) { return concat("here/", rank); };
+  store.set(here(info.rank), std::string("yes"));
+  const Clock::time_point start = Clock::now();
+  bool has_told = false;
+  for (int64_t rank = 0; rank < info.world_size; ++rank) {
+    while (!store.check({here(rank)})) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      if (!has_told && info.rank == 0 && Clock::now() - start > std::chrono::seconds(10)) {
+        has_told = true;
+        log_info(concat("waiting for rank ", rank, " of ", info.world_size, " at ", info.master_address, ":",
+                        info.master_port));
+      }
+      require(Clock::now() - start < patience, "rank ", info.rank, " of ", info.world_size,
+              ": expected all ranks to come within ", patience.count(), " s, found that rank ", rank,
+              " has not; was every process started, with the same address and number of ranks?");
+    }
+  }
+}
+
+/// Seconds since 1970 of the first of all attempts, which rank 0 leaves in the store.
+double first_start(c10d::Store& store, const RankInfo& info) {
+  const double now = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  if (info.rank != 0) {
+    return now;
+  }
+  return std::stod(store.compareSet("started", std::string(), std::to_string(now)));
 }
 
 }  // namespace
@@ -112,45 +150,40 @@ ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono
   if (info.world_size <= 1) {
     return;
   }
+  constexpr std::chrono::seconds kMeeting{300};
+  const std::chrono::seconds patience = std::min(timeout, kMeeting);
   backend_ = std::make_unique<Backend>();
-  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(timeout);
-  run_collective(info_, waited_seconds_, [&] {
-    c10d::TCPStoreOptions store_options;
-    store_options.port = static_cast<uint16_t>(info.master_port);
-    store_options.isServer = !info.store_is_served && info.rank == 0;
-    store_options.numWorkers = static_cast<std::size_t>(info.world_size);
-    store_options.waitWorkers = false;
-    store_options.timeout = milliseconds;
-    const auto tcp = c10::make_intrusive<c10d::TCPStore>(info.master_address, store_options);
-    backend_->store = c10::make_intrusive<c10d::PrefixStore>(info.store_prefix, tcp);
-    auto options = c10d::ProcessGroupGloo::Options::create();
-    options->timeout = milliseconds;
-    options->threads = 2;
-    options->devices.push_back(gloo_device(info));
-    backend_->cpu = c10::make_intrusive<c10d::ProcessGroupGloo>(
-        c10::make_intrusive<c10d::PrefixStore>("gloo", backend_->store), static_cast<int>(info.rank),
-        static_cast<int>(info.world_size), options);
-#ifdef USE_C10D_NCCL
-    if (device.is_cuda()) {
-      auto nccl = c10d::ProcessGroupNCCL::Options::create();
-      nccl->timeout = milliseconds;
-      backend_->cuda = c10::make_intrusive<c10d::ProcessGroupNCCL>(
-          c10::make_intrusive<c10d::PrefixStore>("nccl", backend_->store), static_cast<int>(info.rank),
-          static_cast<int>(info.world_size), nccl);
-    }
-#endif
+  timed_collective(info_, nullptr, waited_seconds_, [&] {
+    const auto tcp = open_store(info, !info.store_is_served && info.rank == 0, patience);
+    // A restarted group must not meet the addresses that the dead one left in a store that outlived it.
+    backend_->store = c10::make_intrusive<c10d::PrefixStore>(concat(info.store_prefix, "/", info.restart), tcp);
+    backend_->first_started = first_start(*c10::make_intrusive<c10d::PrefixStore>(info.store_prefix, tcp), info);
+    meet(*backend_->store, info, patience);
+    make_backends(*backend_, info, device, timeout);
+    backend_->watch = std::make_unique<detail::RankWatch>(
+        info, c10::make_intrusive<c10d::PrefixStore>(concat(info.store_prefix, "/", info.restart, "/watch"),
+                                                     open_store(info, false, patience)));
   });
-  (void)device;
 }
 
-ProcessGroup::~ProcessGroup() = default;
+ProcessGroup::~ProcessGroup() {
+  if (backend_) {
+    // The watch last: it ends the process if closing the connections to a lost rank hangs.
+    backend_->group.reset();
+    backend_->cpu.reset();
+#ifdef USE_C10D_NCCL
+    backend_->cuda.reset();
+#endif
+    backend_->watch.reset();
+  }
+}
 
 std::vector<int64_t> ProcessGroup::sum(const std::vector<int64_t>& values) {
   if (!backend_) {
     return values;
   }
   std::vector<at::Tensor> packed = {at::tensor(values, at::kLong)};
-  run_collective(info_, waited_seconds_, [&] { backend_->cpu->allreduce(packed)->wait(); });
+  timed_collective(info_, backend_->watch.get(), waited_seconds_, [&] { backend_->cpu->allreduce(packed)->wait(); });
   const int64_t* data = packed[0].const_data_ptr<int64_t>();
   return {data, data + values.size()};
 }
@@ -160,49 +193,9 @@ std::vector<double> ProcessGroup::sum(const std::vector<double>& values) {
     return values;
   }
   std::vector<at::Tensor> packed = {at::tensor(values, at::kDouble)};
-  run_collective(info_, waited_seconds_, [&] { backend_->cpu->allreduce(packed)->wait(); });
+  timed_collective(info_, backend_->watch.get(), waited_seconds_, [&] { backend_->cpu->allreduce(packed)->wait(); });
   const double* data = packed[0].const_data_ptr<double>();
   return {data, data + values.size()};
-}
-
-void ProcessGroup::sum_(const std::vector<at::Tensor>& tensors, int64_t bucket_bytes) {
-  if (!backend_ || tensors.empty()) {
-    return;
-  }
-  const c10::NoGradGuard no_grad;
-  struct Bucket {
-    std::vector<at::Tensor> members;
-    std::vector<at::Tensor> packed;
-    c10::intrusive_ptr<c10d::Work> work;
-  };
-  std::vector<Bucket> buckets;
-  int64_t filled = bucket_bytes;
-  for (const at::Tensor& tensor : tensors) {
-    if (filled >= bucket_bytes) {
-      buckets.emplace_back();
-      filled = 0;
-    }
-    buckets.back().members.push_back(tensor);
-    filled += static_cast<int64_t>(tensor.nbytes());
-  }
-  run_collective(info_, waited_seconds_, [&] {
-    for (Bucket& bucket : buckets) {
-      std::vector<at::Tensor> flat;
-      for (const at::Tensor& member : bucket.members) {
-        flat.push_back(member.reshape({-1}));
-      }
-      bucket.packed = {at::cat(flat)};
-      bucket.work = backend_->of(tensors[0].device()).allreduce(bucket.packed);
-    }
-    for (Bucket& bucket : buckets) {
-      bucket.work->wait();
-      int64_t offset = 0;
-      for (at::Tensor& member : bucket.members) {
-        member.copy_(bucket.packed[0].narrow(0, offset, member.numel()).view(member.sizes()));
-        offset += member.numel();
-      }
-    }
-  });
 }
 
 void ProcessGroup::broadcast_(const std::vector<at::Tensor>& tensors) {
@@ -210,15 +203,40 @@ void ProcessGroup::broadcast_(const std::vector<at::Tensor>& tensors) {
     return;
   }
   const c10::NoGradGuard no_grad;
-  run_collective(info_, waited_seconds_, [&] {
+  timed_collective(info_, backend_->watch.get(), waited_seconds_, [&] {
     for (const at::Tensor& tensor : tensors) {
       std::vector<at::Tensor> packed = {tensor.detach().contiguous()};
       backend_->of(tensor.device()).broadcast(packed)->wait();
-      if (!packed[0].is_same(tensor)) {
+      if (!packed[0].is_alias_of(tensor)) {
         tensor.detach().copy_(packed[0]);
       }
     }
   });
+}
+
+std::string ProcessGroup::broadcast(const std::string& text) {
+  if (!backend_) {
+    return text;
+  }
+  const at::Tensor size = at::tensor({static_cast<int64_t>(text.size())}, at::kLong);
+  broadcast_({size});
+  std::string result = text;
+  result.resize(static_cast<size_t>(size.item<int64_t>()));
+  if (!result.empty()) {
+    const auto options = at::TensorOptions(at::kByte);
+    broadcast_({at::from_blob(result.data(), {static_cast<int64_t>(result.size())}, options)});
+  }
+  return result;
+}
+
+void ProcessGroup::report_failure(const std::string& cause) {
+  if (backend_) {
+    backend_->watch->report(cause);
+  }
+}
+
+double ProcessGroup::first_started() {
+  return backend_ ? backend_->first_started : 0;
 }
 
 void ProcessGroup::barrier() {

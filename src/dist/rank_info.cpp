@@ -28,20 +28,49 @@ std::optional<int64_t> environment_number(const char* name) {
 
 /// One launcher's names for the same facts.
 struct LauncherNames {
+  Launcher launcher;
   const char* rank;
   const char* world_size;
   const char* local_rank;
 };
 
 constexpr LauncherNames kLaunchers[] = {
-    {"RANK", "WORLD_SIZE", "LOCAL_RANK"},
-    {"SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"},
-    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"},
+    {Launcher::kTorchrun, "RANK", "WORLD_SIZE", "LOCAL_RANK"},
+    {Launcher::kSlurm, "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"},
+    {Launcher::kMpi, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"},
+    {Launcher::kMpi, "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"},
 };
 
+/// The first host of SLURM's list: `node[007-009,12],other` is node007 and so on. Empty if there is none.
+std::string first_slurm_host() {
+  const std::string list = environment("SLURM_STEP_NODELIST").value_or(environment("SLURM_JOB_NODELIST").value_or(""));
+  const size_t end = list.find_first_of("[,");
+  std::string host = list.substr(0, end);
+  if (end != std::string::npos && list[end] == '[') {
+    const size_t stop = list.find_first_of("-,]", end + 1);
+    host += list.substr(end + 1, stop == std::string::npos ? stop : stop - end - 1);
+  }
+  return host;
+}
+
+/// Where rank 0 is, when the launcher is SLURM and the user says nothing.
+void guess_master(std::optional<std::string>& address, std::optional<int64_t>& port) {
+  const std::optional<int64_t> job = environment_number("SLURM_JOB_ID");
+  const std::string host = first_slurm_host();
+  if (!job || host.empty()) {
+    return;
+  }
+  constexpr int64_t kFirstPort = 20000, kPorts = 10000;
+  address = address.value_or(host);
+  port = port.value_or(kFirstPort + *job % kPorts);
+}
+
 void read_store(RankInfo& info) {
-  const std::optional<std::string> address = environment("MASTER_ADDR");
-  const std::optional<int64_t> port = environment_number("MASTER_PORT");
+  std::optional<std::string> address = environment("MASTER_ADDR");
+  std::optional<int64_t> port = environment_number("MASTER_PORT");
+  if (info.launcher == Launcher::kSlurm) {
+    guess_master(address, port);
+  }
   require(address && port, "environment: ", info.world_size, " processes: expected MASTER_ADDR and MASTER_PORT, found ",
           address ? "no MASTER_PORT" : "no MASTER_ADDR",
           "; start with torchrun --no-python, or set both to a host and a free port");
@@ -49,8 +78,7 @@ void read_store(RankInfo& info) {
   info.master_port = *port;
   info.restart = environment_number("TORCHELASTIC_RESTART_COUNT").value_or(0);
   info.store_is_served = environment("TORCHELASTIC_USE_AGENT_STORE").value_or("") == "True";
-  // A restarted group must not meet the addresses that the dead one left in a store that outlived it.
-  info.store_prefix = concat("minimind/", environment("TORCHELASTIC_RUN_ID").value_or("run"), "/", info.restart);
+  info.store_prefix = concat("minimind/", environment("TORCHELASTIC_RUN_ID").value_or("run"));
 }
 
 }  // namespace
@@ -67,6 +95,7 @@ RankInfo rank_from_environment() {
             rank ? names.rank : names.world_size);
     require(*rank < *world_size, "environment: ", names.rank, ": expected less than ", names.world_size, " = ",
             *world_size, ", found ", *rank);
+    info.launcher = names.launcher;
     info.rank = *rank;
     info.world_size = *world_size;
     info.local_rank = environment_number(names.local_rank).value_or(0);

@@ -1,6 +1,9 @@
 #include "minimind/train/checkpoint.h"
 
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -15,7 +18,7 @@ namespace minimind {
 namespace {
 
 constexpr const char* kMetadataKey = "minimind_checkpoint";
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 std::string info_to_json(const CheckpointInfo& info) {
   nlohmann::ordered_json json;
@@ -27,9 +30,31 @@ std::string info_to_json(const CheckpointInfo& info) {
   json["world_size"] = info.world_size;
   json["threads"] = info.threads;
   json["samples"] = info.samples;
+  json["order_block"] = info.order_block;
   json["config"] = info.config;
   json["options"] = info.options;
   return json.dump();
+}
+
+/// Seconds since 1970; 0 if the file is gone.
+double written_at(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto time = std::filesystem::last_write_time(path, error);
+  return error ? 0 : std::chrono::duration<double>(std::chrono::file_clock::to_sys(time).time_since_epoch()).count();
+}
+
+/// Half-written files of a process that was killed while it saved.
+void remove_leftovers(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  std::vector<std::filesystem::path> found;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    if (entry.path().filename().string().find(".safetensors.tmp.") != std::string::npos) {
+      found.push_back(entry.path());
+    }
+  }
+  for (const std::filesystem::path& path : found) {
+    std::filesystem::remove(path, ignored);
+  }
 }
 
 CheckpointInfo info_from_json(const std::string& text, const std::string& where) {
@@ -43,6 +68,7 @@ CheckpointInfo info_from_json(const std::string& text, const std::string& where)
     info.world_size = json.at("world_size");
     info.threads = json.at("threads");
     info.samples = json.at("samples");
+    info.order_block = json.at("order_block");
     info.config = json.at("config");
     info.options = json.at("options");
     return info;
@@ -75,6 +101,7 @@ void CheckpointFolder::save(const CheckpointInfo& info, const StateDict& state) 
   char name[64];
   std::snprintf(name, sizeof(name), "step_%012lld.safetensors", static_cast<long long>(info.position.step));
   write_safetensors(folder_ / name, state, {{kMetadataKey, info_to_json(info)}});
+  remove_leftovers(folder_);
   std::vector<std::filesystem::path> kept = list();
   // Those of an earlier run that went further would be taken for the newest one.
   for (auto it = kept.begin(); it != kept.end();) {
@@ -90,6 +117,28 @@ void CheckpointFolder::save(const CheckpointInfo& info, const StateDict& state) 
   }
 }
 
+std::string checkpoint_outline(const Checkpoint& checkpoint) {
+  nlohmann::ordered_json json;
+  json["path"] = checkpoint.path.string();
+  json["info"] = info_to_json(checkpoint.info);
+  for (const auto& [name, tensor] : checkpoint.state.entries()) {
+    json["tensors"].push_back({name, static_cast<int>(tensor.scalar_type()), tensor.sizes().vec()});
+  }
+  return json.dump();
+}
+
+Checkpoint checkpoint_from_outline(const std::string& outline) {
+  const nlohmann::json json = nlohmann::json::parse(outline);
+  Checkpoint checkpoint;
+  checkpoint.path = json.at("path").get<std::string>();
+  checkpoint.info = info_from_json(json.at("info"), checkpoint.path.string());
+  for (const nlohmann::json& tensor : json.at("tensors")) {
+    const auto type = static_cast<at::ScalarType>(tensor.at(1).get<int>());
+    checkpoint.state.add(tensor.at(0), at::empty(tensor.at(2).get<std::vector<int64_t>>(), at::TensorOptions(type)));
+  }
+  return checkpoint;
+}
+
 Checkpoint read_checkpoint(const std::filesystem::path& path) {
   const std::map<std::string, std::string> metadata = read_safetensors_metadata(path);
   const auto found = metadata.find(kMetadataKey);
@@ -99,8 +148,9 @@ Checkpoint read_checkpoint(const std::filesystem::path& path) {
   return {info_from_json(found->second, path.string()), read_state_dict(path), path};
 }
 
-std::optional<Checkpoint> newest_checkpoint(const CheckpointFolder& folder) {
+std::optional<Checkpoint> newest_checkpoint(const CheckpointFolder& folder, double since) {
   std::vector<std::filesystem::path> paths = folder.list();
+  std::erase_if(paths, [&](const auto& path) { return written_at(path) < since; });
   for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
     try {
       return read_checkpoint(*path);

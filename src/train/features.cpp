@@ -1,5 +1,6 @@
 #include "minimind/train/features.h"
 
+#include <ATen/ops/index_copy.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
@@ -60,21 +61,30 @@ at::Tensor FeatureProvider::encode_missing(const Batch& batch) {
   return at::stack(rows);
 }
 
+at::Tensor FeatureProvider::encode_and_store(const Batch& batch) {
+  // Rounded as the cache will give them back, so that the first pass equals the later ones.
+  const at::Tensor encoded = encode(batch.pictures).to(cache_->dtype());
+  const at::Tensor rows = encoded.cpu();
+  const bool is_part = batch.features.defined();
+  for (int64_t k = 0; k < rows.size(0); ++k) {
+    const int64_t picture = is_part ? batch.missing[static_cast<size_t>(k)] : k;
+    cache_->put(batch.picture_hashes[static_cast<size_t>(picture)], rows[k]);
+  }
+  if (!is_part) {
+    return encoded;
+  }
+  return batch.features.to(device_).index_copy(0, at::tensor(batch.missing, at::kLong).to(device_), encoded);
+}
+
 at::Tensor FeatureProvider::features(const Batch& batch) {
-  if (batch.features.defined()) {
+  if (batch.features.defined() && batch.missing.empty()) {
     return batch.features.to(device_, /*non_blocking=*/true);
   }
   if (!batch.pictures.defined()) {
     return {};
   }
   if (cache_ != nullptr && batch.picture_hashes.size() == batch.picture_names.size()) {
-    // Rounded as the cache will give them back, so that the first pass equals the later ones.
-    const at::Tensor encoded = encode(batch.pictures).to(cache_->dtype());
-    const at::Tensor rows = encoded.cpu();
-    for (size_t k = 0; k < batch.picture_hashes.size(); ++k) {
-      cache_->put(batch.picture_hashes[k], rows[static_cast<int64_t>(k)]);
-    }
-    return encoded;
+    return encode_and_store(batch);
   }
   return encode_missing(batch);
 }

@@ -3,13 +3,14 @@
 #include <filesystem>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "minimind/base/error.h"
 #include "minimind/base/fields.h"
 
 namespace minimind {
 
-std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage stage) {
+std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage stage, double since) {
   if (options.resume == "none") {
     return std::nullopt;
   }
@@ -31,12 +32,40 @@ std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage sta
     const std::string name = entry.path().filename().string();
     const bool matches_width = !options.model.dim || name.starts_with(concat(*options.model.dim, "_"));
     if (entry.is_directory() && name.ends_with(end) && matches_width) {
-      std::optional<Checkpoint> found = newest_checkpoint(CheckpointFolder(entry.path(), options.keep_last));
+      std::optional<Checkpoint> found = newest_checkpoint(CheckpointFolder(entry.path(), options.keep_last), since);
       require(!found || !newest, options.out_dir, ": expected checkpoints of one width, found several; give --dim");
-      newest = std::move(found);
+      if (found) {
+        newest = std::move(found);
+      }
     }
   }
   return newest;
+}
+
+std::optional<Checkpoint> agreed_checkpoint(const TrainOptions& options, Stage stage, ProcessGroup& group) {
+  TrainOptions asked = options;
+  double since = 0;
+  if (group.info().restart > 0 && options.resume == "none") {
+    asked.resume = "auto";
+    since = group.first_started();
+  }
+  std::optional<Checkpoint> found;
+  if (group.is_main()) {
+    found = find_checkpoint(asked, stage, since);
+  }
+  const std::string outline = group.broadcast(found ? checkpoint_outline(*found) : "");
+  if (outline.empty()) {
+    return std::nullopt;
+  }
+  if (!found) {
+    found = checkpoint_from_outline(outline);
+  }
+  std::vector<at::Tensor> tensors;
+  for (const auto& [name, tensor] : found->state.entries()) {
+    tensors.push_back(tensor);
+  }
+  group.broadcast_(tensors);
+  return found;
 }
 
 void check_resumable(const Checkpoint& checkpoint, const TrainOptions& options, Stage stage,

@@ -114,6 +114,11 @@ void open_cache(TrainingSetup& setup, const TrainOptions& options) {
   setup.cache =
       FeatureCache::open(options.feature_cache, concat(encoder_key(*setup.encoder), "-", static_cast<int>(setup.dtype)),
                          config.tokens(), config.hidden_size, dtype);
+  int64_t pictures = 0;
+  for (int64_t index = 0; index < setup.dataset->size(); ++index) {
+    pictures += setup.dataset->sample_size(index).images;
+  }
+  log_info(setup.cache->disk_need(pictures));
 }
 
 }  // namespace
@@ -184,7 +189,9 @@ std::unique_ptr<Loader> make_loader(const TrainingSetup& setup, const TrainOptio
                                     int64_t world_size) {
   const LoaderInput input{*setup.dataset, data_kind(stage), *setup.tokenizer,
                           setup.pattern,  *setup.images,    setup.cache.get()};
-  return std::make_unique<Loader>(input, loader_options(options, setup.encoder->config().image_size, rank, world_size));
+  LoaderOptions loader = loader_options(options, setup.encoder->config().image_size, rank, world_size);
+  loader.block_size = setup.order_block;
+  return std::make_unique<Loader>(input, loader);
 }
 
 std::vector<ParameterGroup> trained_parameters(VlmImpl& model, const std::string& freeze) {

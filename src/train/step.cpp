@@ -23,6 +23,17 @@ at::Tensor total_norm(const std::vector<at::Tensor>& gradients) {
   return at::stack(at::_foreach_norm(gradients, 2)).norm();
 }
 
+/// The projection stands before the first layer.
+std::vector<at::Tensor> in_order_of_use(const Adam& adam) {
+  std::vector<at::Tensor> parameters;
+  for (auto group = adam.groups().rbegin(); group != adam.groups().rend(); ++group) {
+    for (const auto& [name, parameter] : group->parameters) {
+      parameters.push_back(parameter);
+    }
+  }
+  return parameters;
+}
+
 }  // namespace
 
 StepRunner::StepRunner(Vlm model, FeatureProvider& features, Adam& adam, LossScaler& scaler, ProcessGroup& group,
@@ -34,9 +45,10 @@ StepRunner::StepRunner(Vlm model, FeatureProvider& features, Adam& adam, LossSca
       group_(group),
       dtype_(dtype),
       settings_(settings),
+      reducer_(group, in_order_of_use(adam), settings.bucket_bytes),
       device_(model_->head_weight().device()) {}
 
-void StepRunner::accumulate(const Batch& batch, StepOutcome& outcome) {
+at::Tensor StepRunner::objective(const Batch& batch, StepOutcome& outcome) {
   VlmInput input;
   input.ids = batch.ids.to(device_, /*non_blocking=*/true);
   input.features = features_.features(batch);
@@ -50,39 +62,44 @@ void StepRunner::accumulate(const Batch& batch, StepOutcome& outcome) {
   const at::Tensor targets = batch.targets.reshape({-1}).index_select(0, rows).to(device_, /*non_blocking=*/true);
   const at::Tensor hidden = model_->hidden_rows(input, rows.to(device_, /*non_blocking=*/true));
   const MaskedLoss loss = cross_entropy_of_rows(hidden, model_->head_weight(), targets);
-  at::Tensor objective = loss.sum / static_cast<double>(outcome.tokens);
+  at::Tensor goal = loss.sum / static_cast<double>(outcome.tokens);
   const at::Tensor auxiliary = model_->auxiliary_loss();
   if (auxiliary.defined() && settings_.moe_aux_loss > 0) {
     const at::Tensor share = auxiliary * (static_cast<double>(batch.ids.size(0)) / static_cast<double>(outcome.rows));
-    objective = objective + share * settings_.moe_aux_loss;
+    goal = goal + share * settings_.moe_aux_loss;
     outcome.auxiliary = outcome.auxiliary.defined() ? outcome.auxiliary + share.detach() : share.detach();
-  }
-  if (objective.requires_grad()) {
-    (scaler_.enabled() ? objective * scaler_.scale() : objective).backward();
   }
   const at::Tensor sum = loss.sum.detach();
   outcome.loss_sum = outcome.loss_sum.defined() ? outcome.loss_sum + sum : sum;
+  return scaler_.enabled() ? goal * scaler_.scale() : goal;
 }
 
-void StepRunner::reduce(const StepOutcome& outcome) {
-  if (group_.world_size() == 1 && !model_->config().use_moe) {
-    return;
+void StepRunner::add_gradients(const std::vector<Batch>& batches, StepOutcome& outcome) {
+  const Batch* last = nullptr;
+  for (const Batch& batch : batches) {
+    if (!batch.ids.defined()) {
+      continue;
+    }
+    if (last != nullptr) {
+      reducer_.accumulate(objective(*last, outcome));
+    }
+    last = &batch;
   }
-  // All ranks reduce the same parameters: the projection learns where any rank had a picture, everything else always
-  // (an expert without tokens, or a rank without rows, has the gradient 0).
-  std::vector<at::Tensor> gradients;
+  reducer_.accumulate_and_sum(last != nullptr ? objective(*last, outcome) : at::Tensor());
+}
+
+/// The projection learns where any rank had a picture, everything else always: an expert that got no token has the
+/// gradient 0, for however many ranks.
+void StepRunner::settle_gradients(const StepOutcome& outcome) {
   for (const ParameterGroup& group : adam_.groups()) {
     for (const auto& [name, parameter] : group.parameters) {
       if (outcome.pictures == 0 && name.starts_with("vision_proj.")) {
-        continue;
-      }
-      if (!parameter.grad().defined()) {
+        parameter.mutable_grad().reset();
+      } else if (!parameter.grad().defined()) {
         parameter.mutable_grad() = at::zeros_like(parameter.detach());
       }
-      gradients.push_back(parameter.grad());
     }
   }
-  group_.sum_(gradients, settings_.bucket_bytes);
 }
 
 void StepRunner::update(const std::vector<double>& rates, StepOutcome& outcome) {
@@ -140,12 +157,8 @@ StepOutcome StepRunner::run(const std::vector<Batch>& batches, const std::vector
     return outcome;
   }
   adam_.zero_grad();
-  for (const Batch& batch : batches) {
-    if (batch.ids.defined()) {
-      accumulate(batch, outcome);
-    }
-  }
-  reduce(outcome);
+  add_gradients(batches, outcome);
+  settle_gradients(outcome);
   update(rates, outcome);
   return outcome;
 }

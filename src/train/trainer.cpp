@@ -25,11 +25,17 @@ TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
     at::set_num_threads(static_cast<int>(options.threads));
   }
   at::manual_seed(static_cast<uint64_t>(options.seed + group.rank()));
-  const std::optional<Checkpoint> checkpoint = find_checkpoint(options, stage);
+  const std::optional<Checkpoint> checkpoint = agreed_checkpoint(options, stage, group);
   const c10::Device device = training_device(options.device, group.info().local_rank);
   TrainingSetup setup = make_setup(options, stage, device, checkpoint ? &*checkpoint : nullptr);
+  setup.order_block = checkpoint ? checkpoint->info.order_block : options.batch_size * group.world_size();
   if (checkpoint) {
     check_resumable(*checkpoint, options, stage, setup);
+    if (checkpoint->info.threads != at::get_num_threads()) {
+      log_warning(
+          concat("resuming with ", at::get_num_threads(), " threads after ", checkpoint->info.threads,
+                 ": the numbers may differ in their last digits from those of an uninterrupted run (--threads)"));
+    }
     log_info(concat("resuming from ", checkpoint->path.string(), ": epoch ", checkpoint->info.position.epoch, ", step ",
                     checkpoint->info.position.step));
   }
@@ -48,11 +54,16 @@ int run_training(TrainOptions options, Stage stage) {
     return info.rank == 0 ? check_data(options, stage) : 0;
   }
   const c10::Device device = training_device(options.device, info.local_rank);
-  if (info.restart > 0 && options.resume == "none") {
-    options.resume = "auto";
-  }
   ProcessGroup group(info, device);
-  const TrainResult result = train(options, stage, group);
+  TrainResult result;
+  try {
+    result = train(options, stage, group);
+  } catch (const LostRank&) {
+    throw;
+  } catch (const std::exception& error) {
+    group.report_failure(error.what());
+    throw;
+  }
   if (options.plan) {
     return 0;
   }

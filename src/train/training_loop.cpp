@@ -1,5 +1,7 @@
 #include "minimind/train/training_loop.h"
 
+#include <ATen/Context.h>
+
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -9,6 +11,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
+#include "minimind/base/random.h"
 
 namespace minimind {
 namespace {
@@ -52,9 +55,12 @@ TrainingLoop::TrainingLoop(const TrainOptions& options, Stage stage, ProcessGrou
 
 void TrainingLoop::continue_from(const Checkpoint& checkpoint) {
   position_ = checkpoint.info.position;
-  // With another number of processes the same groups are as many steps as they are now.
-  position_.group -= position_.group % group_.world_size();
-  position_.step = position_.epoch * loader_->steps_per_epoch() + position_.group / group_.world_size();
+  // With another number of processes the same groups are another number of steps. Where they do not divide, the epoch
+  // has a step less than it counts.
+  const bool is_through = position_.group >= loader_->groups_per_epoch();
+  position_.group = std::min(position_.group, loader_->groups_per_epoch());
+  position_.step = position_.epoch * loader_->steps_per_epoch() +
+                   (is_through ? loader_->steps_per_epoch() : position_.group / group_.world_size());
   adam_.load(checkpoint.state, checkpoint.path.string());
   scaler_.load(checkpoint.state);
   first_step_ = position_.step;
@@ -148,7 +154,20 @@ void TrainingLoop::note(const StepOutcome& outcome, const std::vector<Batch>& ba
   }
 }
 
+/// Dropout's random numbers follow from the step, so that a resumed run draws the same ones.
+void TrainingLoop::seed_step() const {
+  if (setup_.config().dropout > 0) {
+    Random random(static_cast<uint64_t>(options_.seed), static_cast<uint64_t>(position_.step));
+    uint64_t seed = random.next();
+    for (int64_t rank = 0; rank < group_.rank(); ++rank) {
+      seed = random.next();
+    }
+    at::manual_seed(seed);
+  }
+}
+
 void TrainingLoop::learn(std::vector<Batch> batches) {
+  seed_step();
   const StepOutcome outcome = runner_.run(batches, rates(), signals_.received() != 0);
   stop_ = stop_ || outcome.stop;
   if (outcome.tokens > 0) {
@@ -187,6 +206,7 @@ TrainResult TrainingLoop::run() {
     validate();
     ++position_.epoch;
     position_.group = 0;
+    position_.step = position_.epoch * loader_->steps_per_epoch();
   }
   reporter_->break_line();
   if (stop_ || options_.save_last) {
@@ -195,6 +215,8 @@ TrainResult TrainingLoop::run() {
   if (!stop_ && position_.step > first_step_) {
     validate();
   }
+  // Nobody leaves before the last file is written: a failure there is everybody's.
+  group_.barrier();
   reporter_->finish();
   TrainResult result;
   result.steps = position_.step;

@@ -71,10 +71,12 @@ TEST_F(TrainerRun, GivesTheSameWeightsForAnyNumberOfLoaderThreads) {
 TEST_F(TrainerRun, ContinuesByteForByteAfterAStop) {
   TrainOptions straight = options("straight");
   straight.accumulation_steps = 2;
+  straight.model.dropout = 0.2;
   run_and_record(straight);
   for (const int stop_after : {1, 2, 4}) {
     TrainOptions parts = options("parts" + std::to_string(stop_after));
     parts.accumulation_steps = 2;
+    parts.model.dropout = 0.2;
     ProcessGroup group({}, c10::kCPU);
     int steps = 0;
     const TrainResult first = train(parts, Stage::kPretrain, group, [&](const StepReport&) {
@@ -142,12 +144,17 @@ TEST_F(TrainerRun, LeavesOutStepsThatAreNotFiniteAndStopsAfterSeveral) {
   settings.learning_rate = 1e30;
   settings.max_bad_steps = 3;
   settings.epochs = 50;
+  ::testing::internal::CaptureStderr();
   try {
     run_and_record(settings);
     FAIL() << "no error";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("3 steps in a row"), std::string::npos) << error.what();
   }
+  const std::string told = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(told.find("not finite, step left out (1 in a row of at most 3); samples: sample"), std::string::npos)
+      << told;
+  EXPECT_NE(told.find("gradient norms before: "), std::string::npos) << told;
 }
 
 TEST_F(TrainerRun, TrainsOnlyTheProjectionWhereTheLanguageModelIsFrozen) {

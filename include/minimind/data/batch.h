@@ -16,9 +16,10 @@ struct Batch {
   at::Tensor ids;                ///< [B, S] int64: ids[:-1], padded with 0
   at::Tensor targets;            ///< [B, S] int64: ids[1:], padded with 0
   at::Tensor mask;               ///< [B, S] bool: targets that count in the loss
-  at::Tensor pictures;           ///< [N, 3, image_size, image_size] uint8, or undefined (no picture, or features given)
-  at::Tensor features;           ///< [N, P, W] from the feature cache, or undefined
-  std::vector<ImageSlot> slots;  ///< picture k stands at slots[k]
+  at::Tensor pictures;           ///< [M, 3, image_size, image_size] uint8: those without features; undefined for M = 0
+  at::Tensor features;           ///< [N, P, W] from the feature cache; undefined if it had none of them (then M = N)
+  std::vector<int64_t> missing;  ///< where features are defined: the M rows of them that are not filled
+  std::vector<ImageSlot> slots;  ///< picture k of N stands at slots[k]
   std::vector<std::string> picture_names;   ///< N; for messages
   std::vector<ContentHash> picture_hashes;  ///< N where the loader has a feature cache, else empty: keys for put()
   std::vector<std::string> sample_ids;      ///< B

@@ -20,9 +20,9 @@ namespace minimind {
 /// lookup() takes no lock and may run beside put() and beside other processes' put().
 class FeatureCache {
  public:
-  /// `key` stands for everything that the rows depend on besides the picture: a hash of the encoder's weights, its
-  /// configuration, and the preprocessing. dtype: float32, bfloat16 or float16. Throws Error if the folder cannot be
-  /// written or dtype is another.
+  /// `key` stands for what the rows depend on besides the picture and its preprocessing (see kPreprocessingVersion): a
+  /// hash of the encoder's weights and configuration. dtype: float32, bfloat16 or float16. Throws Error if the folder
+  /// cannot be written or dtype is another.
   static std::unique_ptr<FeatureCache> open(const std::filesystem::path& folder, const std::string& key, int64_t tokens,
                                             int64_t width, at::ScalarType dtype);
   ~FeatureCache();

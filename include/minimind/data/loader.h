@@ -25,6 +25,7 @@ struct LoaderOptions {
   uint64_t seed = 1337;
   bool original_order = false;   ///< file order in every epoch
   bool bucket_by_length = true;  ///< samples of like length share a batch; seeded, same expectation
+  int64_t block_size = 0;        ///< samples of like length that stay together; 0: batch_size * world_size
   Supervision supervision = Supervision::kLastAnswer;
   int64_t rank = 0;
   int64_t world_size = 1;
@@ -48,8 +49,9 @@ struct SkippedSample {
 };
 
 /// Batches of one epoch after the other, prepared by threads ahead of the consumer and handed out in an order that
-/// depends only on (seed, epoch), not on the number of threads. Group g of an epoch's order goes to rank g %
-/// world_size, so the sample order does not depend on the number of ranks. Bad samples are skipped, reported once
+/// depends only on (seed, epoch, block_size), not on the number of threads. Group g of an epoch's order (its samples
+/// from g * batch_size on) goes to rank g % world_size: with the same block_size any number of ranks sees the same
+/// order, and n ranks see together what one with n times the batch_size sees. Bad samples are skipped, reported once
 /// (log_warning) and counted; a batch without supervised tokens is skipped.
 class Loader {
  public:

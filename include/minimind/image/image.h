@@ -48,6 +48,9 @@ struct ClipPreprocessing {
 /// Reads `preprocessor_config.json` of a CLIP folder; the defaults where there is none.
 ClipPreprocessing load_clip_preprocessing(const std::filesystem::path& clip_dir);
 
+/// Counted up whenever the bytes that resize_to_planar() gives for a file change: what was kept of them is stale then.
+inline constexpr int kPreprocessingVersion = 1;
+
 /// Resizes to image_size x image_size and writes the bytes planar, [3, size, size], to `out`. Normalisation (x/255 -
 /// mean)/std happens on the device, in the model.
 void resize_to_planar(const Image& image, int64_t size, uint8_t* out);

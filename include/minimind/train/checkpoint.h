@@ -26,7 +26,8 @@ struct CheckpointInfo {
   TrainingPosition position;
   int64_t world_size = 1;
   int64_t threads = 1;
-  int64_t samples = 0;  ///< of the data set
+  int64_t samples = 0;      ///< of the data set
+  int64_t order_block = 0;  ///< LoaderOptions::block_size: with it any number of processes goes on in the same order
 };
 
 /// The checkpoints of one run: `FOLDER/step_000000123.safetensors`.
@@ -50,11 +51,16 @@ struct Checkpoint {
   std::filesystem::path path;
 };
 
+/// What a checkpoint is without its numbers: description, path, and name, type and shape of each tensor.
+std::string checkpoint_outline(const Checkpoint& checkpoint);
+/// The checkpoint of such an outline, its tensors not filled.
+Checkpoint checkpoint_from_outline(const std::string& outline);
+
 /// Throws Error if the file is no checkpoint of ours or is cut off.
 Checkpoint read_checkpoint(const std::filesystem::path& path);
 
 /// The newest checkpoint of the folder that can be read; a damaged newer one is passed over with a warning. None if
-/// there is none.
-std::optional<Checkpoint> newest_checkpoint(const CheckpointFolder& folder);
+/// there is none. Files from before `since` (seconds since 1970) do not count.
+std::optional<Checkpoint> newest_checkpoint(const CheckpointFolder& folder, double since = 0);
 
 }  // namespace minimind

@@ -29,6 +29,7 @@ class FeatureProvider {
  private:
   at::Tensor encode(const at::Tensor& pictures);
   at::Tensor encode_missing(const Batch& batch);
+  at::Tensor encode_and_store(const Batch& batch);
 
   ClipVision encoder_;
   c10::Device device_;

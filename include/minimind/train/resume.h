@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "minimind/dist/process_group.h"
 #include "minimind/train/checkpoint.h"
 #include "minimind/train/options.h"
 #include "minimind/train/setup.h"
@@ -9,8 +10,13 @@
 namespace minimind {
 
 /// The checkpoint that --resume names; none where it is `none`, or `auto` and there is none to go on from. Throws Error
-/// where a named one is missing, or where `auto` finds runs of several widths.
-std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage stage);
+/// where a named one is missing, or where `auto` finds runs of several widths. `auto` passes over those from before
+/// `since` (seconds since 1970).
+std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage stage, double since = 0);
+
+/// What rank 0 finds, on all ranks: the others may be on hosts that do not have its files. After a restart by the
+/// launcher a run without --resume goes on from its own checkpoints, not from those of an earlier run in the folder.
+std::optional<Checkpoint> agreed_checkpoint(const TrainOptions& options, Stage stage, ProcessGroup& group);
 
 /// Throws Error where the run cannot go on from `checkpoint`: another stage, other data, another order of the data.
 void check_resumable(const Checkpoint& checkpoint, const TrainOptions& options, Stage stage,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "minimind/data/batch.h"
+#include "minimind/dist/gradient_reducer.h"
 #include "minimind/dist/process_group.h"
 #include "minimind/model/vlm.h"
 #include "minimind/train/adam.h"
@@ -47,8 +48,9 @@ class StepRunner {
   StepOutcome run(const std::vector<Batch>& batches, const std::vector<double>& rates, bool stop);
 
  private:
-  void accumulate(const Batch& batch, StepOutcome& outcome);
-  void reduce(const StepOutcome& outcome);
+  at::Tensor objective(const Batch& batch, StepOutcome& outcome);
+  void add_gradients(const std::vector<Batch>& batches, StepOutcome& outcome);
+  void settle_gradients(const StepOutcome& outcome);
   void update(const std::vector<double>& rates, StepOutcome& outcome);
 
   Vlm model_;
@@ -58,6 +60,7 @@ class StepRunner {
   ProcessGroup& group_;
   at::ScalarType dtype_;
   StepSettings settings_;
+  GradientReducer reducer_;
   c10::Device device_;
 };
 

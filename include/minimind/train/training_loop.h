@@ -37,6 +37,7 @@ class TrainingLoop {
   RunState state() const;
   bool run_epoch();
   std::vector<Batch> next_batches();
+  void seed_step() const;
   void learn(std::vector<Batch> batches);
   void note(const StepOutcome& outcome, const std::vector<Batch>& batches);
   void warn_of_guessing(double loss) const;

@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "minimind/base/error.h"
 #include "minimind/image/image.h"
@@ -25,7 +26,7 @@ void BatchBuilder::find_pictures(const Sample& sample, Row& row) {
   for (const auto& name : sample.images) {
     auto found = find_picture(input_.images, name, prefix_);
     require(found.has_value(), "picture ", prefix_ + name, " not found in ", input_.images.description());
-    row.pictures.push_back({std::move(*found), {}, {}});
+    row.pictures.push_back({std::move(*found), {}, {}, false});
   }
   if (input_.cache == nullptr) {
     return;
@@ -67,53 +68,50 @@ BuiltBatch BatchBuilder::build(std::span<const uint32_t> indices) {
       built.skipped.push_back({index, {std::string(input_.dataset.id(index)), error.what()}});
     }
   }
-  if (!fill_from_cache(rows, built.batch)) {
-    fill_by_decoding(rows, built);
-  }
+  fill_pictures(rows, built);
   if (!rows.empty()) {
     fill_tokens(rows, built.batch);
   }
   return built;
 }
 
-bool BatchBuilder::fill_from_cache(const std::vector<Row>& rows, Batch& batch) const {
+at::Tensor BatchBuilder::look_up(std::vector<Row>& rows, int64_t count) const {
   if (input_.cache == nullptr) {
-    return false;
-  }
-  int64_t count = 0;
-  for (const auto& row : rows) {
-    count += std::ssize(row.pictures);
-  }
-  if (count == 0) {
-    return true;
+    return {};
   }
   const FeatureCache& cache = *input_.cache;
   at::Tensor features = at::empty({count, cache.tokens(), cache.width()}, at::TensorOptions().dtype(cache.dtype()));
   auto* out = static_cast<char*>(features.data_ptr());
-  const auto row_bytes = static_cast<size_t>(cache.tokens() * cache.width()) * features.element_size();
-  for (const auto& row : rows) {
-    for (const auto& picture : row.pictures) {
-      if (!cache.lookup(picture.hash, static_cast<void*>(out))) {
-        return false;
-      }
+  const size_t row_bytes = features.nbytes() / static_cast<size_t>(count);
+  bool any = false;
+  for (auto& row : rows) {
+    for (auto& picture : row.pictures) {
+      picture.is_cached = cache.lookup(picture.hash, static_cast<void*>(out));
+      any = any || picture.is_cached;
       out += row_bytes;
     }
   }
-  batch.features = std::move(features);
-  return true;
+  return any ? features : at::Tensor();
 }
 
-void BatchBuilder::decode_row(Row& row, uint8_t* out) const {
+// Returns the number of pictures decoded.
+int64_t BatchBuilder::decode_row(Row& row, uint8_t* out) const {
+  int64_t decoded = 0;
   for (auto& picture : row.pictures) {
+    if (picture.is_cached) {
+      continue;
+    }
     if (picture.bytes.empty()) {
       picture.bytes = input_.images.read(picture.name);
     }
-    resize_to_planar(decode_image(picture.bytes, picture.name), image_size_, out);
-    out += 3 * image_size_ * image_size_;
+    const int64_t picture_size = 3 * image_size_ * image_size_;
+    resize_to_planar(decode_image(picture.bytes, picture.name), image_size_, out + decoded * picture_size);
+    ++decoded;
   }
+  return decoded;
 }
 
-void BatchBuilder::fill_by_decoding(std::vector<Row>& rows, BuiltBatch& built) const {
+void BatchBuilder::fill_pictures(std::vector<Row>& rows, BuiltBatch& built) const {
   int64_t count = 0;
   for (const auto& row : rows) {
     count += std::ssize(row.pictures);
@@ -121,21 +119,43 @@ void BatchBuilder::fill_by_decoding(std::vector<Row>& rows, BuiltBatch& built) c
   if (count == 0) {
     return;
   }
-  at::Tensor pictures = at::empty({count, 3, image_size_, image_size_}, at::TensorOptions().dtype(at::kByte));
-  auto* out = pictures.data_ptr<uint8_t>();
-  int64_t filled = 0;
+  at::Tensor features = look_up(rows, count);
+  int64_t uncached = 0;
+  for (const auto& row : rows) {
+    uncached += std::ranges::count(row.pictures, false, &Picture::is_cached);
+  }
+  at::Tensor pictures = at::empty({uncached, 3, image_size_, image_size_}, at::TensorOptions().dtype(at::kByte));
+  auto* pixels = pictures.data_ptr<uint8_t>();
+  auto* cached = features.defined() ? static_cast<char*>(features.data_ptr()) : nullptr;
+  const size_t row_bytes = features.defined() ? features.nbytes() / static_cast<size_t>(count) : 0;
+  int64_t seen = 0, kept = 0, decoded = 0;
   std::erase_if(rows, [&](Row& row) {
+    const int64_t first = seen;
+    seen += std::ssize(row.pictures);
     try {
-      decode_row(row, out + filled * 3 * image_size_ * image_size_);
+      decoded += decode_row(row, pixels + decoded * 3 * image_size_ * image_size_);
     } catch (const Error& error) {
       built.skipped.push_back({row.index, {row.id, error.what()}});
       return true;
     }
-    filled += std::ssize(row.pictures);
+    if (cached != nullptr) {
+      // Moves up where a sample before was left out.
+      std::memmove(cached + static_cast<size_t>(kept) * row_bytes, cached + static_cast<size_t>(first) * row_bytes,
+                   row.pictures.size() * row_bytes);
+      for (int64_t i = 0; i < std::ssize(row.pictures); ++i) {
+        if (!row.pictures[static_cast<size_t>(i)].is_cached) {
+          built.batch.missing.push_back(kept + i);
+        }
+      }
+    }
+    kept += std::ssize(row.pictures);
     return false;
   });
-  if (filled > 0) {
-    built.batch.pictures = filled == count ? pictures : pictures.narrow(0, 0, filled);
+  if (decoded > 0) {
+    built.batch.pictures = decoded == uncached ? pictures : pictures.narrow(0, 0, decoded);
+  }
+  if (cached != nullptr && kept > 0) {
+    built.batch.features = kept == count ? features : features.narrow(0, 0, kept);
   }
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <span>
 #include <string>
@@ -31,6 +33,7 @@ class BatchBuilder {
     std::string name;
     ContentHash hash;
     std::string bytes;  ///< empty until read
+    bool is_cached = false;
   };
   struct Row {
     int64_t index = 0;
@@ -41,9 +44,10 @@ class BatchBuilder {
 
   Row prepare(int64_t index);
   void find_pictures(const Sample& sample, Row& row);
-  bool fill_from_cache(const std::vector<Row>& rows, Batch& batch) const;
-  void fill_by_decoding(std::vector<Row>& rows, BuiltBatch& built) const;
-  void decode_row(Row& row, uint8_t* out) const;
+  /// Features of the pictures that the cache has, which it marks, [count, P, W]; undefined if it has none.
+  at::Tensor look_up(std::vector<Row>& rows, int64_t count) const;
+  void fill_pictures(std::vector<Row>& rows, BuiltBatch& built) const;
+  int64_t decode_row(Row& row, uint8_t* out) const;
   void fill_tokens(const std::vector<Row>& rows, Batch& batch) const;
 
   LoaderInput input_;

@@ -9,28 +9,28 @@ namespace minimind::detail {
 
 namespace {
 
-// Groups that are sorted together: more pad less and mix less.
-constexpr size_t kWindowGroups = 64;
+// Blocks that are sorted together: more pad less and mix less.
+constexpr size_t kWindowBlocks = 64;
 // Of the released tokenizer on the page's data.
 constexpr int64_t kBytesPerToken = 4;
 
-void bucket(std::vector<uint32_t>& order, const std::vector<uint32_t>& lengths, size_t batch_size, Random& random) {
-  // The last, smaller group is taken as the shuffle left it: in the sorted part it would always hold the longest.
-  const size_t whole = order.size() / batch_size * batch_size;
-  const size_t window = kWindowGroups * batch_size;
+void bucket(std::vector<uint32_t>& order, const std::vector<uint32_t>& lengths, size_t block_size, Random& random) {
+  // The last, smaller block is taken as the shuffle left it: in the sorted part it would always hold the longest.
+  const size_t whole = order.size() / block_size * block_size;
+  const size_t window = kWindowBlocks * block_size;
   for (size_t begin = 0; begin < whole; begin += window) {
     const auto first = order.begin() + static_cast<std::ptrdiff_t>(begin);
     const auto last = order.begin() + static_cast<std::ptrdiff_t>(std::min(begin + window, whole));
     std::stable_sort(first, last, [&](uint32_t a, uint32_t b) { return lengths[a] < lengths[b]; });
   }
-  std::vector<uint32_t> groups(whole / batch_size);
-  std::iota(groups.begin(), groups.end(), 0U);
-  random.shuffle(groups);
+  std::vector<uint32_t> blocks(whole / block_size);
+  std::iota(blocks.begin(), blocks.end(), 0U);
+  random.shuffle(blocks);
   std::vector<uint32_t> mixed;
   mixed.reserve(order.size());
-  for (const uint32_t group : groups) {
-    const auto first = order.begin() + static_cast<std::ptrdiff_t>(group * batch_size);
-    mixed.insert(mixed.end(), first, first + static_cast<std::ptrdiff_t>(batch_size));
+  for (const uint32_t block : blocks) {
+    const auto first = order.begin() + static_cast<std::ptrdiff_t>(block * block_size);
+    mixed.insert(mixed.end(), first, first + static_cast<std::ptrdiff_t>(block_size));
   }
   mixed.insert(mixed.end(), order.begin() + static_cast<std::ptrdiff_t>(whole), order.end());
   order = std::move(mixed);
@@ -57,7 +57,7 @@ std::vector<uint32_t> epoch_order(const std::vector<uint32_t>& lengths, const Or
   Random random(options.seed, static_cast<uint64_t>(epoch));
   random.shuffle(order);
   if (options.bucket_by_length) {
-    bucket(order, lengths, static_cast<size_t>(options.batch_size), random);
+    bucket(order, lengths, static_cast<size_t>(options.block_size), random);
   }
   return order;
 }

@@ -1,0 +1,43 @@
+#include "minimind/dist/process_group.h"
+
+#include <ATen/ops/full.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "dist/rank_threads.h"
+
+namespace minimind {
+namespace {
+
+using testing::run_ranks;
+
+TEST(ProcessGroup, IsAloneWithOneProcess) {
+  ProcessGroup group({}, c10::kCPU);
+  EXPECT_TRUE(group.is_main());
+  EXPECT_EQ(group.sum(std::vector<int64_t>{3, 4}), (std::vector<int64_t>{3, 4}));
+  EXPECT_EQ(group.broadcast("text"), "text");
+  group.barrier();
+}
+
+TEST(ProcessGroup, SumsAndBroadcasts) {
+  std::atomic<int> checked{0};
+  run_ranks(3, [&](ProcessGroup& group) {
+    const int64_t rank = group.rank();
+    EXPECT_EQ(group.sum(std::vector<int64_t>{1, rank}), (std::vector<int64_t>{3, 3}));
+    EXPECT_EQ(group.sum(std::vector<double>{0.5}), (std::vector<double>{1.5}));
+    EXPECT_EQ(group.broadcast(rank == 0 ? "of rank 0" : "something longer than that"), "of rank 0");
+    EXPECT_EQ(group.broadcast(rank == 0 ? "" : "x"), "");
+    const at::Tensor values = at::full({4}, static_cast<double>(rank + 7));
+    group.broadcast_({values});
+    EXPECT_TRUE(values.equal(at::full({4}, 7.0)));
+    group.barrier();
+    ++checked;
+  });
+  EXPECT_EQ(checked, 3);
+}
+
+}  // namespace
+}  // namespace minimind

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <exception>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "minimind/base/error.h"
+#include "minimind/dist/process_group.h"
+
+namespace minimind::testing {
+
+/// A port of the loopback that was free a moment ago.
+inline int free_port() {
+  const int descriptor = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  const bool bound = ::bind(descriptor, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
+                     ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size) == 0;
+  ::close(descriptor);
+  return bound ? ntohs(address.sin_port) : 0;
+}
+
+inline RankInfo loopback_rank(int64_t rank, int64_t world_size, int port) {
+  RankInfo info;
+  info.rank = rank;
+  info.world_size = world_size;
+  info.local_rank = rank;
+  info.master_address = "127.0.0.1";
+  info.master_port = port;
+  info.store_prefix = "test";
+  return info;
+}
+
+/// Runs `body` as each rank of a group over the loopback, in threads of this process, and rethrows what one threw.
+inline void run_ranks(int64_t world_size, const std::function<void(ProcessGroup&)>& body) {
+  const int port = free_port();
+  std::vector<std::thread> threads;
+  std::vector<std::exception_ptr> errors(static_cast<size_t>(world_size));
+  for (int64_t rank = 0; rank < world_size; ++rank) {
+    threads.emplace_back([&, rank] {
+      try {
+        ProcessGroup group(loopback_rank(rank, world_size, port), c10::kCPU, std::chrono::seconds(60));
+        body(group);
+      } catch (...) {
+        errors[static_cast<size_t>(rank)] = std::current_exception();
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  for (const std::exception_ptr& error : errors) {
+    if (error) {
+      std::rethrow_exception(error);
+    }
+  }
+}
+
+}  // namespace minimind::testing

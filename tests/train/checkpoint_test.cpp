@@ -1,0 +1,177 @@
+#include "minimind/train/checkpoint.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/full.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <ctime>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "minimind/base/error.h"
+#include "minimind/base/file.h"
+#include "train/tiny_run.h"
+
+namespace minimind {
+namespace {
+
+using testing::TemporaryFolder;
+
+CheckpointInfo info_at(int64_t step) {
+  CheckpointInfo info;
+  info.stage = "pretrain";
+  info.config = R"({"dim": 16})";
+  info.options = R"({"batch_size": 4})";
+  info.position = {2, 12, step};
+  info.world_size = 3;
+  info.threads = 5;
+  info.samples = 77;
+  info.order_block = 24;
+  return info;
+}
+
+StateDict state_of(double value) {
+  StateDict state;
+  state.add("model.w", at::full({3, 2}, value));
+  state.add("adam.t.w", at::arange(4, at::kLong));
+  return state;
+}
+
+std::vector<std::string> names_in(const CheckpointFolder& folder) {
+  std::vector<std::string> names;
+  for (const auto& path : folder.list()) {
+    names.push_back(path.filename().string());
+  }
+  return names;
+}
+
+std::string error_reading(const fs::path& path) {
+  try {
+    read_checkpoint(path);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+class CheckpointFiles : public ::testing::Test {
+ protected:
+  TemporaryFolder temporary_;
+  CheckpointFolder folder_{temporary_.path() / "checkpoints", 2};
+};
+
+TEST_F(CheckpointFiles, GiveBackEverythingThatWasSaved) {
+  EXPECT_FALSE(newest_checkpoint(folder_).has_value());
+  folder_.save(info_at(9), state_of(1.5));
+  const Checkpoint found = newest_checkpoint(folder_).value();
+  EXPECT_EQ(found.info.stage, "pretrain");
+  EXPECT_EQ(found.info.config, R"({"dim": 16})");
+  EXPECT_EQ(found.info.options, R"({"batch_size": 4})");
+  EXPECT_EQ(found.info.position.epoch, 2);
+  EXPECT_EQ(found.info.position.group, 12);
+  EXPECT_EQ(found.info.position.step, 9);
+  EXPECT_EQ(found.info.world_size, 3);
+  EXPECT_EQ(found.info.threads, 5);
+  EXPECT_EQ(found.info.samples, 77);
+  EXPECT_EQ(found.info.order_block, 24);
+  ASSERT_EQ(found.state.size(), 2U);
+  EXPECT_TRUE(found.state.find("model.w")->equal(at::full({3, 2}, 1.5)));
+  EXPECT_TRUE(found.state.find("adam.t.w")->equal(at::arange(4, at::kLong)));
+}
+
+TEST_F(CheckpointFiles, KeepTheLastOnesInTheOrderOfSteps) {
+  for (const int64_t step : {5, 99, 100, 1000000}) {
+    folder_.save(info_at(step), state_of(1));
+  }
+  EXPECT_EQ(names_in(folder_),
+            (std::vector<std::string>{"step_000000000100.safetensors", "step_000001000000.safetensors"}));
+  // A run that starts anew in the folder: the earlier one's must not be taken for its newest.
+  folder_.save(info_at(3), state_of(1));
+  EXPECT_EQ(names_in(folder_), (std::vector<std::string>{"step_000000000003.safetensors"}));
+}
+
+TEST_F(CheckpointFiles, DoNotCountWhereTheyAreOlderThanAskedFor) {
+  folder_.save(info_at(1), state_of(1));
+  const double now = static_cast<double>(std::time(nullptr));
+  EXPECT_TRUE(newest_checkpoint(folder_, now - 60).has_value());
+  EXPECT_FALSE(newest_checkpoint(folder_, now + 60).has_value());
+}
+
+TEST_F(CheckpointFiles, TakeAwayWhatAKilledProcessLeftBehind) {
+  folder_.save(info_at(1), state_of(1));
+  const fs::path half = folder_.path() / "step_000000000002.safetensors.tmp.123.0";
+  write_file_atomically(half, "half");
+  EXPECT_EQ(newest_checkpoint(folder_).value().info.position.step, 1);
+  folder_.save(info_at(3), state_of(1));
+  EXPECT_FALSE(fs::exists(half));
+  EXPECT_EQ(folder_.list().size(), 2U);
+}
+
+TEST_F(CheckpointFiles, ArePassedOverWhereTheyAreCutOff) {
+  folder_.save(info_at(1), state_of(1));
+  folder_.save(info_at(2), state_of(2));
+  const fs::path newest = folder_.list().back();
+  const std::string whole = read_file(newest);
+  for (const size_t size : {size_t{0}, size_t{4}, size_t{20}, whole.size() / 2, whole.size() - 1}) {
+    write_file_atomically(newest, whole.substr(0, size));
+    EXPECT_NE(error_reading(newest).find(newest.string()), std::string::npos) << size << ": " << error_reading(newest);
+    EXPECT_EQ(newest_checkpoint(folder_).value().info.position.step, 1) << size;
+  }
+}
+
+TEST_F(CheckpointFiles, AreToldFromOtherFiles) {
+  const fs::path plain = temporary_.path() / "weights.safetensors";
+  write_safetensors(plain, state_of(1));
+  EXPECT_NE(error_reading(plain).find("expected a training checkpoint"), std::string::npos);
+  write_safetensors(plain, state_of(1), {{"minimind_checkpoint", "{"}});
+  EXPECT_NE(error_reading(plain).find("found something else"), std::string::npos);
+  write_safetensors(plain, state_of(1), {{"minimind_checkpoint", R"({"version": 99})"}});
+  EXPECT_NE(error_reading(plain).find("found 99"), std::string::npos) << error_reading(plain);
+  EXPECT_NE(error_reading(temporary_.path() / "none"), "no error");
+}
+
+TEST_F(CheckpointFiles, StandWhereANewOneDoesNotFitOnTheDisk) {
+  folder_.save(info_at(1), state_of(1));
+  const std::string before = read_file(folder_.list()[0]);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const rlimit limit{100, 100};
+    ::signal(SIGXFSZ, SIG_IGN);
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    try {
+      folder_.save(info_at(2), state_of(2));
+      ::_exit(1);
+    } catch (const Error& error) {
+      ::_exit(std::string(error.what()).find("cannot be written: File too large") != std::string::npos ? 0 : 2);
+    }
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  ASSERT_EQ(folder_.list().size(), 1U);
+  EXPECT_EQ(read_file(folder_.list()[0]), before);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 1) << "a half-written file is left";
+}
+
+TEST_F(CheckpointFiles, TravelAsAnOutline) {
+  folder_.save(info_at(4), state_of(1));
+  const Checkpoint found = newest_checkpoint(folder_).value();
+  const Checkpoint other = checkpoint_from_outline(checkpoint_outline(found));
+  EXPECT_EQ(other.path, found.path);
+  EXPECT_EQ(other.info.position.group, 12);
+  EXPECT_EQ(other.info.order_block, 24);
+  ASSERT_EQ(other.state.size(), found.state.size());
+  for (size_t i = 0; i < found.state.size(); ++i) {
+    EXPECT_EQ(other.state.entries()[i].first, found.state.entries()[i].first);
+    EXPECT_EQ(other.state.entries()[i].second.sizes(), found.state.entries()[i].second.sizes());
+    EXPECT_EQ(other.state.entries()[i].second.scalar_type(), found.state.entries()[i].second.scalar_type());
+  }
+}
+
+}  // namespace
+}  // namespace minimind

@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""Groups of processes under several launchers: torchrun, SLURM's and MPI's environments, lost ranks, restarts, stops. See train_programs.py."""
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import unittest
+
+from train_programs import TORCHRUN, Training, checkpoints, free_port, losses, main, training, wait_until, weights
+
+RUN = ["--epochs", "2", "--save_interval", "1"]
+STEPS = 12  # of each of two ranks
+LIMIT = 30  # seconds from a lost rank to the end of the group
+
+
+def environment_of(pid):
+    try:
+        parts = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return {}
+    return dict(part.decode().split("=", 1) for part in parts if b"=" in part)
+
+
+def process_of_rank(rank, out):
+    """The training process of that rank which writes to `out`."""
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        try:
+            command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if command[0].endswith(b"pretrain_vlm") and str(out).encode() in command and environment_of(pid).get("RANK") == str(rank):
+            return pid
+    return None
+
+
+def under_slurm(rank, port):
+    return {"SLURM_PROCID": rank, "SLURM_NTASKS": 2, "SLURM_LOCALID": rank, "SLURM_JOB_ID": port - 20000, "SLURM_JOB_NODELIST": "localhost"}
+
+
+def under_open_mpi(rank, port):
+    return {"OMPI_COMM_WORLD_RANK": rank, "OMPI_COMM_WORLD_SIZE": 2, "OMPI_COMM_WORLD_LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+
+
+def under_mpich(rank, port):
+    return {"PMI_RANK": rank, "PMI_SIZE": 2, "MPI_LOCALRANKID": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+
+
+class Groups(Training):
+    def torchrun(self, *arguments):
+        return [str(TORCHRUN), "--no-python", "--nproc_per_node", "2", *map(str, arguments)]
+
+    def start_pair(self, launcher, out, *extra):
+        port = 20000 + free_port() % 10000
+        return [self.start(training(out, *extra), **launcher(rank, port)) for rank in (0, 1)]
+
+
+class OtherLaunchers(Groups):
+    def test_slurm_and_mpi_start_the_same_group(self):
+        results = []
+        for launcher in (under_slurm, under_open_mpi, under_mpich):
+            out = self.out / launcher.__name__
+            for process in self.start_pair(launcher, out, *RUN):
+                self.finish(process)
+            self.assertEqual(len(losses(out)), STEPS)
+            results.append((weights(out), losses(out)))
+        self.assertEqual(results[0], results[1])
+        self.assertEqual(results[0], results[2])
+
+    def test_a_killed_rank_is_named_by_the_others(self):
+        for lost in (1, 0):
+            out = self.out / f"lost{lost}"
+            ranks = self.start_pair(under_open_mpi, out, "--epochs", 1000)
+            wait_until(lambda: len(losses(out)) >= 3, 60, "three steps")
+            ranks[lost].kill()
+            start = time.monotonic()
+            told = self.finish(ranks[1 - lost], 1, LIMIT)
+            self.assertLess(time.monotonic() - start, LIMIT)
+            self.assertRegex(told, rf"error: .*rank {lost}[ ,(].*(has not been heard from|does not answer).*killed")
+            print(f"rank {lost} killed: the other ended after {time.monotonic() - start:.1f} s")
+
+    def test_a_stopped_rank_counts_as_lost(self):
+        out = self.out / "run"
+        ranks = self.start_pair(under_open_mpi, out, "--epochs", 1000)
+        wait_until(lambda: len(losses(out)) >= 3, 60, "three steps")
+        ranks[1].send_signal(signal.SIGSTOP)
+        told = self.finish(ranks[0], 1, LIMIT)
+        self.assertRegex(told, r"error: rank 0 of 2: rank 1 \(process \d+ on .*\) has not been heard from")
+
+    def test_a_rank_that_fails_tells_the_others_why(self):
+        out = self.out / "run"
+        port = free_port()
+        ranks = [self.start(training(out, *RUN), **under_open_mpi(0, port)),
+                 self.start(training(out, *RUN, "--data_path", self.out / "nowhere.json"), **under_open_mpi(1, port))]
+        self.assertIn("nowhere.json", self.finish(ranks[1], 1, LIMIT))
+        self.assertRegex(self.finish(ranks[0], 1, LIMIT), r"error: .*rank 1 has ended: .*nowhere.json")
+
+    def test_a_stop_signal_to_one_rank_stops_all_at_the_same_step(self):
+        for which, rank in ((signal.SIGTERM, 0), (signal.SIGINT, 1)):
+            out = self.out / which.name
+            ranks = self.start_pair(under_open_mpi, out, "--epochs", 1000, "--save_interval", 0)
+            wait_until(lambda: len(losses(out)) >= 5, 60, "five steps")
+            ranks[rank].send_signal(which)
+            for process in ranks:
+                process.wait(60)
+            self.assertEqual(ranks[rank].returncode, 128 + which, self.told(ranks[rank]))
+            self.assertGreaterEqual(ranks[1 - rank].returncode, 128)
+            self.assertIn("stopped and saved", self.told(ranks[0]))
+            self.assertEqual(len(checkpoints(out)), 1)
+
+    def test_another_number_of_ranks_goes_on_with_the_same_samples(self):
+        """12 groups an epoch: five steps of two ranks are ten groups, then one rank takes the rest."""
+        two, one = self.out / "two", self.out / "one"
+        for process in self.start_pair(under_open_mpi, two, "--epochs", 1, "--max_steps", 5):
+            self.finish(process)
+        told = self.run_training(two, "--epochs", 1, "--resume")
+        self.assertIn("resuming from", told)
+        steps = [step for step, _ in losses(two)]
+        self.assertEqual(steps[-1], 12)
+        # Five steps with two ranks, then steps 11 and 12 with one: no group twice, none left out.
+        self.assertIn("8 samples", told)
+
+
+@unittest.skipUnless(TORCHRUN.exists(), f"NOT RUN: no torchrun at {TORCHRUN}")
+class Torchrun(Groups):
+    def test_a_killed_rank_ends_the_group(self):
+        for extra in (["--standalone"], ["--master_port", free_port()]):
+            out = self.out / f"run{len(extra)}"
+            process = self.start(self.torchrun(*extra, *training(out, "--epochs", 1000)))
+            wait_until(lambda: len(losses(out)) >= 3, 120, "three steps")
+            victim = process_of_rank(1, out)
+            os.kill(victim, signal.SIGKILL)
+            start = time.monotonic()
+            told = self.finish(process, 1, LIMIT)
+            print(f"{extra[0]}: ended after {time.monotonic() - start:.1f} s")
+            self.assertIn("SIGKILL", told)
+            self.assertRegex(told, r"rank\s*: 1|local_rank: 1")
+
+    def test_a_killed_rank_is_restarted_and_the_run_ends_with_the_same_bytes(self):
+        for extra in (["--standalone"], ["--master_port", free_port()]):
+            straight = self.out / f"straight{len(extra)}"
+            self.finish(self.start(self.torchrun(*extra, *training(straight, *RUN))))
+            out = self.out / f"run{len(extra)}"
+            # An earlier run's checkpoints in the same folder are not this run's.
+            self.run_training(out, "--max_steps", 3, "--save_interval", 1)
+            process = self.start(self.torchrun(*extra, "--max-restarts", 3, *training(out, *RUN)))
+            for rank, steps in ((1, 4), (0, 8)):
+                wait_until(lambda: len(losses(out)) >= steps and losses(out)[-1][0] >= steps and process_of_rank(rank, out), 120, f"{steps} steps")
+                os.kill(process_of_rank(rank, out), signal.SIGKILL)
+                time.sleep(0.2)
+            told = self.finish(process)
+            self.assertGreaterEqual(told.count("resuming from"), 2, told)
+            self.assertEqual(losses(out), losses(straight))
+            self.assertEqual(weights(out), weights(straight))
+
+    def test_sigterm_to_the_launcher_saves(self):
+        out = self.out / "run"
+        process = self.start(self.torchrun("--standalone", *training(out, "--epochs", 1000, "--save_interval", 0)))
+        wait_until(lambda: len(losses(out)) >= 3, 120, "three steps")
+        process.terminate()
+        process.wait(LIMIT)
+        wait_until(lambda: process_of_rank(0, out) is None, LIMIT, "the end of rank 0")
+        self.assertEqual(len(checkpoints(out)), 1, self.told(process))
+
+
+def can_make_hosts():
+    try:
+        if subprocess.run(["ip", "netns", "add", "mmprobe"], capture_output=True).returncode != 0:
+            return False
+        subprocess.run(["ip", "netns", "del", "mmprobe"], check=True)
+        return True
+    except FileNotFoundError:
+        return False
+
+
+@unittest.skipUnless(TORCHRUN.exists(), f"NOT RUN: no torchrun at {TORCHRUN}")
+@unittest.skipUnless(can_make_hosts(), "NOT RUN: this machine does not let us make network namespaces (ip netns)")
+class TwoHosts(Groups):
+    """Two network namespaces joined by a virtual cable."""
+    NAMES = [f"mm{os.getpid()}a", f"mm{os.getpid()}b"]
+    ADDRESSES = ["10.213.7.1", "10.213.7.2"]
+
+    def setUp(self):
+        super().setUp()
+        cable = [f"v{os.getpid()}a", f"v{os.getpid()}b"]
+        self.ip("link", "add", cable[0], "type", "veth", "peer", "name", cable[1])
+        for name, end, address in zip(self.NAMES, cable, self.ADDRESSES):
+            self.ip("netns", "add", name)
+            self.ip("link", "set", end, "netns", name)
+            self.ip("-n", name, "addr", "add", f"{address}/24", "dev", end)
+            self.ip("-n", name, "link", "set", end, "up")
+            self.ip("-n", name, "link", "set", "lo", "up")
+        self.cable = cable
+
+    def tearDown(self):
+        super().tearDown()
+        for name in self.NAMES:
+            self.ip("netns", "del", name)
+
+    def ip(self, *arguments):
+        subprocess.run(["ip", *arguments], check=True)
+
+    def start_hosts(self, out, *extra, launcher=()):
+        """Each host has an output folder of its own, as without a shared file system; rank 0's is `out`/0."""
+        port = free_port()
+        return [self.start(["ip", "netns", "exec", name, str(TORCHRUN), "--no-python", "--nproc_per_node", "1", "--nnodes", "2", "--node_rank", str(node),
+                            "--master_addr", self.ADDRESSES[0], "--master_port", str(port), *map(str, launcher), *training(out / str(node), *extra)])
+                for node, name in enumerate(self.NAMES)]
+
+    def test_train_like_two_processes_of_one_host_and_resume(self):
+        for process in self.start_pair(under_open_mpi, self.out / "local", *RUN):
+            self.finish(process)
+        out = self.out / "hosts"
+        hosts = self.start_hosts(out, *RUN)
+        wait_until(lambda: len(losses(out / "0")) >= 4, 120, "four steps")
+        os.kill(process_of_rank(0, out / "0"), signal.SIGTERM)
+        for process in hosts:
+            process.wait(60)
+        self.assertEqual(checkpoints(out / "1"), [])
+        # Only the first host has the checkpoint.
+        for process in self.start_hosts(out, *RUN, "--resume"):
+            self.finish(process)
+        self.assertEqual(weights(out / "0"), weights(self.out / "local"))
+
+    def test_a_cut_cable_ends_both(self):
+        out = self.out / "hosts"
+        hosts = self.start_hosts(out, "--epochs", 1000)
+        wait_until(lambda: len(losses(out / "0")) >= 3, 120, "three steps")
+        ranks = [process_of_rank(node, out / str(node)) for node in (0, 1)]
+        self.ip("-n", self.NAMES[1], "link", "set", self.cable[1], "down")
+        start = time.monotonic()
+        for rank in ranks:
+            wait_until(lambda: not os.path.exists(f"/proc/{rank}") or environment_of(rank) == {}, LIMIT + 5, "the ranks' end")
+        seconds = time.monotonic() - start
+        print(f"cable cut: both ranks ended after {seconds:.1f} s")
+        self.assertLess(seconds, LIMIT)
+        self.assertRegex(self.told(hosts[0]), r"rank 1 .*has not been heard from")
+        self.assertRegex(self.told(hosts[1]), r"does not answer|has not been heard from")
+        for process in hosts:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

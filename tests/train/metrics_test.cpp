@@ -1,0 +1,124 @@
+#include "minimind/train/metrics.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "minimind/base/file.h"
+#include "train/tiny_run.h"
+
+namespace minimind {
+namespace {
+
+using testing::TemporaryFolder;
+
+MetricsRecord record_at(const std::string& stage, int64_t step) {
+  MetricsRecord record;
+  record.stage = stage;
+  record.step = step;
+  record.epoch = 0.25;
+  record.loss = 3.5;
+  record.learning_rate = 4e-4;
+  record.grad_norm = 1.25;
+  record.samples_per_second = 10;
+  record.tokens_per_second = 700;
+  record.data_wait = 0.01;
+  record.reduce_wait = 0.02;
+  record.memory_mb = 900;
+  record.seconds = 12.5;
+  return record;
+}
+
+std::vector<int64_t> steps_of(const MetricsLog& log, const std::string& stage) {
+  std::vector<int64_t> steps;
+  for (const MetricsRecord& record : log.records()) {
+    if (record.stage == stage) {
+      steps.push_back(record.step);
+    }
+  }
+  return steps;
+}
+
+TEST(Metrics, SurviveTheWayThroughJson) {
+  MetricsRecord record = record_at("sft", 7);
+  record.expert_loss = 0.125;
+  const std::string line = metrics_to_json(record);
+  EXPECT_EQ(line.find('\n'), std::string::npos);
+  const MetricsRecord back = metrics_from_json(line).value();
+  EXPECT_EQ(back.stage, "sft");
+  EXPECT_EQ(back.step, 7);
+  EXPECT_EQ(back.loss, 3.5);
+  EXPECT_EQ(back.learning_rate, 4e-4);
+  EXPECT_EQ(back.reduce_wait, 0.02);
+  EXPECT_EQ(back.seconds, 12.5);
+  EXPECT_EQ(back.expert_loss, 0.125);
+  EXPECT_EQ(metrics_to_json(back), line);
+  EXPECT_FALSE(metrics_from_json(metrics_to_json(record_at("sft", 7))).value().expert_loss.has_value());
+}
+
+TEST(Metrics, WriteANumberThatIsNotFiniteAsNull) {
+  MetricsRecord record = record_at("sft", 7);
+  record.loss = std::numeric_limits<double>::quiet_NaN();
+  record.grad_norm = std::numeric_limits<double>::infinity();
+  const std::string line = metrics_to_json(record);
+  EXPECT_NE(line.find("\"loss\":null"), std::string::npos) << line;
+  EXPECT_TRUE(std::isnan(metrics_from_json(line).value().loss));
+}
+
+TEST(Metrics, IgnoreLinesThatAreNotTheirs) {
+  for (const char* line : {"", "{", "[]", "3", R"({"stage": 1, "step": 2})", R"({"stage": "sft"})",
+                           R"({"stage": "sft", "step": "x"})", R"({"stage": "sft", "st)"}) {
+    EXPECT_FALSE(metrics_from_json(line).has_value()) << line;
+  }
+}
+
+TEST(MetricsLog, KeepsOtherStagesAndWhatTheResumedRunHasDone) {
+  const TemporaryFolder folder;
+  const auto write = [&](const std::string& stage, int64_t first_step, int64_t from, int64_t to) {
+    MetricsLog log(folder.path(), stage, first_step);
+    for (int64_t step = from; step <= to; ++step) {
+      log.add(record_at(stage, step));
+    }
+  };
+  write("pretrain", 0, 1, 6);
+  write("sft", 0, 1, 3);
+  {
+    const MetricsLog resumed(folder.path(), "pretrain", 4);
+    EXPECT_EQ(steps_of(resumed, "pretrain"), (std::vector<int64_t>{1, 2, 3, 4}));
+    EXPECT_EQ(steps_of(resumed, "sft"), (std::vector<int64_t>{1, 2, 3}));
+  }
+  write("pretrain", 4, 5, 5);
+  const MetricsLog read_again(folder.path(), "sft", 3);
+  EXPECT_EQ(steps_of(read_again, "pretrain"), (std::vector<int64_t>{1, 2, 3, 4, 5}));
+  const MetricsLog fresh(folder.path(), "pretrain", 0);
+  EXPECT_EQ(steps_of(fresh, "pretrain"), std::vector<int64_t>{});
+  EXPECT_EQ(steps_of(fresh, "sft"), (std::vector<int64_t>{1, 2, 3}));
+}
+
+TEST(MetricsLog, DropsALineThatWasCutOff) {
+  const TemporaryFolder folder;
+  const std::string whole = metrics_to_json(record_at("sft", 1)) + "\n";
+  write_file_atomically(folder.path() / "metrics.jsonl", whole + whole.substr(0, whole.size() / 2));
+  MetricsLog log(folder.path(), "sft", 10);
+  log.add(record_at("sft", 11));
+  EXPECT_EQ(steps_of(MetricsLog(folder.path(), "sft", 20), "sft"), (std::vector<int64_t>{1, 11}));
+}
+
+TEST(MetricsLog, WritesAPageThatNeedsNothingElse) {
+  const TemporaryFolder folder;
+  MetricsLog log(folder.path(), "sft", 0);
+  for (int64_t step = 1; step <= 5; ++step) {
+    log.add(record_at("sft", step));
+  }
+  log.write_page("A title <b>");
+  const std::string page = read_file(log.page_path());
+  EXPECT_NE(page.find("<svg"), std::string::npos);
+  EXPECT_NE(page.find("A title &lt;b&gt;"), std::string::npos);
+  EXPECT_EQ(page.find("src="), std::string::npos) << "something from elsewhere";
+}
+
+}  // namespace
+}  // namespace minimind
