@@ -1,7 +1,10 @@
 #include "minimind/train/reporter.h"
 
+#include <ATen/Tensor.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <span>
 
 #include "minimind/base/progress.h"
 
@@ -9,6 +12,8 @@ namespace minimind {
 namespace {
 
 constexpr auto kPageInterval = std::chrono::seconds(10);
+/// The experts' counts stand behind three sums.
+constexpr size_t kFirstExpert = 3;
 
 std::string page_title(const std::string& out_dir) {
   return "MiniMind-V training: " + out_dir;
@@ -42,6 +47,13 @@ void Reporter::count(const StepOutcome& outcome) {
   ++window_.steps;
   window_.samples += outcome.rows;
   window_.words += outcome.words;
+  if (outcome.expert_load.defined()) {
+    window_.expert_load.resize(static_cast<size_t>(run_.layers * run_.experts));
+    const at::Tensor load = outcome.expert_load.cpu().to(at::kDouble).contiguous();
+    for (size_t i = 0; i < window_.expert_load.size(); ++i) {
+      window_.expert_load[i] += load.const_data_ptr<double>()[i];
+    }
+  }
 }
 
 void Reporter::note(double loss_sum, int64_t tokens, double expert_loss, double grad_norm) {
@@ -66,8 +78,9 @@ MetricsRecord Reporter::make_record(const ReportedMoment& moment, const std::vec
   record.reduce_wait = (group_.waited_seconds() - window_.reduce_wait) / seconds;
   record.memory_mb = peak_memory_mb();
   record.seconds = earlier_seconds_ + elapsed();
-  if (run_.use_moe) {
+  if (run_.experts > 0) {
     record.expert_loss = sums[2] / static_cast<double>(std::max<int64_t>(1, window_.steps));
+    record.expert_load = expert_shares(std::span(sums).subspan(kFirstExpert), run_.experts);
   }
   return record;
 }
@@ -82,7 +95,7 @@ std::string Reporter::line_of(const MetricsRecord& record) const {
       record.stage.c_str(), static_cast<long long>(record.step), static_cast<long long>(run_.total_steps), record.epoch,
       record.loss, record.learning_rate, record.samples_per_second, record.tokens_per_second, record.grad_norm,
       100 * record.data_wait, format_duration(left).c_str());
-  return text;
+  return text + experts_text(record);
 }
 
 void Reporter::keep(const MetricsRecord& record) {
@@ -95,6 +108,9 @@ void Reporter::keep(const MetricsRecord& record) {
 
 void Reporter::show(const ReportedMoment& moment, bool lasting) {
   std::vector<double> sums = {window_.loss_sum, static_cast<double>(window_.loss_tokens), window_.expert_loss};
+  // Every rank adds numbers of the same length, one without a batch too.
+  window_.expert_load.resize(static_cast<size_t>(run_.layers * run_.experts));
+  sums.insert(sums.end(), window_.expert_load.begin(), window_.expert_load.end());
   if (lasting) {
     sums = group_.sum(sums);
   }

@@ -60,6 +60,9 @@ void StepRunner::accumulate(const Batch& batch, StepOutcome& outcome) {
   if (objective.requires_grad()) {
     (scaler_.enabled() ? objective * scaler_.scale() : objective).backward();
   }
+  if (const at::Tensor load = model_->expert_load(); load.defined()) {
+    outcome.expert_load = outcome.expert_load.defined() ? outcome.expert_load + load : load;
+  }
   const at::Tensor sum = loss.sum.detach();
   outcome.loss_sum = outcome.loss_sum.defined() ? outcome.loss_sum + sum : sum;
 }

@@ -153,6 +153,15 @@ TEST_F(ClipFolder, IsRefusedWhenAKeyIsMissingOrUnknown) {
   EXPECT_NE(error_of([&] { load_clip_vision(folder_ / "none"); }).find("expected a CLIP folder"), std::string::npos);
 }
 
+TEST_F(ClipFolder, IsRefusedBeforeAHugeEncoderIsBuilt) {
+  write([](const std::string&) { return true; });
+  testing::write_bytes(folder_ / "config.json",
+                       R"({"model_type": "clip_vision_model", "hidden_size": 65536, "intermediate_size": 1048576,
+                           "num_hidden_layers": 1000, "num_attention_heads": 16})");
+  const std::string message = error_of([&] { load_clip_vision(folder_.path()); });
+  EXPECT_NE(message.find("million parameters, as its configuration says"), std::string::npos) << message;
+}
+
 /// Full-size files as the wheel's own Python writes them; the framework's state-dict names, random weights.
 constexpr const char* kFullSize = R"PY(
 import collections, json, os, sys, torch

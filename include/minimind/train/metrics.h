@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,12 +18,13 @@ struct MetricsRecord {
   double learning_rate = 0;
   double grad_norm = 0;
   double samples_per_second = 0;
-  double tokens_per_second = 0;  ///< real tokens, padding left out
-  double data_wait = 0;          ///< share of the time waiting for the loader
-  double reduce_wait = 0;        ///< share of the time in collectives
-  double memory_mb = 0;          ///< peak resident memory
-  double seconds = 0;            ///< since the run began, earlier parts of a resumed run included
-  std::optional<double> expert_loss;
+  double tokens_per_second = 0;                  ///< real tokens, padding left out
+  double data_wait = 0;                          ///< share of the time waiting for the loader
+  double reduce_wait = 0;                        ///< share of the time in collectives
+  double memory_mb = 0;                          ///< peak resident memory
+  double seconds = 0;                            ///< since the run began, earlier parts of a resumed run included
+  std::optional<double> expert_loss;             ///< the experts' balance loss, which --moe_aux_loss scales
+  std::vector<std::vector<double>> expert_load;  ///< share of the choices by layer and expert; empty without experts
 };
 
 /// `metrics.jsonl` in a folder, with the lines of all stages trained there.
@@ -42,6 +44,11 @@ class MetricsLog {
   std::filesystem::path folder_;
   std::vector<MetricsRecord> records_;
 };
+
+/// Counts of `layers` times `experts` numbers, layer by layer, as shares of each layer's sum.
+std::vector<std::vector<double>> expert_shares(std::span<const double> counts, int64_t experts);
+/// For the progress line: the balance loss and the least and the most used expert; "" without experts.
+std::string experts_text(const MetricsRecord& record);
 
 std::string metrics_to_json(const MetricsRecord& record);
 /// Nothing if the line is not one of ours.

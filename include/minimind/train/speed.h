@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace minimind {
 
@@ -12,7 +13,8 @@ struct Window {
   double loss_sum = 0;
   int64_t loss_tokens = 0;
   double expert_loss = 0;
-  int64_t steps = 0;  ///< optimiser steps
+  std::vector<double> expert_load;  ///< times that each expert was chosen, layer by layer; empty without experts
+  int64_t steps = 0;                ///< optimiser steps
   int64_t samples = 0;
   int64_t words = 0;
   double data_wait = 0;    ///< seconds, counted since the run began: the value at the window's start
