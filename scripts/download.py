@@ -5,6 +5,7 @@ and sha256 are checked where the hub gives them. Python's standard library is al
 import argparse
 import fnmatch
 import hashlib
+import http.client
 import json
 import os
 import pathlib
@@ -15,27 +16,30 @@ import urllib.parse
 import urllib.request
 
 # name -> repository, the files wanted (the first pattern of a tuple that exists is taken), the folder they go to, and what they are.
-# A file keeps its path in the repository below the folder unless `flat` is set.
+# A file keeps its name in that folder, wherever it lies in the repository; `into` names another place below the folder for a pattern.
 GROUPS = {
-    "clip": dict(repo="openai/clip-vit-base-patch32", folder="model/clip_model/clip-vit-base-patch32", flat=True,
+    "clip": dict(repo="openai/clip-vit-base-patch32", folder="model/clip_model/clip-vit-base-patch32",
                  files=["config.json", "preprocessor_config.json", ("model.safetensors", "pytorch_model.bin")],
                  what="the frozen vision encoder CLIP ViT-B/32"),
-    "tokenizer": dict(repo="jingyaogong/minimind-v-v1", folder="model/minimind_tokenizer", flat=True,
+    "tokenizer": dict(repo="jingyaogong/minimind-v-v1", folder="model/minimind_tokenizer",
                       files=["tokenizer.json", "tokenizer_config.json"], what="the released tokenizer"),
-    "llm": dict(repo="datasets/jingyaogong/minimind-v_dataset", folder="out", flat=True,
+    "llm": dict(repo="datasets/jingyaogong/minimind-v_dataset", folder="out",
                 files=["*512_llm.pth", "*768_llm.pth"], what="MiniMind language weights, where pretraining starts"),
-    "model-small": dict(repo="jingyaogong/minimind-v-v1-small", folder="minimind-v-v1-small", flat=False,
+    "model-small": dict(repo="jingyaogong/minimind-v-v1-small", folder="minimind-v-v1-small",
                         files=["config.json", ("model.safetensors", "pytorch_model.bin"), "tokenizer.json", "tokenizer_config.json"],
                         what="the released 27 M model, after instruction tuning"),
-    "model": dict(repo="jingyaogong/minimind-v-v1", folder="minimind-v-v1", flat=False,
+    "model": dict(repo="jingyaogong/minimind-v-v1", folder="minimind-v-v1",
                   files=["config.json", ("model.safetensors", "pytorch_model.bin"), "tokenizer.json", "tokenizer_config.json"],
                   what="the released 109 M model, after instruction tuning"),
-    "pretrain-data": dict(repo="datasets/jingyaogong/minimind-v_dataset", folder="dataset", flat=False,
-                          files=["*chat-translated.json", "*pretrain_images.zip"], what="595 K captioned pictures"),
-    "sft-data": dict(repo="datasets/jingyaogong/minimind-v_dataset", folder="dataset", flat=False,
-                     files=["*llava_instruct_230k.json", "*sft_images.zip"], what="230 K questions and answers"),
-    "multi-data": dict(repo="datasets/xinyanghuang/minimind-v_multi_image", folder="dataset", flat=False,
-                       files=["*output.json", "*sft_multi_images*.zip"], what="picture pairs and their differences"),
+    "pretrain-data": dict(repo="datasets/jingyaogong/minimind-v_dataset", folder="dataset",
+                          files=["*chat-translated.json", "*pretrain_images*.zip"], into={"*chat-translated.json": "LLaVA-Pretrain"},
+                          what="595 K captioned pictures"),
+    "sft-data": dict(repo="datasets/jingyaogong/minimind-v_dataset", folder="dataset",
+                     files=["*llava_instruct_230k.json", "*sft_images*.zip"], into={"*llava_instruct_230k.json": "LLaVA-Instruct"},
+                     what="230 K questions and answers"),
+    "multi-data": dict(repo="datasets/xinyanghuang/minimind-v_multi_image", folder="dataset",
+                       files=["*output.json", "*sft_multi_images*.zip"], into={"*output.json": "sft_multi_images"},
+                       what="picture pairs and their differences"),
 }
 BLOCK = 1 << 20
 TIMEOUT = 30
@@ -85,12 +89,15 @@ def list_repository(repo):
             with open_url(url) as answer:
                 entries = json.load(answer)
                 link = answer.headers.get("Link", "")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise explain(error, url) from error
-        for entry in entries:
-            if entry.get("type") == "file":
-                lfs = entry.get("lfs") or {}
-                files.append((entry["path"], lfs.get("size", entry.get("size")), lfs.get("oid")))
+        try:
+            for entry in entries:
+                if entry["type"] == "file":
+                    lfs = entry.get("lfs") or {}
+                    files.append((str(entry["path"]), lfs.get("size", entry.get("size")), lfs.get("oid")))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise DownloadError(f"{url}: expected a list of files, found something else; is HF_ENDPOINT a mirror of the hub?") from error
         url = link.split(";")[0].strip(" <>") if 'rel="next"' in link else None
     return files
 
@@ -108,9 +115,16 @@ def wanted_files(name, root):
         if not found:
             raise DownloadError(f"{group['repo']}: expected {' or '.join(alternatives)}, found none among {len(listed)} files")
         chosen += found
-    folder = root / group["folder"]
-    return [File(group["repo"], path, size, sha, folder / (pathlib.PurePosixPath(path).name if group["flat"] else path))
-            for path, size, sha in chosen]
+    return [File(group["repo"], path, size, sha, place_of(group, root, path)) for path, size, sha in chosen]
+
+
+def place_of(group, root, path):
+    """A listing is not trusted with folders: only the file's own name counts."""
+    name = pathlib.PurePosixPath(path).name
+    if name in ("", "..") or "\\" in name or "\0" in name:
+        raise DownloadError(f"{group['repo']}: expected a file name, found {path!r}")
+    inner = next((folder for pattern, folder in group.get("into", {}).items() if fnmatch.fnmatch(path, pattern)), "")
+    return root / group["folder"] / inner / name
 
 
 def human(size):
@@ -169,7 +183,7 @@ def receive(file, part):
                     done += len(block)
                     progress.update(done)
             progress.finish()
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         raise explain(error, file.url()) from error
 
 

@@ -13,7 +13,7 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 packages=(
   g++ cmake ninja-build ccache pkg-config python3 python3-venv
   nlohmann-json3-dev libcli11-dev libgtest-dev libcpp-httplib-dev libssl-dev zlib1g-dev libbrotli-dev libstb-dev
-  libsentencepiece-dev libjpeg-dev libwebp-dev libzip-dev libgloo-dev libedit-dev
+  libsentencepiece-dev libjpeg-dev libwebp-dev libgloo-dev libedit-dev
 )
 
 # Installs what is missing; without root, prints the one line to run.

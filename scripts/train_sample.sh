@@ -35,7 +35,7 @@ evaluate_part() {
   shift 4
   "$bin/evaluate" "${inputs[@]}" --checkpoint "$checkpoint" --kind "$kind" --data_path "$sample/$file" --attributes "$sample/attributes.json" "$@" \
     | tee "$work/$name.txt" | sed '$d'
-  accuracy=$(tail -n 1 "$work/$name.txt" | python3 -c 'import json, sys; print(json.load(sys.stdin)["attribute_accuracy"])')
+  accuracy=$(tail -n 1 "$work/$name.txt" | python3 -c 'import json, sys; print(json.load(sys.stdin)["accuracy"])')
   printf '%s %s\n' "$name" "$accuracy" >&2
   printf -v "$name" '%s' "$accuracy"
 }

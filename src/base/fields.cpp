@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "minimind/base/error.h"
+#include "minimind/base/json_guard.h"
 
 namespace minimind {
 
@@ -100,6 +101,7 @@ size_t edit_distance(const std::string& a, const std::string& b) {
 }
 
 Json parse_object(const std::string& json, const std::string& where) {
+  require_modest_json(json, where);
   Json parsed;
   try {
     parsed = Json::parse(json);

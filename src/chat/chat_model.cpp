@@ -9,6 +9,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "minimind/base/log.h"
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
 
@@ -76,14 +77,18 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
   require(tokenizer->vocab_size() <= file.config.vocab_size, files.tokenizer, ": expected at most ",
           file.config.vocab_size, " tokens (the vocabulary of ", files.checkpoint, "), found ", tokenizer->vocab_size(),
           "; is it this model's tokenizer?");
-  ClipVision encoder = load_clip_vision(files.clip_dir);
+  LoadReport encoder_report;
+  ClipVision encoder = load_clip_vision(files.clip_dir, &encoder_report);
+  log_info(concat(files.clip_dir, ":\n", encoder_report.summary()));
   const ClipVisionConfig& vision = encoder->config();
   require(vision.hidden_size == file.config.vision_dim, files.clip_dir, ": expected features of width ",
           file.config.vision_dim, " (the projection of ", files.checkpoint, "), found ", vision.hidden_size,
           "; is it the encoder that the model was trained with?");
   ImagePattern pattern = chat_pattern(file.config, *tokenizer, files, vision.tokens());
   Vlm model(file.config);
-  const LoadReport report = load_vlm(*model, file.state, file.weights.string());
+  const LoadReport report =
+      load_vlm(*model, file.state, file.weights.string(), {/*allow_missing_projection=*/false, files.allow_missing});
+  log_info(concat(file.weights.string(), ":\n", report.summary()));
   if (report.lacks_projection()) {
     tell(file.weights.string() + ": a language model without vision_proj: it cannot look at pictures yet");
   }

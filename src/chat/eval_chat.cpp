@@ -13,19 +13,24 @@
 namespace minimind {
 
 Fields EvalChatOptions::file_fields() {
-  return {{"checkpoint",
-           &files.checkpoint,
-           "weights: .pth, .safetensors or a Hugging Face folder; empty: out/512_vlm_sft.pth, with several pictures "
-           "out/512_vlm_sft_multi.pth",
-           {}},
-          {"clip_dir", &files.clip_dir, "folder of the CLIP encoder", {}},
-          {"tokenizer", &files.tokenizer, "tokenizer.json, a sentencepiece .model, or a folder with one of them", {}},
-          {"device", &files.device, "auto, cpu, cuda or cuda:N", {}},
-          {"weights",
-           &weights,
-           "number format of the weights while answers are written, on a CPU",
-           {"float32", "bfloat16", "int8"}},
-          {"threads", &files.threads, "threads of the matrix products; 0: as many as there are cores", {}}};
+  return {
+      {"checkpoint",
+       &files.checkpoint,
+       "weights: .pth, .safetensors or a Hugging Face folder; empty: out/512_vlm_sft.pth, with several pictures "
+       "out/512_vlm_sft_multi.pth",
+       {}},
+      {"clip_dir", &files.clip_dir, "folder of the CLIP encoder", {}},
+      {"tokenizer", &files.tokenizer, "tokenizer.json, a sentencepiece .model, or a folder with one of them", {}},
+      {"allow_missing",
+       &files.allow_missing,
+       "keys, or beginnings of keys, that the weights may lack (vision_proj: a language model that sees no pictures)",
+       {}},
+      {"device", &files.device, "auto, cpu, cuda or cuda:N", {}},
+      {"weights",
+       &weights,
+       "number format of the weights while answers are written, on a CPU",
+       {"float32", "bfloat16", "int8"}},
+      {"threads", &files.threads, "threads of the matrix products; 0: as many as there are cores", {}}};
 }
 
 Fields EvalChatOptions::question_fields() {

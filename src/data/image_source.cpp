@@ -20,10 +20,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Above this an entry of a zip is not a picture (and a claimed size must not exhaust the memory).
+// Above this a file is not a picture (and a size that a zip claims must not exhaust the memory).
 constexpr uint64_t kMaxPictureBytes = 1U << 30U;
 // Deflate does not pack tighter.
 constexpr uint64_t kMaxRatio = 1032;
+// Nor does it make anything much longer.
+constexpr uint64_t kMaxOverhead = 1024;
 
 // Names come from data files: they stay inside the source.
 bool stays_inside(std::string_view name) {
@@ -65,6 +67,8 @@ class FolderImageSource final : public ImageSource {
     const bool regular = ::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode);
     require(regular, path, ": expected a picture file, found ",
             S_ISDIR(status.st_mode) ? "a folder" : "something else");
+    require(static_cast<uint64_t>(status.st_size) <= kMaxPictureBytes, path, ": expected a picture, found a file of ",
+            status.st_size, " bytes");
     std::string bytes(static_cast<size_t>(status.st_size), '\0');
     detail::read_exactly(file.get(), bytes.data(), bytes.size(), 0, path);
     return bytes;
@@ -90,7 +94,7 @@ class ZipImageSource final : public ImageSource {
     require(entry != nullptr, where, ": not in the zip, by its path or by a file name that occurs once");
     require((entry->flags & 1U) == 0, where, ": expected an open entry, found an encrypted one");
     require(entry->size <= kMaxPictureBytes && entry->stored_size <= index_.file_size() &&
-                entry->size / kMaxRatio <= entry->stored_size,
+                entry->stored_size <= 2 * entry->size + kMaxOverhead && entry->size / kMaxRatio <= entry->stored_size,
             where, ": expected the sizes of a picture, found ", entry->size, " bytes stored as ", entry->stored_size);
     std::string stored(entry->stored_size, '\0');
     detail::read_exactly(file_.get(), stored.data(), stored.size(), data_offset(*entry, where), where);
@@ -155,6 +159,9 @@ class ZipImageSource final : public ImageSource {
 std::unique_ptr<ImageSource> open_image_source(const std::filesystem::path& path) {
   struct stat status {};
   const bool exists = ::stat(path.c_str(), &status) == 0;
+  if (const fs::path zip = path.string() + ".zip"; !exists && errno == ENOENT && fs::is_regular_file(zip)) {
+    return open_image_source(zip);
+  }
   require(exists, path.string(), ": expected a folder of pictures or a zip, found ",
           errno == ENOENT ? "nothing" : std::strerror(errno));
   if (S_ISDIR(status.st_mode)) {

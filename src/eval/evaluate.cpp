@@ -206,15 +206,20 @@ void answer_and_score(const std::vector<Question>& questions, ChatModel& model, 
 }  // namespace
 
 Fields EvaluateOptions::file_fields() {
-  return {{"checkpoint", &files.checkpoint, "weights: .pth, .safetensors or a Hugging Face folder", {}},
-          {"clip_dir", &files.clip_dir, "folder of the CLIP encoder", {}},
-          {"tokenizer", &files.tokenizer, "tokenizer.json, a sentencepiece .model, or a folder with one of them", {}},
-          {"data_path", &data_path, "JSON file in the training data's format", {}},
-          {"images_dir", &images_dir, "folder or .zip of its pictures", {}},
-          {"image_prefix", &image_prefix, "of the picture files' names with --kind sft", {}},
-          {"attributes", &attributes, "JSON file that says which words make an answer right", {}},
-          {"device", &files.device, "auto, cpu, cuda or cuda:N", {}},
-          {"threads", &files.threads, "threads of the matrix products; 0: as many as there are cores", {}}};
+  return {
+      {"checkpoint", &files.checkpoint, "weights: .pth, .safetensors or a Hugging Face folder", {}},
+      {"clip_dir", &files.clip_dir, "folder of the CLIP encoder", {}},
+      {"tokenizer", &files.tokenizer, "tokenizer.json, a sentencepiece .model, or a folder with one of them", {}},
+      {"data_path", &data_path, "JSON file in the training data's format", {}},
+      {"images_dir", &images_dir, "folder or .zip of its pictures", {}},
+      {"image_prefix", &image_prefix, "of the picture files' names with --kind sft", {}},
+      {"attributes", &attributes, "JSON file that says which words make an answer right", {}},
+      {"allow_missing",
+       &files.allow_missing,
+       "keys, or beginnings of keys, that the weights may lack (vision_proj: a language model that sees no pictures)",
+       {}},
+      {"device", &files.device, "auto, cpu, cuda or cuda:N", {}},
+      {"threads", &files.threads, "threads of the matrix products; 0: as many as there are cores", {}}};
 }
 
 Fields EvaluateOptions::evaluation_fields() {

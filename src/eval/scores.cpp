@@ -8,6 +8,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/fields.h"
 #include "minimind/base/file.h"
+#include "minimind/base/json_guard.h"
 #include "minimind/base/utf8.h"
 
 namespace minimind {
@@ -134,6 +135,7 @@ AttributeRules::AttributeRules(std::vector<std::vector<Spellings>> categories,
 
 AttributeRules AttributeRules::load(const std::filesystem::path& path, const std::string& data_name) {
   const std::string text = read_file(path);
+  require_modest_json(text, path.string());
   try {
     const json rules = json::parse(text);
     require(rules.contains(data_name), path.string(), ": expected the attributes of ", data_name, ", found none");

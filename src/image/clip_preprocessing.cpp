@@ -4,6 +4,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "minimind/base/json_guard.h"
 #include "minimind/image/image.h"
 
 namespace minimind {
@@ -56,7 +57,9 @@ ClipPreprocessing load_clip_preprocessing(const std::filesystem::path& clip_dir)
   if (!std::filesystem::exists(path, ignored)) {
     return result;
   }
-  const Json json = Json::parse(read_file(path), nullptr, false);
+  const std::string text = read_file(path);
+  require_modest_json(text, path.string());
+  const Json json = Json::parse(text, nullptr, false);
   require(json.is_object(), path.string(), ": expected a JSON object, found something else; fetch the file again");
   const auto where = [&](const char* key) { return concat(path.string(), ": ", key); };
   // What the network sees is the crop where the file has one, else the resized picture.

@@ -63,6 +63,7 @@ struct PngSummary {
   size_t palette_at = 0;  ///< offset of the PLTE chunk, 0 where there is none
   size_t palette_size = 0;
   size_t data_size = 0;  ///< compressed bytes
+  size_t end = 0;        ///< offset of the IEND chunk, or where it is missing
 };
 
 void read_png_header(const DecodeRequest& request, std::string_view body, PngSummary& summary) {
@@ -81,12 +82,23 @@ void read_png_header(const DecodeRequest& request, std::string_view body, PngSum
   }
 }
 
-/// Walks the chunks as Pillow does: a wrong checksum or a missing end is an error.
+/// Whether the file stops where its IEND chunk should stand, or inside that chunk: with all data read, Pillow takes the
+/// picture for whole.
+bool lacks_only_its_end(std::string_view rest) {
+  constexpr size_t kChunkHead = 8;
+  return rest.size() < kChunkHead || (rest.size() < kChunkOverhead && rest.substr(4, 4) == "IEND");
+}
+
+/// Walks the chunks as Pillow does: a wrong checksum is an error, a missing end behind whole data is none.
 PngSummary check_png(const DecodeRequest& request) {
   const std::string_view bytes = request.bytes;
   PngSummary summary;
   size_t at = kPngSignature;
   while (true) {
+    summary.end = at;
+    if (summary.data_size > 0 && lacks_only_its_end(bytes.substr(at))) {
+      return summary;
+    }
     if (bytes.size() - at < kChunkOverhead || big_endian_32(bytes, at) > bytes.size() - at - kChunkOverhead) {
       fail_picture(request, "PNG", "one that is cut short");
     }
@@ -136,8 +148,14 @@ Image decode_png(const DecodeRequest& request) {
   if (summary.data_size > 2 * raw + 65536 || request.bytes.size() > INT_MAX / 2) {
     fail_picture(request, "PNG", "more data than its size asks for");
   }
+  std::string ended;
   std::string filled;
   std::string_view bytes = request.bytes;
+  if (bytes.size() - summary.end < kChunkOverhead) {
+    // stb_image wants an IEND chunk.
+    ended = concat(bytes.substr(0, summary.end), std::string_view("\0\0\0\0IEND\xAE\x42\x60\x82", kChunkOverhead));
+    bytes = ended;
+  }
   if (summary.palette) {
     if (summary.palette_at == 0 || summary.palette_size % 3 != 0 || summary.palette_size > 768) {
       fail_picture(request, "PNG", "a palette picture without a proper palette");

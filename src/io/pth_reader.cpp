@@ -83,6 +83,9 @@ class PthReader {
 
   at::Tensor view(const std::string& key, const PickledTensor& tensor) {
     const int64_t numel = checked_numel(tensor.sizes, where_ + ": key \"" + key + "\"");
+    require(numel <= tensor.storage_numel, where_, ": key \"", key, "\": expected at most the ", tensor.storage_numel,
+            " elements of its storage, found a tensor ", shape_text(tensor.sizes),
+            " that repeats them; save tensor.contiguous() in its place");
     // Elements in front of the last one; __int128 because offset and strides are the file's.
     __int128 last = tensor.offset;
     for (size_t i = 0; i < tensor.sizes.size(); ++i) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "io/detail/formats.h"
 #include "minimind/base/error.h"
+#include "minimind/base/json_guard.h"
 #include "minimind/io/state_dict.h"
 
 namespace minimind {
@@ -48,7 +50,9 @@ struct SafetensorsParts {
 };
 
 SafetensorsParts split_safetensors(const MappedFile& file) {
-  constexpr uint64_t kLargestHeader = 100'000'000;  // the limit of the reference reader
+  // Room for a hundred thousand tensors; parsed, a header takes up to twenty times its size.
+  constexpr uint64_t kLargestHeader = uint64_t{16} << 20;
+  constexpr size_t kDeepestHeader = 4;
   const std::string where = file.path().string();
   const std::string_view bytes = file.bytes();
   require(bytes.size() >= 8, where, ": expected a safetensors header, found ", bytes.size(), " bytes", kAgain);
@@ -57,8 +61,18 @@ SafetensorsParts split_safetensors(const MappedFile& file) {
   require(size <= kLargestHeader && size <= bytes.size() - 8, where, ": expected a safetensors header of at most ",
           std::min<uint64_t>(kLargestHeader, bytes.size() - 8), " bytes, found a length of ", size, kAgain);
   const std::string_view text = bytes.substr(8, size);
-  HeaderJson header = HeaderJson::parse(text.begin(), text.end(), nullptr, false);
+  require_modest_json(text, where + " (header)", {kLargestHeader, kDeepestHeader});
+  std::set<std::string> seen;
+  std::optional<std::string> repeated;
+  const auto watch = [&](int depth, HeaderJson::parse_event_t event, const HeaderJson& key) {
+    if (event == HeaderJson::parse_event_t::key && depth == 1 && !seen.insert(key.get<std::string>()).second) {
+      repeated = key.get<std::string>();
+    }
+    return true;
+  };
+  HeaderJson header = HeaderJson::parse(text.begin(), text.end(), watch, false);
   require(header.is_object(), where, ": expected a JSON object as safetensors header, found none", kAgain);
+  require(!repeated, where, ": key \"", repeated.value_or(""), "\" is there twice", kAgain);
   return {std::move(header), bytes.substr(8 + size)};
 }
 

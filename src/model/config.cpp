@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "minimind/base/error.h"
+#include "minimind/base/json_guard.h"
 
 namespace minimind {
 
@@ -37,6 +38,7 @@ const std::vector<std::string>& bookkeeping_keys() {
 
 /// The parsed object; malformed text and non-objects fail with fields_from_json's message.
 ConfigJson parse_config(const std::string& json, const std::string& where) {
+  require_modest_json(json, where);
   ConfigJson parsed = ConfigJson::parse(json, nullptr, false);
   if (parsed.is_discarded() || !parsed.is_object()) {
     fields_from_json({}, json, where);

@@ -4,6 +4,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "minimind/base/log.h"
 
 namespace minimind {
 
@@ -82,6 +83,7 @@ std::vector<fs::path> export_model(const ModelFile& source, const ExportOptions&
           options.weights);
   Vlm model(source.config);
   const LoadReport report = load_vlm(*model, source.state, source.weights.string());
+  log_info(concat(source.weights.string(), ":\n", report.summary()));
   const StateDict state = converted(vlm_state_dict(*model), dtype, !report.lacks_projection());
   const std::string config = lm_config_to_json(source.config);
   std::map<std::string, std::string> metadata = {{"format", "pt"}, {"config", config}};

@@ -4,6 +4,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "minimind/base/json_guard.h"
 #include "minimind/model/weights.h"
 #include "model/detail/weight_match.h"
 
@@ -34,6 +35,7 @@ void read_normalisation(const fs::path& path, ClipVisionImpl& vision) {
     return;
   }
   const std::string text = read_file(path);
+  require_modest_json(text, path.string());
   const ClipJson object = ClipJson::parse(text, nullptr, false);
   if (!object.is_object()) {
     fields_from_json({}, text, path.string());
@@ -45,6 +47,15 @@ void read_normalisation(const fs::path& path, ClipVisionImpl& vision) {
   require(std::ranges::all_of(std, [](float value) { return value > 0; }), path.string(),
           ": key \"image_std\": expected numbers above 0, found another");
   vision.set_normalisation(channel_values(object, "image_mean", path.string()), std);
+}
+
+/// Roughly.
+double count_parameters(const ClipVisionConfig& config) {
+  const auto width = static_cast<double>(config.hidden_size);
+  const auto patch = static_cast<double>(config.patch_size);
+  const double layer = 4 * width * width + 2 * width * static_cast<double>(config.intermediate_size);
+  return width * (3 * patch * patch + static_cast<double>(config.tokens())) +
+         static_cast<double>(config.num_hidden_layers) * layer;
 }
 
 fs::path clip_weights(const fs::path& folder) {
@@ -62,12 +73,15 @@ ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report) {
   require(fs::is_directory(clip_dir), clip_dir.string(), ": expected a CLIP folder (config.json and weights), found ",
           fs::exists(clip_dir) ? "a file" : "nothing there");
   const fs::path config_path = clip_dir / "config.json";
-  ClipVision vision(clip_config_from_json(read_file(config_path), config_path.string()));
-  read_normalisation(clip_dir / "preprocessor_config.json", *vision);
+  const ClipVisionConfig config = clip_config_from_json(read_file(config_path), config_path.string());
   const fs::path weights = clip_weights(clip_dir);
+  const StateDict state = read_state_dict(weights);
+  const std::string cause = "does " + config_path.string() + " belong to these weights?";
+  detail::require_like_size(count_parameters(config), state, weights.string(), cause);
+  ClipVision vision(config);
+  read_normalisation(clip_dir / "preprocessor_config.json", *vision);
   LoadReport skipped;
   std::vector<StateDict::Entry> entries;
-  const StateDict state = read_state_dict(weights);
   for (const StateDict::Entry& entry : state.entries()) {
     if (is_skipped_clip_key(entry.first)) {
       ++skipped.modules[detail::module_of(entry.first)].skipped;
@@ -76,7 +90,7 @@ ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report) {
     }
   }
   detail::WeightMatch match = detail::match_weights(detail::named_weights(*vision), entries, {});
-  detail::apply_weights(match, weights.string(), "does " + config_path.string() + " belong to these weights?");
+  detail::apply_weights(match, weights.string(), cause);
   for (const auto& [module, counts] : skipped.modules) {
     match.report.modules[module].skipped += counts.skipped;
   }

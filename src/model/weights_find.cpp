@@ -4,6 +4,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "minimind/base/json_guard.h"
 #include "minimind/model/weights.h"
 #include "model/detail/weight_match.h"
 
@@ -40,6 +41,7 @@ std::string stage_of_name(const fs::path& weights) {
 
 /// A training checkpoint names the model's tensors `model.*`, beside the optimiser's.
 void take_checkpoint(ModelFile& file, const std::string& description) {
+  require_modest_json(description, file.weights.string() + " (its description)");
   const FindJson json = FindJson::parse(description, nullptr, false);
   const bool fits = json.is_object() && json.contains("config") && json["config"].is_string();
   require(fits, file.weights.string(),
@@ -114,6 +116,17 @@ void read_config_beside(ModelFile& file, bool is_folder, const std::vector<State
   }
 }
 
+/// Roughly; the tied head once.
+double count_parameters(const LmConfig& config) {
+  const auto dim = static_cast<double>(config.dim);
+  const double heads = 2.0 + 2.0 * static_cast<double>(config.n_kv_heads) / static_cast<double>(config.n_heads);
+  const double experts =
+      config.use_moe ? static_cast<double>(config.n_routed_experts) + (config.has_shared_experts ? 1 : 0) : 1;
+  const double layer = heads * dim * dim + 3 * experts * dim * static_cast<double>(config.inner_dim());
+  return static_cast<double>(config.vocab_size + config.vision_dim) * dim +
+         static_cast<double>(config.n_layers) * layer;
+}
+
 void deduce_config(ModelFile& file, const std::vector<StateDict::Entry>& entries) {
   const std::string where = file.weights.string();
   if (!detail::deduce_shape(entries, &file.config)) {
@@ -159,6 +172,8 @@ ModelFile find_model(const fs::path& path) {
   } else {
     deduce_config(file, entries);
   }
+  detail::require_like_size(count_parameters(file.config), file.state, file.weights.string(),
+                            detail::likely_cause(entries, file.config, false));
   if (file.stage.empty()) {
     file.stage = stage_of_name(file.weights);
   }

@@ -12,6 +12,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "minimind/base/json_guard.h"
 #include "minimind/base/log.h"
 
 namespace minimind {
@@ -58,6 +59,7 @@ void remove_leftovers(const std::filesystem::path& folder) {
 }
 
 CheckpointInfo info_from_json(const std::string& text, const std::string& where) {
+  require_modest_json(text, where);
   try {
     const nlohmann::json json = nlohmann::json::parse(text);
     require(json.at("version") == kVersion, where, ": expected a checkpoint of version ", kVersion, ", found ",

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <utility>
 
 #include "minimind/base/error.h"
@@ -55,6 +56,13 @@ std::string metrics_to_json(const MetricsRecord& record) {
   json["seconds"] = number(record.seconds);
   if (record.expert_loss) {
     json["expert_loss"] = number(*record.expert_loss);
+  }
+  for (const std::vector<double>& layer : record.expert_load) {
+    Json shares = Json::array();
+    for (const double share : layer) {
+      shares.push_back(number(std::round(share * 1e4) / 1e4));
+    }
+    json["expert_load"].push_back(shares);
   }
   return json.dump();
 }
@@ -113,6 +121,14 @@ std::optional<MetricsRecord> metrics_from_json(const std::string& line) {
   if (json.contains("expert_loss")) {
     record.expert_loss = number_or_nan(json, "expert_loss");
   }
+  if (json.contains("expert_load") && json["expert_load"].is_array()) {
+    for (const Json& layer : json["expert_load"]) {
+      std::vector<double>& shares = record.expert_load.emplace_back();
+      for (const Json& share : layer) {
+        shares.push_back(share.is_number() ? share.get<double>() : std::nan(""));
+      }
+    }
+  }
   return record;
 }
 
@@ -138,6 +154,31 @@ std::string validation_in_words(const ValidationRecord& record) {
                   "the right picture misleads the model: another one would save %.4f (%.1f %%)", -gap, -100 * share);
   }
   return concat(numbers, " (", record.samples, " samples); ", verdict);
+}
+
+std::vector<std::vector<double>> expert_shares(std::span<const double> counts, int64_t experts) {
+  std::vector<std::vector<double>> layers;
+  for (; std::ssize(counts) >= experts && experts > 0; counts = counts.subspan(static_cast<size_t>(experts))) {
+    const std::span<const double> layer = counts.first(static_cast<size_t>(experts));
+    const double total = std::max(1.0, std::accumulate(layer.begin(), layer.end(), 0.0));
+    for (double& share : layers.emplace_back(layer.begin(), layer.end())) {
+      share /= total;
+    }
+  }
+  return layers;
+}
+
+std::string experts_text(const MetricsRecord& record) {
+  double least = 1;
+  double most = 0;
+  for (const std::vector<double>& layer : record.expert_load) {
+    least = std::min(least, *std::min_element(layer.begin(), layer.end()));
+    most = std::max(most, *std::max_element(layer.begin(), layer.end()));
+  }
+  char text[96];
+  std::snprintf(text, sizeof(text), "  balance loss %.4f  experts' load %.0f-%.0f%%", record.expert_loss.value_or(0),
+                100 * least, 100 * most);
+  return record.expert_load.empty() ? "" : text;
 }
 
 MetricsLog::MetricsLog(std::filesystem::path folder, const std::string& stage, int64_t first_step)

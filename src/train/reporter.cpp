@@ -1,9 +1,12 @@
 #include "minimind/train/reporter.h"
 
+#include <ATen/Tensor.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <span>
 #include <utility>
 
 #include "minimind/base/error.h"
@@ -14,6 +17,8 @@ namespace minimind {
 namespace {
 
 constexpr auto kPageInterval = std::chrono::seconds(10);
+/// The experts' counts stand behind the other sums.
+constexpr size_t kFirstExpert = 4;
 
 std::string page_title(const std::string& out_dir) {
   return "MiniMind-V training: " + out_dir;
@@ -49,6 +54,13 @@ void Reporter::count(const StepOutcome& outcome) {
   window_.samples += outcome.rows;
   window_.words += outcome.words;
   window_.operations += run_.operations.training({outcome.words, outcome.rows, outcome.tokens, outcome.pictures});
+  if (outcome.expert_load.defined()) {
+    window_.expert_load.resize(static_cast<size_t>(run_.layers * run_.experts));
+    const at::Tensor load = outcome.expert_load.cpu().to(at::kDouble).contiguous();
+    for (size_t i = 0; i < window_.expert_load.size(); ++i) {
+      window_.expert_load[i] += load.const_data_ptr<double>()[i];
+    }
+  }
 }
 
 void Reporter::note(double loss_sum, int64_t tokens, double expert_loss, double grad_norm) {
@@ -75,8 +87,9 @@ MetricsRecord Reporter::make_record(const ReportedMoment& moment, const std::vec
   record.memory_mb = peak_memory_mb();
   record.device_memory_mb = peak_device_memory_mb(run_.device);
   record.seconds = earlier_seconds_ + elapsed();
-  if (run_.use_moe) {
+  if (run_.experts > 0) {
     record.expert_loss = sums[2] / static_cast<double>(std::max<int64_t>(1, window_.steps));
+    record.expert_load = expert_shares(std::span(sums).subspan(kFirstExpert), run_.experts);
   }
   return record;
 }
@@ -100,7 +113,7 @@ std::string Reporter::line_of(const MetricsRecord& record) const {
                 record.epoch, record.loss, record.learning_rate, record.grad_norm, record.samples_per_second,
                 record.tokens_per_second, 100 * record.mfu, 100 * record.data_wait, 100 * record.reduce_wait,
                 memory.c_str(), format_duration(left).c_str());
-  return text;
+  return text + experts_text(record);
 }
 
 void Reporter::keep(const MetricsRecord& record) {
@@ -137,6 +150,9 @@ void Reporter::begin_window(const ReportedMoment& moment) {
 void Reporter::show(const ReportedMoment& moment, bool lasting) {
   std::vector<double> sums = {window_.loss_sum, static_cast<double>(window_.loss_tokens), window_.expert_loss,
                               static_cast<double>(moment.encoded - window_.encoded)};
+  // Every rank adds numbers of the same length, one without a batch too.
+  window_.expert_load.resize(static_cast<size_t>(run_.layers * run_.experts));
+  sums.insert(sums.end(), window_.expert_load.begin(), window_.expert_load.end());
   if (lasting) {
     sums = group_.sum(sums);
   }

@@ -92,8 +92,10 @@ void make_model(TrainingSetup& setup, const TrainOptions& options, Stage stage, 
   if (checkpoint != nullptr) {
     load_from_checkpoint(*setup.model, *checkpoint);
   } else if (start) {
+    // A language-only checkpoint is what pretraining starts from, and a mistake in every later stage.
+    const LoadOptions load{stage == Stage::kPretrain, options.allow_missing};
     log_info(concat(start->weights.string(), ":\n",
-                    load_vlm(*setup.model, start->state, start->weights.string()).summary()));
+                    load_vlm(*setup.model, start->state, start->weights.string(), load).summary()));
   } else {
     log_info("weights: fresh ones (--init_from none)");
   }
@@ -150,7 +152,9 @@ TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::De
   setup.device = device;
   setup.dtype = training_dtype(options.dtype, device);
   setup.tokenizer = load_tokenizer(options.tokenizer);
-  setup.encoder = load_clip_vision(options.clip_dir);
+  LoadReport encoder_report;
+  setup.encoder = load_clip_vision(options.clip_dir, &encoder_report);
+  log_info(concat(options.clip_dir, ":\n", encoder_report.summary()));
   setup.encoder->to(device);
   setup.dataset = Dataset::load(options.data_path, data_kind(stage));
   require(setup.dataset->size() > 0, options.data_path, ": expected samples, found an empty list");

@@ -69,6 +69,9 @@ at::Tensor StepRunner::objective(const Batch& batch, StepOutcome& outcome) {
     goal = goal + share * settings_.moe_aux_loss;
     outcome.auxiliary = outcome.auxiliary.defined() ? outcome.auxiliary + share.detach() : share.detach();
   }
+  if (const at::Tensor load = model_->expert_load(); load.defined()) {
+    outcome.expert_load = outcome.expert_load.defined() ? outcome.expert_load + load : load;
+  }
   const at::Tensor sum = loss.sum.detach();
   outcome.loss_sum = outcome.loss_sum.defined() ? outcome.loss_sum + sum : sum;
   return scaler_.enabled() ? goal * scaler_.scale() : goal;

@@ -70,7 +70,8 @@ ReportedRun TrainingLoop::reported_run() {
   ReportedRun run;
   run.stage = stage_name(stage_);
   run.out_dir = options_.out_dir;
-  run.use_moe = setup_.config().use_moe;
+  run.layers = setup_.config().n_layers;
+  run.experts = setup_.config().use_moe ? setup_.config().n_routed_experts : 0;
   run.first_step = first_step_;
   run.total_steps = schedule_.total;
   run.steps_per_epoch = loader_->steps_per_epoch();

@@ -9,6 +9,7 @@
 #include "minimind/base/fields.h"
 #include "minimind/base/file.h"
 #include "minimind/base/image_slot.h"
+#include "minimind/base/json_guard.h"
 #include "minimind/base/progress.h"
 #include "minimind/base/random.h"
 #include "minimind/base/utf8.h"
@@ -155,6 +156,24 @@ TEST(Utf8, HoldsBackOnlyWhatMayBecomeACharacter) {
   EXPECT_EQ(complete_utf8_prefix("\xF0\x9F\x98"), 0U);
   EXPECT_EQ(complete_utf8_prefix("\x80"), 1U);
   EXPECT_EQ(complete_utf8_prefix("\xE0\x80"), 2U);  // can no longer become one
+}
+
+TEST(JsonGuard, RefusesWhatWouldCostManyTimesItsSize) {
+  const auto message = [](const std::string& text, const JsonLimits& limits) {
+    try {
+      require_modest_json(text, "x.json", limits);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(message(R"({"a": [[1], [2]], "b[[[[": "]\"[[[["})", {1000, 3}), "");
+  EXPECT_NE(message("[[[[1]]]]", {1000, 3}).find("x.json: expected JSON nested at most 3 deep, found more at byte 3"),
+            std::string::npos);
+  EXPECT_NE(message("[1234]", {5, 3}).find("at most 5 bytes, found 6"), std::string::npos);
+  EXPECT_EQ(message("]]]][[[", {1000, 3}), "");
+  EXPECT_EQ(message("\"\\", {1000, 3}), "");
+  EXPECT_THROW(fields_from_json({}, std::string(1 << 20, '['), "deep.json"), Error);
 }
 
 TEST(Progress, FormatsDurationsAndBytes) {

@@ -206,6 +206,39 @@ TEST(ImageSource, RefusesEncryptedAndForeignMethods) {
   EXPECT_NE(error_of([&] { second->read("a.jpg"); }).find("found zip method 93"), std::string::npos);
 }
 
+TEST(ImageSource, DoesNotBelieveHugeSizes) {
+  TemporaryFolder folder;
+  for (const auto form : {ZipWriter::Form::kPlain, ZipWriter::Form::kZip64}) {
+    ZipWriter writer(form);
+    writer.add("bomb.jpg", std::string(100, 'a'), true, {.size = 2'000'000'000});
+    writer.add("long.jpg", std::string(100, 'a'), true, {.stored_size = 2'000'000'000});
+    writer.add("both.jpg", std::string(100, 'a'), false, {.size = 900'000'000, .stored_size = 900'000'000});
+    writer.add("dense.jpg", std::string(100, 'a'), true, {.size = 1'000'000'000});
+    writer.add("good.jpg", "good");
+    const auto path = write_bytes(folder / "bad.zip", writer.finish());
+    const auto zip = open_image_source(path);
+    for (const char* name : {"bomb.jpg", "long.jpg", "both.jpg", "dense.jpg"}) {
+      EXPECT_NE(error_of([&] { zip->read(name); }).find("expected the sizes of a picture"), std::string::npos) << name;
+    }
+    EXPECT_EQ(zip->read("good.jpg"), "good");
+  }
+  const auto large = write_bytes(folder / "pictures/large.jpg", "");
+  fs::resize_file(large, uint64_t{5} << 30U);
+  const auto pictures = open_image_source(folder / "pictures");
+  EXPECT_NE(error_of([&] { pictures->read("large.jpg"); }).find("found a file of 5368709120 bytes"), std::string::npos);
+}
+
+TEST(ImageSource, TakesTheZipOfAFolderThatIsNotThere) {
+  TemporaryFolder folder;
+  ZipWriter writer;
+  writer.add("a.jpg", "abc");
+  write_bytes(folder / "sft_images.zip", writer.finish());
+  EXPECT_EQ(open_image_source(folder / "sft_images")->read("a.jpg"), "abc");
+  write_bytes(folder / "sft_images/a.jpg", "from the folder");
+  EXPECT_EQ(open_image_source(folder / "sft_images")->read("a.jpg"), "from the folder");
+  EXPECT_NE(error_of([&] { open_image_source(folder / "none"); }).find("found nothing"), std::string::npos);
+}
+
 TEST(ImageSource, ServesThreadsAtOnce) {
   TemporaryFolder folder;
   const auto files = some_files();

@@ -11,7 +11,9 @@ namespace minimind::testing {
 /// Ways to spoil an entry.
 struct ZipTricks {
   uint16_t flags = 0;
-  int method = -1;  ///< instead of the true one
+  int method = -1;           ///< instead of the true one
+  int64_t size = -1;         ///< claimed by the directory instead of the true one
+  int64_t stored_size = -1;  ///< likewise
 };
 
 /// Writes zips of every form that the reader must take, and wrong ones on purpose.
@@ -31,6 +33,9 @@ class ZipWriter {
                static_cast<uint32_t>(bytes.size()), name, local_extra.size());
     out_ += name + local_extra + stored;
 
+    const auto size_claimed = static_cast<uint64_t>(tricks.size >= 0 ? tricks.size : std::ssize(bytes));
+    const auto stored_claimed =
+        static_cast<uint64_t>(tricks.stored_size >= 0 ? tricks.stored_size : std::ssize(stored));
     std::string extra;
     const bool wide = form_ == Form::kZip64;
     if (wide) {
@@ -39,14 +44,14 @@ class ZipWriter {
       extra.push_back('\0');
       put<uint16_t>(extra, 1);
       put<uint16_t>(extra, 24);
-      put<uint64_t>(extra, bytes.size());
-      put<uint64_t>(extra, stored.size());
+      put<uint64_t>(extra, size_claimed);
+      put<uint64_t>(extra, stored_claimed);
       put<uint64_t>(extra, offset);
     }
     put(directory_, 0x02014B50U);
     put<uint16_t>(directory_, 45);
-    put_common(directory_, tricks.flags, method, crc, wide ? UINT32_MAX : static_cast<uint32_t>(stored.size()),
-               wide ? UINT32_MAX : static_cast<uint32_t>(bytes.size()), name, extra.size());
+    put_common(directory_, tricks.flags, method, crc, wide ? UINT32_MAX : static_cast<uint32_t>(stored_claimed),
+               wide ? UINT32_MAX : static_cast<uint32_t>(size_claimed), name, extra.size());
     put<uint16_t>(directory_, 0);
     put<uint16_t>(directory_, 0);
     put<uint16_t>(directory_, 0);

@@ -56,12 +56,27 @@ TEST(DecodeImage, NamesWhatAFileIsThatIsNoPicture) {
 
 TEST(DecodeImage, RefusesAFileThatIsCutAnywhere) {
   for (const testing::SampleFile& file : testing::sample_files()) {
-    // A GIF's last pixels come before its end code, an empty block and the end mark.
-    const size_t whole = file.bytes.size() - (file.format == "GIF" ? 4 : 0);
+    // A GIF's last pixels come before its end code, an empty block and the end mark, a PNG's before its end chunk.
+    const size_t whole = file.bytes.size() - (file.format == "GIF" ? 4 : file.format == "PNG" ? 12 : 0);
     for (size_t size = 0; size < whole; ++size) {
       const std::string message = decode_error(std::string_view(file.bytes).substr(0, size));
       ASSERT_TRUE(contains(message, "expected")) << file.format << " cut to " << size << " of " << whole;
     }
+  }
+}
+
+TEST(DecodeImage, TakesAPngWithoutItsEndChunkAsPillowDoes) {
+  for (const testing::SampleFile& file : testing::sample_files()) {
+    if (file.format != "PNG") {
+      continue;
+    }
+    const Image whole = decode_image(file.bytes, "picture");
+    for (size_t missing = 1; missing <= 12; ++missing) {
+      const Image cut = decode_image(file.bytes.substr(0, file.bytes.size() - missing), "picture");
+      EXPECT_EQ(cut.pixels, whole.pixels) << missing;
+    }
+    const std::string begun = file.bytes.substr(0, file.bytes.size() - 12) + std::string("\0\0\0\5tEXtab", 10);
+    EXPECT_TRUE(contains(decode_error(begun), "cut short"));
   }
 }
 

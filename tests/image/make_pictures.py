@@ -300,6 +300,7 @@ KINDS = {
     "png_rgb": lambda rng: png_saved(rng, "RGB"),
     "png_rgba": lambda rng: png_saved(rng, "RGBA"),
     "png_palette_missing_entries": png_missing_entries,
+    "png_unended": lambda rng: png_saved(rng, "RGB")[: -rng.randint(1, 12)],
     "bmp_saved_1": lambda rng: bmp_saved(rng, "1"),
     "bmp_saved_l": lambda rng: bmp_saved(rng, "L"),
     "bmp_saved_p": lambda rng: bmp_saved(rng, "P"),

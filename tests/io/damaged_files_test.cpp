@@ -114,6 +114,43 @@ TEST(DamagedPth, TellsOfAFlippedWeightBit) {
   EXPECT_NE(error_of([&] { read_state_dict(folder / "a.pth"); }).find("checksum"), std::string::npos);
 }
 
+/// A .pth of two equal storages, its directory entry of the second one changed: `width` bytes at `field` of it.
+std::string changed_entry_error(size_t field, uint64_t value, size_t width) {
+  const TemporaryFolder folder;
+  StateDict state;
+  state.add("a", at::zeros({4}));
+  state.add("b", at::zeros({4}));
+  write_pth(folder / "a.pth", state);
+  std::string bytes = read_bytes(folder / "a.pth");
+  const size_t entry = bytes.rfind("archive/data/1") - 46;
+  bytes.replace(entry + field, width, reinterpret_cast<const char*>(&value), width);
+  write_bytes(folder / "a.pth", bytes);
+  return error_of([&] { read_state_dict(folder / "a.pth"); });
+}
+
+TEST(DamagedPth, MayNotReadOneRecordTwice) {
+  const TemporaryFolder folder;
+  StateDict state;
+  state.add("a", at::zeros({4}));
+  state.add("b", at::zeros({4}));
+  write_pth(folder / "a.pth", state);
+  const uint64_t first = read_bytes(folder / "a.pth").find("archive/data/0") - 30;
+  EXPECT_NE(changed_entry_error(42, first, 4).find("overlap"), std::string::npos);
+}
+
+TEST(DamagedPth, SaysThatARecordIsEncryptedOrCompressed) {
+  EXPECT_NE(changed_entry_error(8, 1, 2).find("record archive/data/1: expected stored bytes"), std::string::npos);
+  EXPECT_NE(changed_entry_error(10, 8, 2).find("found a compressed or encrypted record"), std::string::npos);
+}
+
+TEST(DamagedPth, DoesNotBelieveSizesBeyondTheFile) {
+  for (const uint64_t size : {uint64_t{17}, uint64_t{1} << 31, uint64_t{0xFFFFFFFF}}) {
+    const uint64_t both = size << 32 | size;  // stored and unpacked
+    EXPECT_NE(changed_entry_error(20, both, 8), "") << size;
+  }
+  EXPECT_NE(changed_entry_error(42, 0xFFFFFFF0, 4).find("damaged zip archive"), std::string::npos);
+}
+
 /// An archive with the given pickle and one storage of four floats.
 class CraftedPickle : public ::testing::Test {
  protected:
@@ -155,6 +192,8 @@ TEST_F(CraftedPickle, MayNotLeaveItsStorage) {
   EXPECT_NE(error(tensor(4, 0, 4, huge)).find("passes its end"), std::string::npos);
   EXPECT_NE(error(tensor(4, 0, huge, 0)).find("fits in memory"), std::string::npos);
   EXPECT_NE(error(tensor(5, 0, 4, 1)).find("expected 5 elements"), std::string::npos);
+  EXPECT_NE(error(tensor(4, 0, 5, 0)).find("found a tensor [5] that repeats them"), std::string::npos);
+  EXPECT_NE(error(tensor(4, 0, 1'000'000'000, 0)).find("that repeats them"), std::string::npos);
   EXPECT_NE(error(tensor(huge, 0, 4, 1)).find("found 16 bytes"), std::string::npos);
   EXPECT_NE(error(tensor(4, -1, 4, 1)), "");
   EXPECT_NE(error(tensor(4, 0, -4, 1)), "");
@@ -247,6 +286,17 @@ TEST(CraftedSafetensors, RefusesHeadersThatLie) {
   EXPECT_NE(safetensors_error("{"), "");
   EXPECT_NE(safetensors_error("{}"), "");
   EXPECT_NE(safetensors_error("{" + std::string(100'000, '[')), "");
+}
+
+TEST(CraftedSafetensors, RefusesRepeatedKeysAndDeepNesting) {
+  const std::string entry = R"({"dtype":"F32","shape":[2],"data_offsets":[0,8]})";
+  EXPECT_NE(safetensors_error(R"({"a":)" + entry + R"(,"a":)" + entry + "}").find("key \"a\" is there twice"),
+            std::string::npos);
+  EXPECT_NE(safetensors_error(R"({"":)" + entry + R"(,"":)" + entry + "}").find("is there twice"), std::string::npos);
+  EXPECT_EQ(safetensors_error(R"({"__metadata__":{"a":"1","b":"[[[[[["},"a":)" + entry + "}"), "");
+  EXPECT_NE(safetensors_error(R"({"a":)" + std::string(8'000'000, '[') + "}").find("nested at most"),
+            std::string::npos);
+  EXPECT_NE(safetensors_error("{" + std::string(17 << 20, ' ') + "}").find("found a length of"), std::string::npos);
 }
 
 TEST(CraftedSafetensors, DoesNotBelieveALongHeader) {

@@ -72,8 +72,8 @@ bool check_greedy(const GoldenModel& golden, const VlmInput& prompt, const std::
   run.repetition_penalty = match[3].matched ? std::stod(match[3]) : 1.0;
   run.limit = facts.at(key).size();
   const GreedyTokens ours = generate(golden, prompt, run);
-  EXPECT_EQ(ours.tokens, ids_of(facts.at(key)));
   const double margin = facts.at(key + "_min_margin").get<double>();
+  expect_same_tokens(ours.tokens, ids_of(facts.at(key)), margin);
   EXPECT_NEAR(ours.smallest_margin, margin, 1e-4);
   return true;
 }

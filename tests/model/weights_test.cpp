@@ -160,7 +160,7 @@ TEST(LoadVlm, NamesTheFlagsThatWouldFit) {
               "a dense model: was --use_moe false meant?");
   LmConfig unshared = small_moe_config();
   unshared.has_shared_experts = false;
-  EXPECT_SAYS(load_error(small_moe_config(), vlm_state_dict(*small_model(unshared))), "--shared_experts false");
+  EXPECT_SAYS(load_error(small_moe_config(), vlm_state_dict(*small_model(unshared))), "--n_shared_experts false");
   LmConfig inner = small_config();
   inner.hidden_dim = 56;
   EXPECT_SAYS(load_error(small_config(), vlm_state_dict(*small_model(inner))), "was --hidden_dim 56 meant?");
@@ -270,6 +270,23 @@ TEST(FindModel, SaysWhatIsThereInstead) {
   clip.add("vision_model.embeddings.class_embedding", at::zeros({32}));
   write_pth(folder / "clip.pth", clip);
   EXPECT_SAYS(error_of([&] { find_model(folder / "clip.pth"); }), "a CLIP encoder");
+}
+
+TEST(FindModel, RefusesAModelThatIsHugeByItsConfigurationAlone) {
+  const TemporaryFolder folder;
+  const StateDict state = vlm_state_dict(*small_model(small_config()));
+  write_pth(folder / "pytorch_model.bin", state);
+  LmConfig huge = small_config();
+  huge.dim = 65536;
+  huge.n_layers = 1000;
+  write_file_atomically(folder / "config.json", lm_config_to_json(huge));
+  const std::string message = error_of([&] { find_model(folder.path()); });
+  EXPECT_SAYS(message, "million parameters, as its configuration says");
+  EXPECT_SAYS(message, "--dim 32 --n_layers 2");
+  StateDict far = without(state, "layers.1.");
+  far.add("layers.999999.attention.wq.weight", at::zeros({32, 32}));
+  write_pth(folder / "far.pth", far);
+  EXPECT_LE(find_model(folder / "far.pth").config.n_layers, static_cast<int64_t>(far.size()));
 }
 
 at::Tensor logits_of(VlmImpl& model) {

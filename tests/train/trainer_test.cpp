@@ -1,11 +1,14 @@
 #include "minimind/train/trainer.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <csignal>
 #include <iterator>
+#include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -255,6 +258,86 @@ TEST_F(TrainerRun, TrainsWithExperts) {
   EXPECT_LT(losses.back(), losses.front());
   EXPECT_TRUE(fs::exists(fs::path(settings.out_dir) / "16_moe_vlm_pretrain.pth"));
   EXPECT_NE(read_file(fs::path(settings.out_dir) / "metrics.jsonl").find("expert_loss"), std::string::npos);
+}
+
+TEST_F(TrainerRun, LogsTheBalanceLossAndTheLoadOfEveryExpert) {
+  TrainOptions settings = options("out");
+  settings.model.use_moe = true;
+  settings.model.n_routed_experts = 3;
+  ::testing::internal::CaptureStderr();
+  run_and_record(settings);
+  const std::string shown = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(shown.find("  balance loss 0."), std::string::npos) << shown;
+  EXPECT_NE(shown.find("experts' load "), std::string::npos) << shown;
+  std::istringstream lines(read_file(fs::path(settings.out_dir) / "metrics.jsonl"));
+  int64_t records = 0;
+  for (std::string line; std::getline(lines, line); ++records) {
+    const std::optional<MetricsRecord> record = metrics_from_json(line);
+    ASSERT_TRUE(record && record->expert_loss);
+    EXPECT_GT(*record->expert_loss, 0);
+    ASSERT_EQ(record->expert_load.size(), 2U);
+    for (const std::vector<double>& layer : record->expert_load) {
+      ASSERT_EQ(layer.size(), 3U);
+      EXPECT_NEAR(layer[0] + layer[1] + layer[2], 1, 1e-3);
+    }
+  }
+  EXPECT_GT(records, 2);
+}
+
+TEST_F(TrainerRun, WarnsWhereTheFirstLossIsThatOfGuessing) {
+  run_and_record(options("out"));
+  const fs::path trained = fs::path(options("out").out_dir) / "16_vlm_pretrain.pth";
+  TrainOptions settings = options("next");
+  settings.model = {};
+  settings.init_from = trained.string();
+  const auto warnings = [&] {
+    ::testing::internal::CaptureStderr();
+    run_and_record(settings);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  const std::string fine = warnings();
+  EXPECT_EQ(fine.find("probably untrained"), std::string::npos) << fine;
+  // Every load prints its counts.
+  EXPECT_NE(fine.find("vision_model.encoder"), std::string::npos) << fine;
+  EXPECT_NE(fine.find(" matched"), std::string::npos) << fine;
+  const ModelFile file = find_model(trained);
+  Vlm fresh(file.config);
+  initialise(*fresh, 3);
+  StateDict state = vlm_state_dict(*fresh);
+  const at::NoGradGuard without_gradients;
+  state.find("tok_embeddings.weight")->mul_(20);
+  state.find("norm.weight")->mul_(-1);  // the answers repeat letters: now the last one is the least likely
+  write_pth(trained, state);
+  const std::string bad = warnings();
+  EXPECT_NE(bad.find("expected less than ln(259) = 5.55"), std::string::npos) << bad;
+  EXPECT_NE(bad.find("probably untrained"), std::string::npos) << bad;
+}
+
+TEST_F(TrainerRun, NeedsAProjectionInEveryStageButTheFirstUnlessToldOtherwise) {
+  run_and_record(options("out"));
+  const ModelFile file = find_model(fs::path(options("out").out_dir) / "16_vlm_pretrain.pth");
+  StateDict language_only;
+  for (const auto& [name, tensor] : file.state.entries()) {
+    if (!name.starts_with("vision_proj.")) {
+      language_only.add(name, tensor.clone());
+    }
+  }
+  const fs::path path = folder_.path() / "16_llm.pth";
+  write_pth(path, language_only);
+  write_file_atomically(folder_.path() / "16_llm.json", lm_config_to_json(file.config));
+  TrainOptions settings = options("next");
+  settings.model = {};
+  settings.init_from = path.string();
+  EXPECT_NO_THROW(run_and_record(settings, Stage::kPretrain));
+  settings.image_prefix.clear();
+  try {
+    run_and_record(settings, Stage::kInstruction);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("a language-only checkpoint"), std::string::npos) << error.what();
+  }
+  settings.allow_missing = {"vision_proj."};
+  EXPECT_NO_THROW(run_and_record(settings, Stage::kInstruction));
 }
 
 TEST(TrainOptions, RefusesValuesThatCannotBe) {

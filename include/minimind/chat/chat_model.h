@@ -26,10 +26,11 @@ struct ChatModelFiles {
   std::string checkpoint = "out/512_vlm_sft.pth";
   std::string clip_dir = "model/clip_model/clip-vit-base-patch32";
   std::string tokenizer = "model/minimind_tokenizer";
-  std::string device = "auto";       ///< auto, cpu, cuda or cuda:N
-  std::string stage = "vlm_sft";     ///< what the checkpoint should have learnt; another one is told in a notice
-  int64_t threads = 0;               ///< of the matrix products; 0: the framework's choice
-  int64_t remembered_pictures = 64;  ///< whose features are kept
+  std::vector<std::string> allow_missing;  ///< keys, or beginnings of keys, that the checkpoint may lack
+  std::string device = "auto";             ///< auto, cpu, cuda or cuda:N
+  std::string stage = "vlm_sft";           ///< what the checkpoint should have learnt; another one is told in a notice
+  int64_t threads = 0;                     ///< of the matrix products; 0: the framework's choice
+  int64_t remembered_pictures = 64;        ///< whose features are kept
 };
 
 /// Tokenizer, frozen encoder and trained model, loaded and checked against one another; with the features of the

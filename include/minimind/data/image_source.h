@@ -19,7 +19,7 @@ class ImageSource {
 };
 
 /// A folder, or a `.zip` file (its entries are found by their path in the zip or, where that is unique, by file name
-/// alone).
+/// alone); where only `path`.zip exists, that.
 std::unique_ptr<ImageSource> open_image_source(const std::filesystem::path& path);
 
 /// The name under which a data set's picture is found: `prefix` + name (instruction data says `000000123456.jpg`, the

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,8 @@ struct MetricsRecord {
   double memory_mb = 0;                    ///< peak resident memory
   std::optional<double> device_memory_mb;  ///< peak of tensors on the GPU
   double seconds = 0;                      ///< since the run began, earlier parts of a resumed run included
-  std::optional<double> expert_loss;
+  std::optional<double> expert_loss;       ///< the experts' balance loss, which --moe_aux_loss scales
+  std::vector<std::vector<double>> expert_load;  ///< share of the choices by layer and expert; empty without experts
 };
 
 /// Loss over held-out samples with a picture: the line of `metrics.jsonl` has `val_loss`, `val_loss_swapped` and
@@ -62,6 +64,11 @@ class MetricsLog {
   std::vector<MetricsRecord> records_;
   std::vector<ValidationRecord> validations_;
 };
+
+/// Counts of `layers` times `experts` numbers, layer by layer, as shares of each layer's sum.
+std::vector<std::vector<double>> expert_shares(std::span<const double> counts, int64_t experts);
+/// For the progress line: the balance loss and the least and the most used expert; "" without experts.
+std::string experts_text(const MetricsRecord& record);
 
 std::string metrics_to_json(const MetricsRecord& record);
 std::string metrics_to_json(const ValidationRecord& record);

@@ -54,6 +54,7 @@ struct TrainOptions {
   std::string tokenizer = "model/minimind_tokenizer";
   std::string clip_dir = "model/clip_model/clip-vit-base-patch32";
   std::string init_from;
+  std::vector<std::string> allow_missing;
   std::string out_dir = "out";
   std::string resume = "none";
   std::string val_data;

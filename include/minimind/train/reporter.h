@@ -20,7 +20,8 @@ namespace minimind {
 struct ReportedRun {
   std::string stage;
   std::string out_dir;
-  bool use_moe = false;
+  int64_t layers = 0;
+  int64_t experts = 0;          ///< of a layer; 0: none
   int64_t first_step = 0;       ///< where this part of the run began
   int64_t total_steps = 1;      ///< where it will end
   int64_t steps_per_epoch = 1;  ///< of one rank

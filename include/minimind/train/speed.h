@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace minimind {
 
@@ -15,7 +16,8 @@ struct Window {
   double loss_sum = 0;
   int64_t loss_tokens = 0;
   double expert_loss = 0;
-  int64_t steps = 0;  ///< optimiser steps
+  std::vector<double> expert_load;  ///< times that each expert was chosen, layer by layer; empty without experts
+  int64_t steps = 0;                ///< optimiser steps
   int64_t samples = 0;
   int64_t words = 0;
   double operations = 0;   ///< needed for the steps, all ranks

@@ -25,14 +25,15 @@ struct StepSettings {
 
 /// What happened in one step. Sums are over all ranks where that is said, else this rank's.
 struct StepOutcome {
-  int64_t tokens = 0;    ///< supervised, all ranks; 0: there was nothing to learn, and nothing changed
-  int64_t rows = 0;      ///< samples, all ranks
-  int64_t words = 0;     ///< real tokens, all ranks
-  int64_t pictures = 0;  ///< all ranks
-  bool stop = false;     ///< some rank wants to stop after this step
-  at::Tensor loss_sum;   ///< float32 scalar: cross-entropies of this rank's supervised tokens; undefined without any
-  at::Tensor auxiliary;  ///< float32 scalar: this rank's part of the experts' loss; undefined without experts
-  at::Tensor grad_norm;  ///< float32 scalar before clipping; the same on all ranks
+  int64_t tokens = 0;      ///< supervised, all ranks; 0: there was nothing to learn, and nothing changed
+  int64_t rows = 0;        ///< samples, all ranks
+  int64_t words = 0;       ///< real tokens, all ranks
+  int64_t pictures = 0;    ///< all ranks
+  bool stop = false;       ///< some rank wants to stop after this step
+  at::Tensor loss_sum;     ///< float32 scalar: cross-entropies of this rank's supervised tokens; undefined without any
+  at::Tensor auxiliary;    ///< float32 scalar: this rank's part of the experts' loss; undefined without experts
+  at::Tensor expert_load;  ///< int64 [layers, experts]: how often this rank's tokens chose each; undefined without any
+  at::Tensor grad_norm;    ///< float32 scalar before clipping; the same on all ranks
   /// Whether the update was made. Known on the CPU only; on CUDA the device skips a bad update by itself.
   bool updated = false;
 };

@@ -26,6 +26,7 @@ constexpr size_t kZip64LocatorSize = 20;
 constexpr size_t kEntrySize = 46;
 constexpr size_t kMaxComment = 65535;
 constexpr uint16_t kZip64Extra = 1;
+constexpr uint64_t kMaxDirectory = uint64_t{1} << 30U;
 // Set in a slot of the file-name table whose name occurs in several folders.
 constexpr uint32_t kAmbiguousBit = 1U << 31U;
 
@@ -105,6 +106,8 @@ ZipIndex::ZipIndex(int descriptor, std::string where) : where_(std::move(where))
   require(directory.offset <= file_size_ && directory.size <= file_size_ - directory.offset, where_,
           ": expected the zip directory inside the file of ", file_size_, " bytes, found it at ", directory.offset,
           " with ", directory.size, " bytes; was the download cut?");
+  require(directory.size <= kMaxDirectory, where_, ": expected a zip directory of at most ", kMaxDirectory,
+          " bytes, found one of ", directory.size);
   std::string bytes(directory.size, '\0');
   read_exactly(descriptor, bytes.data(), bytes.size(), directory.offset, where_);
   read_directory(bytes, directory.entries);

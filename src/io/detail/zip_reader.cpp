@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "minimind/base/error.h"
 
@@ -27,6 +29,20 @@ ZipReader::ZipReader(const MappedFile& file) : where_(file.path().string()), byt
   size_t at = directory.offset;
   for (uint64_t i = 0; i < directory.count; ++i) {
     at = read_entry(at, end);
+  }
+  require_disjoint();
+}
+
+void ZipReader::require_disjoint() const {
+  std::vector<std::pair<std::string_view, std::string_view>> spans;  // bytes and name
+  for (const auto& [name, record] : records_) {
+    spans.emplace_back(record.bytes, name);
+  }
+  std::ranges::sort(spans, {}, [](const auto& span) { return std::pair(span.first.data(), span.first.size()); });
+  for (size_t i = 1; i < spans.size(); ++i) {
+    const auto& [before, name_before] = spans[i - 1];
+    require(spans[i].first.data() >= before.data() + before.size(), where_, ": damaged zip archive: records ",
+            name_before, " and ", spans[i].second, " overlap; copy or download the file again");
   }
 }
 

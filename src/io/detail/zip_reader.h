@@ -32,6 +32,8 @@ class ZipReader {
   Directory find_directory() const;
   Directory find_directory64(size_t end_record) const;
   size_t read_entry(size_t at, size_t end);
+  /// Overlapping records would let a small file ask for any amount of reading.
+  void require_disjoint() const;
   std::string_view local_bytes(uint64_t header, uint64_t size, const std::string& name) const;
   /// A little-endian number of `width` bytes.
   uint64_t number(size_t at, size_t width) const;

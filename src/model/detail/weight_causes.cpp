@@ -30,7 +30,8 @@ bool has_prefix(const Entries& entries, std::string_view prefix) {
   return any_key(entries, [&](const std::string& key) { return key.starts_with(prefix); });
 }
 
-/// 1 + the highest index after `layers.`; 0 without one.
+/// 1 + the highest index after `layers.`; 0 without one. At most the number of keys: no key may ask for a model of a
+/// million layers.
 int64_t count_layers(const Entries& entries) {
   constexpr std::string_view kPrefix = "layers.";
   int64_t count = 0;
@@ -41,7 +42,7 @@ int64_t count_layers(const Entries& entries) {
     }
     count = std::max(count, index < 1'000'000 ? index + 1 : 0);
   }
-  return count;
+  return std::min(count, std::ssize(entries));
 }
 
 void deduce_feed_forward(const Entries& entries, LmConfig* config) {
@@ -84,7 +85,7 @@ std::string shape_flags(const LmConfig& config, const LmConfig& file) {
   if (file.use_moe) {
     add_difference(flags, "n_routed_experts", config.n_routed_experts, file.n_routed_experts);
     if (config.has_shared_experts != file.has_shared_experts) {
-      flags += concat(" --shared_experts ", file.has_shared_experts ? "true" : "false");
+      flags += concat(" --n_shared_experts ", file.has_shared_experts ? "true" : "false");
     }
   }
   LmConfig resized = config;
@@ -153,8 +154,7 @@ std::string likely_cause(const Entries& entries, const LmConfig& config, bool wa
   }
   if (wants_projection && !has_prefix(entries, "vision_proj.")) {
     return "a language-only checkpoint (…_llm): train the projection first with pretrain_vlm, whose …_vlm_pretrain "
-           "file "
-           "is meant here";
+           "file is meant here (--allow_missing vision_proj goes on without)";
   }
   return "";
 }

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <unordered_map>
 
 #include "minimind/base/error.h"
@@ -87,6 +88,18 @@ void apply_weights(const WeightMatch& match, const std::string& where, const std
   for (const auto& [parameter, tensor] : match.fits) {
     parameter.copy_(tensor);
   }
+}
+
+void require_like_size(double parameters, const StateDict& state, const std::string& where, const std::string& cause) {
+  constexpr double kMostTimes = 4;
+  constexpr double kAlwaysFine = 1e8;
+  double held = 0;
+  for (const auto& [key, tensor] : state.entries()) {
+    held += static_cast<double>(tensor.numel());
+  }
+  require(parameters <= kMostTimes * held + kAlwaysFine, where, ": expected the weights of a model of ",
+          std::llround(parameters / 1e6), " million parameters, as its configuration says, found ",
+          std::llround(held / 1e6), " million", cause.empty() ? "" : "; " + cause);
 }
 
 std::vector<StateDict::Entry> named_weights(const torch::nn::Module& module) {

@@ -37,6 +37,10 @@ std::vector<StateDict::Entry> clean_keys(const StateDict& state, LoadReport* rep
 /// Returns false if the tensors are not of this family.
 bool deduce_shape(const std::vector<StateDict::Entry>& entries, LmConfig* config);
 
+/// Refuses a configuration of very many more parameters than the file holds: building such a model would only run out
+/// of memory before the keys could be compared. `where` names the file.
+void require_like_size(double parameters, const StateDict& state, const std::string& where, const std::string& cause);
+
 /// Why a state dict does not fit a model of this configuration: a sentence with the cure, or "".
 std::string likely_cause(const std::vector<StateDict::Entry>& entries, const LmConfig& config, bool wants_projection);
 

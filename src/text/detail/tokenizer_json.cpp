@@ -5,6 +5,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/fields.h"
 #include "minimind/base/file.h"
+#include "minimind/base/json_guard.h"
 #include "text/detail/byte_bpe.h"
 
 namespace minimind::text_detail {
@@ -19,6 +20,7 @@ class TokenizerJsonReader {
 
   ByteBpeModel read() {
     const std::string text = read_file(path_);
+    require_modest_json(text, path_);
     json root;
     try {
       root = json::parse(text);
