@@ -1,6 +1,7 @@
 #include "minimind/model/vlm.h"
 
 #include <ATen/autocast_mode.h>
+#include <ATen/ops/allclose.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -253,6 +254,18 @@ TEST(Initialise, IsSeededAndHasTheSpreadsOfTheOriginal) {
         EXPECT_NEAR(spread, residual ? 0.01 : 0.02, residual ? 0.0005 : 0.001) << name;
       }
     }
+  }
+}
+
+TEST(Initialise, ScalesNormalWeightsAloneByTheInitializerRange) {
+  Vlm narrow(small_config()), wide(small_config());
+  initialise(*narrow, 5, 0.02);
+  initialise(*wide, 5, 0.08);
+  const auto scaled = wide->named_parameters();
+  for (const auto& named : narrow->named_parameters()) {
+    const std::string& name = named.key();
+    const bool normal = name.find("norm") == std::string::npos && !name.starts_with("vision_proj");
+    EXPECT_TRUE(at::allclose(named.value() * (normal ? 4.0 : 1.0), scaled[name])) << name;
   }
 }
 
