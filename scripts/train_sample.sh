@@ -24,7 +24,7 @@ step "Pretraining on captions"
 "$bin/pretrain_vlm" "${training[@]}" --data_path "$sample/pretrain.json" --init_from none --dim 128 --n_layers 4 --n_heads 4 --n_kv_heads 2 \
   --initializer_range 0.08 --epochs 1 --learning_rate 2e-3 --projection_learning_rate 6e-4
 step "Instruction tuning"
-"$bin/sft_vlm" "${training[@]}" --data_path "$sample/sft.json" --init_from "$pretrained" --epochs 1 --learning_rate 1.5e-3 --projection_learning_rate 5e-4
+"$bin/sft_vlm" "${training[@]}" --data_path "$sample/sft.json" --init_from "$pretrained" --epochs 2 --learning_rate 2e-3 --projection_learning_rate 5e-4
 step "Multi-image tuning"
 "$bin/sft_vlm" --multi "${training[@]}" --data_path "$sample/sft_multi.json" --init_from "$tuned" --epochs 1 --learning_rate 1e-3 --projection_learning_rate 3e-4
 

@@ -72,7 +72,6 @@ Turn count_turn(const Scene& scene, Language language) {
   size_t count = scene.objects.size();
   Turn turn;
   turn.required = facts_of(scene);
-  turn.required.push_back(alternatives(kCounts[count - 1]));
   std::string list = things(scene, language);
   if (language == Language::kChinese) {
     turn.question = "图中有几个图形？";
@@ -110,8 +109,6 @@ Turn single_turn(const Scene& scene, size_t which, Language language, Topic topi
   } else {
     std::string asked = alone ? (chinese ? "图形" : "shape") : words.shape;
     std::string place = alone ? (chinese ? words.place : concat("at the ", words.place)) : side;
-    turn.required.push_back(alone ? alternatives(place_names()[place_of(object)])
-                                  : alternatives(side_of(scene, which)));
     turn.question = chinese ? concat(asked, "在哪里？") : concat("Where is the ", asked, "?");
     turn.answer = chinese ? concat(words.colour, "的", words.shape, "在", place, "。")
                           : concat("The ", words.colour, " ", words.shape, " is ", place, ".");

@@ -16,7 +16,7 @@ struct SampleDataOptions {
   int64_t held_out = 2000;
   int64_t unseen = 400;
   int64_t held_out_pairs = 500;
-  double two_objects = 0.15;
+  double two_objects = 0.08;
   int64_t turns = 1;
   int64_t vocab_size = 768;
   int64_t clip_width = 384;
