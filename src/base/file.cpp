@@ -29,8 +29,8 @@ struct Descriptor {
   }
 };
 
-int open_for_reading(const fs::path& path, struct stat& status) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+int open_for_reading(const fs::path& path, struct stat& status, int flags = 0) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | flags);
   require(descriptor >= 0, path.string(), ": cannot be read: ", system_reason());
   if (::fstat(descriptor, &status) != 0 || S_ISDIR(status.st_mode)) {
     ::close(descriptor);
@@ -142,7 +142,9 @@ MappedFile::Mapping::~Mapping() {
 
 MappedFile::MappedFile(const fs::path& path) : path_(path), mapping_(std::make_shared<Mapping>()) {
   struct stat status {};
-  Descriptor descriptor{open_for_reading(path, status)};
+  // Opening a pipe would wait for its writer.
+  Descriptor descriptor{open_for_reading(path, status, O_NONBLOCK)};
+  require(S_ISREG(status.st_mode), path.string(), ": expected a regular file, found a pipe or a device");
   mapping_->size = static_cast<size_t>(status.st_size);
   if (mapping_->size == 0) {
     return;

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <csignal>
 #include <fstream>
@@ -74,6 +75,11 @@ TEST_F(FileTest, MappedBytesEqualTheFile) {
   EXPECT_EQ(MappedFile(folder_ / "a").bytes(), "bytes");
   write_file_atomically(folder_ / "empty", "");
   EXPECT_TRUE(MappedFile(folder_ / "empty").bytes().empty());
+}
+
+TEST_F(FileTest, RefusesToMapAPipeInsteadOfWaitingForItsWriter) {
+  ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  EXPECT_NE(error_of([&] { MappedFile mapped(folder_ / "pipe"); }).find("regular file"), std::string::npos);
 }
 
 struct Options {
