@@ -71,7 +71,7 @@ class OtherLaunchers(Groups):
         for lost in (1, 0):
             out = self.out / f"lost{lost}"
             ranks = self.start_pair(under_open_mpi, out, "--epochs", 1000)
-            wait_until(lambda: len(losses(out)) >= 3, 60, "three steps")
+            wait_until(lambda: len(losses(out)) >= 3, 300, "three steps")
             ranks[lost].kill()
             start = time.monotonic()
             told = self.finish(ranks[1 - lost], 1, LIMIT)
@@ -82,7 +82,7 @@ class OtherLaunchers(Groups):
     def test_a_stopped_rank_counts_as_lost(self):
         out = self.out / "run"
         ranks = self.start_pair(under_open_mpi, out, "--epochs", 1000)
-        wait_until(lambda: len(losses(out)) >= 3, 60, "three steps")
+        wait_until(lambda: len(losses(out)) >= 3, 300, "three steps")
         ranks[1].send_signal(signal.SIGSTOP)
         told = self.finish(ranks[0], 1, LIMIT)
         self.assertRegex(told, r"error: rank 0 of 2: rank 1 \(process \d+ on .*\) has not been heard from")
@@ -99,7 +99,7 @@ class OtherLaunchers(Groups):
         for which, rank in ((signal.SIGTERM, 0), (signal.SIGINT, 1)):
             out = self.out / which.name
             ranks = self.start_pair(under_open_mpi, out, "--epochs", 1000, "--save_interval", 0)
-            wait_until(lambda: len(losses(out)) >= 5, 60, "five steps")
+            wait_until(lambda: len(losses(out)) >= 5, 300, "five steps")
             ranks[rank].send_signal(which)
             for process in ranks:
                 process.wait(60)
@@ -127,7 +127,7 @@ class Torchrun(Groups):
         for extra in (["--standalone"], ["--master_port", free_port()]):
             out = self.out / f"run{len(extra)}"
             process = self.start(self.torchrun(*extra, *training(out, "--epochs", 1000)))
-            wait_until(lambda: len(losses(out)) >= 3, 120, "three steps")
+            wait_until(lambda: len(losses(out)) >= 3, 300, "three steps")
             victim = process_of_rank(1, out)
             os.kill(victim, signal.SIGKILL)
             start = time.monotonic()
@@ -145,7 +145,7 @@ class Torchrun(Groups):
             self.run_training(out, "--max_steps", 3, "--save_interval", 1)
             process = self.start(self.torchrun(*extra, "--max-restarts", 3, *training(out, *RUN)))
             for rank, steps in ((1, 4), (0, 8)):
-                wait_until(lambda: len(losses(out)) >= steps and losses(out)[-1][0] >= steps and process_of_rank(rank, out), 120, f"{steps} steps")
+                wait_until(lambda: len(losses(out)) >= steps and losses(out)[-1][0] >= steps and process_of_rank(rank, out), 300, f"{steps} steps")
                 os.kill(process_of_rank(rank, out), signal.SIGKILL)
                 time.sleep(0.2)
             told = self.finish(process)
@@ -156,7 +156,7 @@ class Torchrun(Groups):
     def test_sigterm_to_the_launcher_saves(self):
         out = self.out / "run"
         process = self.start(self.torchrun("--standalone", *training(out, "--epochs", 1000, "--save_interval", 0)))
-        wait_until(lambda: len(losses(out)) >= 3, 120, "three steps")
+        wait_until(lambda: len(losses(out)) >= 3, 300, "three steps")
         process.terminate()
         process.wait(LIMIT)
         wait_until(lambda: process_of_rank(0, out) is None, LIMIT, "the end of rank 0")
@@ -212,7 +212,7 @@ class TwoHosts(Groups):
             self.finish(process)
         out = self.out / "hosts"
         hosts = self.start_hosts(out, *RUN)
-        wait_until(lambda: len(losses(out / "0")) >= 4, 120, "four steps")
+        wait_until(lambda: len(losses(out / "0")) >= 4, 300, "four steps")
         os.kill(process_of_rank(0, out / "0"), signal.SIGTERM)
         for process in hosts:
             process.wait(60)
@@ -225,7 +225,7 @@ class TwoHosts(Groups):
     def test_a_cut_cable_ends_both(self):
         out = self.out / "hosts"
         hosts = self.start_hosts(out, "--epochs", 1000)
-        wait_until(lambda: len(losses(out / "0")) >= 3, 120, "three steps")
+        wait_until(lambda: len(losses(out / "0")) >= 3, 300, "three steps")
         ranks = [process_of_rank(node, out / str(node)) for node in (0, 1)]
         self.ip("-n", self.NAMES[1], "link", "set", self.cable[1], "down")
         start = time.monotonic()

@@ -73,7 +73,7 @@ class Stopped(Training):
         for which in (signal.SIGTERM, signal.SIGINT):
             out = self.out / which.name
             process = self.start(training(out, "--epochs", 2, "--save_interval", 0))
-            wait_until(lambda: len(losses(out)) >= 5, 60, "five steps")
+            wait_until(lambda: len(losses(out)) >= 5, 300, "five steps")
             process.send_signal(which)
             told = self.finish(process, 128 + which)
             self.assertIn("stopped and saved", told)
@@ -87,7 +87,7 @@ class Stopped(Training):
 class BadDisk(Training):
     def stop_after(self, out, steps):
         process = self.start(training(out, *RUN))
-        wait_until(lambda: len(losses(out)) >= steps, 60, f"{steps} steps")
+        wait_until(lambda: len(losses(out)) >= steps, 300, f"{steps} steps")
         process.terminate()
         self.finish(process, 128 + signal.SIGTERM)
 
