@@ -26,7 +26,7 @@ step "Pretraining on captions"
 step "Instruction tuning"
 "$bin/sft_vlm" "${training[@]}" --data_path "$sample/sft.json" --init_from "$pretrained" --epochs 2 --learning_rate 2e-3 --projection_learning_rate 5e-4
 step "Multi-image tuning"
-"$bin/sft_vlm" --multi "${training[@]}" --data_path "$sample/sft_multi.json" --init_from "$tuned" --epochs 1 --learning_rate 1e-3 --projection_learning_rate 3e-4
+"$bin/sft_vlm" --multi "${training[@]}" --data_path "$sample/sft_multi.json" --init_from "$tuned" --epochs 2 --learning_rate 2e-3 --projection_learning_rate 3e-4
 
 step "Evaluation on pictures that were held out"
 # evaluate_part NAME KIND CHECKPOINT FILE [flag…]: keeps the output and sets NAME to the accuracy.
