@@ -146,7 +146,8 @@ Turn caption_turn(const Scene& scene, Language language, Random& random) {
                           : concat("There is ", thing(first, language), " ", side_of(scene, 0)[0], " and ",
                                    thing(second, language), " ", side_of(scene, 1)[0], ".");
   } else {
-    turn.answer = chinese ? concat("这是", thing(first, language), "。") : concat("It is ", thing(first, language), ".");
+    turn.answer =
+        chinese ? concat("这是", thing(first, language), "。") : concat("It is ", thing(first, language), ".");
   }
   return turn;
 }

@@ -101,12 +101,13 @@ std::string summary_of(const MetricsRecord& last) {
     return concat("<div><b>", value, "</b><small>", name, "</small></div>");
   };
   const auto percent = [](double share) { return short_number(std::round(1000 * share) / 10) + " %"; };
-  std::string out = concat(
-      "<div class=\"now\">", cell("micro-batch", short_number(static_cast<double>(last.step))),
-      cell("epoch", short_number(last.epoch)), cell("loss", short_number(last.loss)),
-      cell("samples/s", short_number(last.samples_per_second)), cell("tokens/s", short_number(std::round(last.tokens_per_second))),
-      cell("MFU", percent(last.mfu)), cell("waiting for data", percent(last.data_wait)),
-      cell("reduction", percent(last.reduce_wait)), cell("peak memory", format_bytes(1e6 * last.memory_mb)));
+  std::string out =
+      concat("<div class=\"now\">", cell("micro-batch", short_number(static_cast<double>(last.step))),
+             cell("epoch", short_number(last.epoch)), cell("loss", short_number(last.loss)),
+             cell("samples/s", short_number(last.samples_per_second)),
+             cell("tokens/s", short_number(std::round(last.tokens_per_second))), cell("MFU", percent(last.mfu)),
+             cell("waiting for data", percent(last.data_wait)), cell("reduction", percent(last.reduce_wait)),
+             cell("peak memory", format_bytes(1e6 * last.memory_mb)));
   if (last.device_memory_mb) {
     out += cell("peak on the GPU", format_bytes(1e6 * *last.device_memory_mb));
   }
