@@ -50,17 +50,21 @@ fetch_libtorch() {
   mkdir -p "$minimind_cache"
   exec 9> "$venv.lock"
   flock 9  # two runs at once: the second waits for the first
-  if [ ! -e "$venv/.complete" ]; then
+  local wheels
+  if [ "$kind" = cpu ]; then
+    wheels=(--no-deps "torch==$torch_version" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
+  else  # nvidia-cuda-crt: headers that the runtime's headers include; torch itself does not ask for them
+    wheels=("torch==$torch_version" nvidia-cuda-crt==13.0.88 "numpy<3" tokenizers==0.22.2 "pillow>=12,<14")
+  fi
+  # The marker holds what was installed: a cache of an older list is completed.
+  if [ "$(cat "$venv/.complete" 2>/dev/null)" != "${wheels[*]}" ]; then
     say "Fetching LibTorch $torch_version ($kind) into $venv"
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    local pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile)
-    if [ "$kind" = cpu ]; then
-      "${pip[@]}" --no-deps "torch==$torch_version" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85
-    else
-      "${pip[@]}" "torch==$torch_version" "numpy<3" tokenizers==0.22.2 "pillow>=12,<14"
+    if [ ! -e "$venv/.complete" ]; then
+      rm -rf "$venv"
+      python3 -m venv "$venv"
     fi
-    touch "$venv/.complete"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile "${wheels[@]}"
+    echo "${wheels[*]}" > "$venv/.complete"
   fi
   exec 9>&-
   LIBTORCH=$(echo "$venv"/lib/python3.*/site-packages/torch)
