@@ -53,8 +53,8 @@ fetch_libtorch() {
   local wheels
   if [ "$kind" = cpu ]; then
     wheels=(--no-deps "torch==$torch_version" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
-  else  # nvidia-cuda-crt: headers that the runtime's headers include; torch itself does not ask for them
-    wheels=("torch==$torch_version" nvidia-cuda-crt==13.0.88 "numpy<3" tokenizers==0.22.2 "pillow>=12,<14")
+  else  # nvidia-cuda-crt and -cccl: headers that the other CUDA headers include; torch itself does not ask for them
+    wheels=("torch==$torch_version" nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85 "numpy<3" tokenizers==0.22.2 "pillow>=12,<14")
   fi
   # The marker holds what was installed: a cache of an older list is completed.
   if [ "$(cat "$venv/.complete" 2>/dev/null)" != "${wheels[*]}" ]; then
