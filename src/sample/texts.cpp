@@ -12,6 +12,10 @@ namespace {
 constexpr std::array<std::array<const char*, 2>, 4> kSides = {
     {{"on the left", "左边"}, {"on the right", "右边"}, {"at the top", "上边"}, {"at the bottom", "下边"}}};
 constexpr std::array<std::array<const char*, 2>, 2> kCounts = {{{"one shape", "一个图形"}, {"two shapes", "两个图形"}}};
+constexpr std::array<std::array<const char*, 2>, 3> kDifferences = {
+    {{"Only the colour differs", "只有颜色不同"},
+     {"Only the shape differs", "只有形状不同"},
+     {"Colour and shape differ", "颜色和形状都不同"}}};
 
 Alternatives alternatives(const Name& name) {
   return {name.english, name.chinese};
@@ -172,36 +176,29 @@ Turn question_turn(const Scene& scene, Language language, Topic topic, Random& r
   return single_turn(scene, random.below(scene.objects.size()), language, topic, random);
 }
 
+// What each picture shows comes first: the difference then follows from words that are already there.
 Turn difference_turn(const Scene& first, const Scene& second, Language language, Random& random) {
   bool chinese = language == Language::kChinese;
   const SceneObject& a = first.objects[0];
   const SceneObject& b = second.objects[0];
-  Words one = words_of(a, language), two = words_of(b, language);
-  auto compare = [&](bool same, const char* what, const std::string& left, const std::string& right) {
-    if (chinese) {
-      return same ? concat(what, "都是", left, "。") : concat(what, "不同：", left, "和", right, "。");
-    }
-    return same ? concat("The ", what, " is ", left, " in both. ")
-                : concat("The ", what, "s differ: ", left, " and ", right, ". ");
-  };
+  std::string one = thing(words_of(a, language), language), two = thing(words_of(b, language), language);
+  const auto& difference = kDifferences[a.shape == b.shape ? 0 : (a.colour == b.colour ? 1 : 2)];
   Turn turn;
   turn.question = chinese ? (random.below(2) == 0 ? "说出这两张图片的所有不同之处。" : "这两个图形有哪些不同？")
                           : (random.below(2) == 0 ? "Name all the differences between these two pictures."
                                                   : "Name all the differences between these two shapes.");
-  turn.answer = compare(a.colour == b.colour, chinese ? "颜色" : "colour", one.colour, two.colour) +
-                compare(a.shape == b.shape, chinese ? "形状" : "shape", one.shape, two.shape);
-  if (turn.answer.back() == ' ') {
-    turn.answer.pop_back();
-  }
+  turn.answer = chinese ? concat("第一张是", one, "，第二张是", two, "。", difference[1], "。")
+                        : concat("The first shows ", one, ", the second ", two, ". ", difference[0], ".");
   turn.required = facts_of(a);
   for (Alternatives& fact : facts_of(b)) {
     turn.required.push_back(std::move(fact));
   }
+  turn.required.push_back(alternatives(difference));
   return turn;
 }
 
 std::vector<std::pair<std::string, std::vector<Alternatives>>> scoring_categories() {
-  std::vector<Alternatives> colours, shapes, places, sides, counts;
+  std::vector<Alternatives> colours, shapes, places, sides, counts, differences;
   for (const Name& name : colour_names()) {
     colours.push_back(alternatives(name));
   }
@@ -217,7 +214,11 @@ std::vector<std::pair<std::string, std::vector<Alternatives>>> scoring_categorie
   for (const auto& count : kCounts) {
     counts.push_back(alternatives(count));
   }
-  return {{"colour", colours}, {"shape", shapes}, {"place", places}, {"side", sides}, {"count", counts}};
+  for (const auto& difference : kDifferences) {
+    differences.push_back(alternatives(difference));
+  }
+  return {{"colour", colours}, {"shape", shapes}, {"place", places},
+          {"side", sides},     {"count", counts}, {"difference", differences}};
 }
 
 }  // namespace minimind::sample

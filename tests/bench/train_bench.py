@@ -12,7 +12,7 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-MODES = {"f32": ["--dtype", "float32"], "bf16": ["--dtype", "bfloat16"], "bf16_cached": ["--dtype", "bfloat16"]}
+MODES = {"f32": "float32", "f32_cached": "float32", "bf16": "bfloat16", "bf16_cached": "bfloat16"}
 
 
 def last_json(output):
@@ -24,16 +24,20 @@ def run_peer(python, data, kind, batch, steps):
     return last_json(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def run_ours(binaries, data, kind, batch, steps, mode, cache):
+def has_bfloat16():
+    """Whether this processor multiplies bfloat16 itself; emulated products are far slower than float32."""
+    return any(flag in pathlib.Path("/proc/cpuinfo").read_text() for flag in ("avx512_bf16", "amx_bf16"))
+
+
+def run_ours(binaries, data, kind, batch, steps, mode, cache, warmup=3):
     """Median samples/s of the steps after the warm-up, from the run's own metrics; features are cached only where the mode says so."""
-    warmup = 3
     with tempfile.TemporaryDirectory() as out:
         program = binaries / ("pretrain_vlm" if kind == "pretrain" else "sft_vlm")
         command = [program, "--data_path", data / f"{kind}.json", "--images_dir", data / "images", "--tokenizer", data / "tokenizer.json",
                    "--clip_dir", data / "clip-vit-base-patch32", "--init_from", data / "512_llm.pth", "--out_dir", out,
                    "--batch_size", str(batch), "--max_steps", str(steps + warmup), "--log_interval", "1", "--save_interval", "1000000",
-                   "--learning_rate", "4e-4", "--threads", "2", "--save_last", "False", *MODES[mode]]
-        command += ["--feature_cache", cache] if mode == "bf16_cached" else ["--feature_memory_mb", "0"]
+                   "--learning_rate", "4e-4", "--threads", "2", "--save_last", "False", "--dtype", MODES[mode]]
+        command += ["--feature_cache", cache] if mode.endswith("cached") else ["--feature_memory_mb", "0"]
         subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
         records = [json.loads(line) for line in next(pathlib.Path(out).rglob("metrics.jsonl")).read_text().splitlines()]
         return {"samples_per_second": statistics.median(record["samples_per_second"] for record in records[warmup:]),
@@ -44,7 +48,25 @@ def fill_cache(binaries, data, cache):
     """One pass over both data sets with the cache switched on."""
     for kind in ("pretrain", "sft"):
         samples = len(json.loads((data / f"{kind}.json").read_text()))
-        run_ours(binaries, data, kind, 32, -(-samples // 32) - 3, "bf16_cached", cache)
+        run_ours(binaries, data, kind, 32, -(-samples // 32) - 3, "f32_cached", cache)
+
+
+def loader_per_core(program, data):
+    """Samples per second of processor time, JPEG and text to ready batch."""
+    command = [program, "--tokenizer", data / "tokenizer.json"]
+    return last_json(subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout)["loader_per_core"]
+
+
+def modes_of(batch):
+    """The modes measured at a batch size, with the steps before and in the measurement."""
+    full = (3, 8 if batch == 8 else 4)
+    modes = {mode: full for mode in MODES}
+    if not has_bfloat16():
+        if batch == 8:
+            modes.update(bf16=(1, 2), bf16_cached=(1, 2))
+        else:
+            del modes["bf16"], modes["bf16_cached"]
+    return modes
 
 
 def main():
@@ -60,6 +82,10 @@ def main():
     shutil.rmtree(cache, ignore_errors=True)
     fill_cache(arguments.bin, arguments.data, cache)
     speeds, memory = {}, {}
+    if not has_bfloat16():
+        print("this processor has no bfloat16 products: bfloat16 is measured in one round of 2 steps at batch 8, and not at batch 32 (null)", file=sys.stderr)
+    loader = loader_per_core(arguments.bin / "loader_bench", arguments.data)
+    print(f"loader alone: {loader} samples/s per core", file=sys.stderr, flush=True)
     for batch, steps, rounds in ((8, 8, arguments.rounds), (32, 4, 1)):
         suffix = "" if batch == 8 else f"_b{batch}"
         for round_number in range(rounds):
@@ -68,21 +94,24 @@ def main():
                 break
             for kind in ("pretrain", "sft"):
                 results = {"peer": run_peer(arguments.peer_python, arguments.data, kind, batch, steps)}
-                for mode in MODES:
-                    results[mode] = run_ours(arguments.bin, arguments.data, kind, batch, steps, mode, cache)
+                for mode, (warmup, count) in modes_of(batch).items():
+                    if round_number == 0 or has_bfloat16() or not mode.startswith("bf16"):
+                        results[mode] = run_ours(arguments.bin, arguments.data, kind, batch, count, mode, cache, warmup)
                 for name, result in results.items():
                     speeds.setdefault((f"{kind}_{name}", suffix), []).append(result["samples_per_second"])
                     memory.setdefault((f"{kind}_{name}", suffix), []).append(result["peak_rss_mb"])
                 print(f"batch {batch}, round {round_number + 1}, {kind}: " +
                       ", ".join(f"{name} {result['samples_per_second']:.2f}/s {result['peak_rss_mb']:.0f} MB" for name, result in results.items()),
                       file=sys.stderr, flush=True)
-    ratios = {}
+    ratios = {f"{kind}_{mode}{suffix}": None for suffix in ("", "_b32") for kind in ("pretrain", "sft") for mode in MODES}
     for (name, suffix), values in speeds.items():
         kind, mode = name.split("_", 1)
         if mode != "peer":
             ratios[f"{kind}_{mode}{suffix}"] = round(statistics.median(values) / statistics.median(speeds[(f"{kind}_peer", suffix)]), 3)
-    ratios["memory_f32"] = round(max(statistics.median(memory[(f"{kind}_f32", "")]) / statistics.median(memory[(f"{kind}_peer", "")])
-                                     for kind in ("pretrain", "sft")), 3)
+    for suffix in ("", "_b32"):
+        ratios[f"memory_f32{suffix}"] = round(max(statistics.median(memory[(f"{kind}_f32", suffix)]) / statistics.median(memory[(f"{kind}_peer", suffix)])
+                                                  for kind in ("pretrain", "sft")), 3)
+    ratios["loader_per_core"] = loader
     print(json.dumps(ratios))
 
 

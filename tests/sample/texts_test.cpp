@@ -88,9 +88,9 @@ TEST(SampleTexts, DifferencesNameWhatBothPicturesShow) {
   Scene red_circle{Layout::kSingle, {{.colour = 0, .shape = 0}}};
   Scene red_star{Layout::kSingle, {{.colour = 0, .shape = 3}}};
   Turn turn = difference_turn(red_circle, red_star, Language::kEnglish, random);
-  EXPECT_EQ(turn.answer, "The colour is red in both. The shapes differ: circle and star.");
+  EXPECT_EQ(turn.answer, "The first shows a red circle, the second a red star. Only the shape differs.");
   EXPECT_TRUE(is_right(turn.answer, turn.required));
-  EXPECT_FALSE(is_right("The colours differ: red and blue. The shapes differ: circle and star.", turn.required));
+  EXPECT_FALSE(is_right("The first shows a red circle, the second a blue star. Colour and shape differ.", turn.required));
   EXPECT_FALSE(is_right("The colour is red in both. The shape is circle in both.", turn.required));
   EXPECT_TRUE(turn.question.starts_with("Name all the differences"));
 }
