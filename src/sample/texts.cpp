@@ -12,10 +12,6 @@ namespace {
 constexpr std::array<std::array<const char*, 2>, 4> kSides = {
     {{"on the left", "左边"}, {"on the right", "右边"}, {"at the top", "上边"}, {"at the bottom", "下边"}}};
 constexpr std::array<std::array<const char*, 2>, 2> kCounts = {{{"one shape", "一个图形"}, {"two shapes", "两个图形"}}};
-constexpr std::array<std::array<const char*, 2>, 3> kDifferences = {
-    {{"Only the colour differs", "只有颜色不同"},
-     {"Only the shape differs", "只有形状不同"},
-     {"Colour and shape differ", "颜色和形状都不同"}}};
 
 Alternatives alternatives(const Name& name) {
   return {name.english, name.chinese};
@@ -176,29 +172,31 @@ Turn question_turn(const Scene& scene, Language language, Topic topic, Random& r
   return single_turn(scene, random.below(scene.objects.size()), language, topic, random);
 }
 
-// What each picture shows comes first: the difference then follows from words that are already there.
+// The values come before the verdict: whether two words are equal is easy to tell once they are there.
 Turn difference_turn(const Scene& first, const Scene& second, Language language, Random& random) {
   bool chinese = language == Language::kChinese;
   const SceneObject& a = first.objects[0];
   const SceneObject& b = second.objects[0];
-  std::string one = thing(words_of(a, language), language), two = thing(words_of(b, language), language);
-  const auto& difference = kDifferences[a.shape == b.shape ? 0 : (a.colour == b.colour ? 1 : 2)];
+  // One comparison in both languages, e.g. `red and blue, different`.
+  auto compare = [](const Name& one, const Name& two) {
+    bool same = one.english == two.english;
+    return Alternatives{concat(one.english, " and ", two.english, ", ", same ? "the same" : "different"),
+                        concat(one.chinese, "和", two.chinese, "，", same ? "相同" : "不同")};
+  };
+  Alternatives colours = compare(colour_names()[a.colour], colour_names()[b.colour]);
+  Alternatives shapes = compare(shape_names()[a.shape], shape_names()[b.shape]);
   Turn turn;
   turn.question = chinese ? (random.below(2) == 0 ? "说出这两张图片的所有不同之处。" : "这两个图形有哪些不同？")
                           : (random.below(2) == 0 ? "Name all the differences between these two pictures."
                                                   : "Name all the differences between these two shapes.");
-  turn.answer = chinese ? concat("第一张是", one, "，第二张是", two, "。", difference[1], "。")
-                        : concat("The first shows ", one, ", the second ", two, ". ", difference[0], ".");
-  turn.required = facts_of(a);
-  for (Alternatives& fact : facts_of(b)) {
-    turn.required.push_back(std::move(fact));
-  }
-  turn.required.push_back(alternatives(difference));
+  turn.answer = chinese ? concat("颜色：", colours[1], "。形状：", shapes[1], "。")
+                        : concat("Colours: ", colours[0], ". Shapes: ", shapes[0], ".");
+  turn.required = {colours, shapes};
   return turn;
 }
 
 std::vector<std::pair<std::string, std::vector<Alternatives>>> scoring_categories() {
-  std::vector<Alternatives> colours, shapes, places, sides, counts, differences;
+  std::vector<Alternatives> colours, shapes, places, sides, counts;
   for (const Name& name : colour_names()) {
     colours.push_back(alternatives(name));
   }
@@ -214,11 +212,7 @@ std::vector<std::pair<std::string, std::vector<Alternatives>>> scoring_categorie
   for (const auto& count : kCounts) {
     counts.push_back(alternatives(count));
   }
-  for (const auto& difference : kDifferences) {
-    differences.push_back(alternatives(difference));
-  }
-  return {{"colour", colours}, {"shape", shapes}, {"place", places},
-          {"side", sides},     {"count", counts}, {"difference", differences}};
+  return {{"colour", colours}, {"shape", shapes}, {"place", places}, {"side", sides}, {"count", counts}};
 }
 
 }  // namespace minimind::sample

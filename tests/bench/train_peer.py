@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """The peer of the training benchmark: what a careful user would write in Python. A Llama model of the same shape and a CLIP ViT-B/32 in
 `transformers`, random weights, batches trimmed to their longest sample, pictures encoded in one call, fused Adam, float32.
-usage: train_peer.py DATA KIND [--batch_size 8 --steps 12 --warmup 3]; the last line is a JSON object."""
+On a GPU bfloat16 by autocast. --untrimmed works as the original does: every sample padded to 511 positions, pictures encoded one by one.
+usage: train_peer.py DATA KIND [--batch_size 8 --steps 12 --warmup 3 --device cuda:0 --dtype bfloat16]; the last line is a JSON object."""
 import argparse
 import concurrent.futures
+import functools
 import json
 import pathlib
 import resource
@@ -16,6 +18,7 @@ from tokenizers import Tokenizer
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaModel
 
 TOKENS, WIDTH = 50, 768
+UNTRIMMED = 511
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
 
@@ -63,8 +66,8 @@ class Samples(torch.utils.data.Dataset):
         return ids, supervised, len(head), pixels
 
 
-def collate(samples):
-    longest = max(len(ids) for ids, *_ in samples) - 1
+def collate(samples, length=None):
+    longest = length or max(len(ids) for ids, *_ in samples) - 1
     ids = torch.zeros(len(samples), longest, dtype=torch.long)
     targets, mask = torch.zeros_like(ids), torch.zeros(len(samples), longest)
     for row, (tokens, supervised, *_) in enumerate(samples):
@@ -84,14 +87,20 @@ def main():
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--n_layers", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--untrimmed", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1337)
-    model = Peer(arguments.dim, arguments.n_layers)
+    device = torch.device(arguments.device)
+    model = Peer(arguments.dim, arguments.n_layers).to(device)
     vision = CLIPVisionModel(CLIPVisionConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
-                                              image_size=224, patch_size=32)).eval().requires_grad_(False)
+                                              image_size=224, patch_size=32)).eval().requires_grad_(False).to(device)
+    precision = torch.autocast(device.type, torch.bfloat16, enabled=arguments.dtype == "bfloat16")
     optimiser = torch.optim.Adam(model.parameters(), lr=4e-4, fused=True)
-    loader = torch.utils.data.DataLoader(Samples(arguments.data, arguments.kind), batch_size=arguments.batch_size, shuffle=True, collate_fn=collate,
+    loader = torch.utils.data.DataLoader(Samples(arguments.data, arguments.kind), batch_size=arguments.batch_size, shuffle=True,
+                                         collate_fn=functools.partial(collate, length=UNTRIMMED if arguments.untrimmed else None),
                                          generator=torch.Generator().manual_seed(1337), drop_last=True)
     seconds = []
     with concurrent.futures.ThreadPoolExecutor(1) as pool:  # the next batch is made while this one trains
@@ -102,9 +111,12 @@ def main():
             ids, targets, mask, starts, pixels = waiting.result()
             if step + 1 < arguments.warmup + arguments.steps:
                 waiting = pool.submit(next, batches)
-            with torch.no_grad():
-                features = vision(pixel_values=pixels, output_hidden_states=True).hidden_states[-1]
-            loss = model(ids, targets, mask, starts, features)
+            ids, targets, mask, pixels = (tensor.to(device) for tensor in (ids, targets, mask, pixels))
+            with precision:
+                with torch.no_grad():
+                    parts = pixels.split(1 if arguments.untrimmed else len(pixels))
+                    features = torch.cat([vision(pixel_values=part, output_hidden_states=True).hidden_states[-1] for part in parts])
+                loss = model(ids, targets, mask, starts, features)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
@@ -113,7 +125,8 @@ def main():
             if step >= arguments.warmup:
                 seconds.append(time.perf_counter() - start)
     print(json.dumps({"samples_per_second": arguments.batch_size / float(numpy.median(seconds)), "loss": loss.item(),
-                      "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+                      "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                      "device_memory_mb": torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else None}))
 
 
 main()

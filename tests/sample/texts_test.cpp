@@ -83,15 +83,16 @@ TEST(SampleTexts, QuestionsDoNotTellTheColour) {
   }
 }
 
-TEST(SampleTexts, DifferencesNameWhatBothPicturesShow) {
+TEST(SampleTexts, DifferencesCompareColoursAndShapes) {
   Random random(15);
   Scene red_circle{Layout::kSingle, {{.colour = 0, .shape = 0}}};
   Scene red_star{Layout::kSingle, {{.colour = 0, .shape = 3}}};
   Turn turn = difference_turn(red_circle, red_star, Language::kEnglish, random);
-  EXPECT_EQ(turn.answer, "The first shows a red circle, the second a red star. Only the shape differs.");
+  EXPECT_EQ(turn.answer, "Colours: red and red, the same. Shapes: circle and star, different.");
   EXPECT_TRUE(is_right(turn.answer, turn.required));
-  EXPECT_FALSE(is_right("The first shows a red circle, the second a blue star. Colour and shape differ.", turn.required));
-  EXPECT_FALSE(is_right("The colour is red in both. The shape is circle in both.", turn.required));
+  EXPECT_FALSE(is_right("Colours: red and blue, different. Shapes: circle and star, different.", turn.required));
+  EXPECT_FALSE(is_right("Colours: red and red, the same. Shapes: circle and star, the same.", turn.required));
+  EXPECT_FALSE(is_right("Colours: red and red, the same. Shapes: star and circle, different.", turn.required));
   EXPECT_TRUE(turn.question.starts_with("Name all the differences"));
 }
 
