@@ -12,7 +12,7 @@ mkdir -p "$work"
 step() { printf '\n\033[1m== %s\033[0m\n' "$*" >&2; }
 inputs=(--tokenizer "$sample/tokenizer.model" --clip_dir "$sample/clip" --images_dir "$sample/images")
 # A small model and a random encoder want much larger learning rates than the flags' defaults, which are for the released models.
-training=("${inputs[@]}" --out_dir "$work" --feature_cache "$work/features" --feature_cache_dtype float16 --max_seq_len 256 --batch_size 16
+training=("${inputs[@]}" --out_dir "$work" --feature_cache "$work/features" --feature_cache_dtype float16 --max_seq_len 256
   --num_workers 1 --dtype float32 --grad_clip 0.1 --warmup_iters 50 --save_interval 100000 --log_interval 50 --keep_last 1)
 pretrained=$work/128_vlm_pretrain.pth
 tuned=$work/128_vlm_sft.pth
@@ -21,12 +21,12 @@ multi=$work/128_vlm_sft_multi.pth
 step "Making the sample"
 "$bin/make_sample_data" --out "$sample"
 step "Pretraining on captions"
-"$bin/pretrain_vlm" "${training[@]}" --data_path "$sample/pretrain.json" --init_from none --dim 128 --n_layers 4 --n_heads 4 --n_kv_heads 2 \
+"$bin/pretrain_vlm" "${training[@]}" --data_path "$sample/pretrain.json" --init_from none --batch_size 16 --dim 128 --n_layers 3 --n_heads 4 --n_kv_heads 2 \
   --initializer_range 0.08 --epochs 1 --learning_rate 2e-3 --projection_learning_rate 6e-4
 step "Instruction tuning"
-"$bin/sft_vlm" "${training[@]}" --data_path "$sample/sft.json" --init_from "$pretrained" --epochs 2 --learning_rate 2e-3 --projection_learning_rate 5e-4
+"$bin/sft_vlm" "${training[@]}" --data_path "$sample/sft.json" --init_from "$pretrained" --batch_size 16 --epochs 2 --learning_rate 2e-3 --projection_learning_rate 5e-4
 step "Multi-image tuning"
-"$bin/sft_vlm" --multi "${training[@]}" --data_path "$sample/sft_multi.json" --init_from "$tuned" --epochs 2 --learning_rate 2e-3 --projection_learning_rate 3e-4
+"$bin/sft_vlm" --multi "${training[@]}" --data_path "$sample/sft_multi.json" --init_from "$tuned" --batch_size 8 --learning_rate 2e-3 --projection_learning_rate 3e-4 --epochs 1
 
 step "Evaluation on pictures that were held out"
 # evaluate_part NAME KIND CHECKPOINT FILE [flag…]: keeps the output and sets NAME to the accuracy.

@@ -177,11 +177,11 @@ Turn difference_turn(const Scene& first, const Scene& second, Language language,
   bool chinese = language == Language::kChinese;
   const SceneObject& a = first.objects[0];
   const SceneObject& b = second.objects[0];
-  // One comparison in both languages, e.g. `red and blue, different`.
+  // One comparison in both languages, e.g. `red and blue differ`.
   auto compare = [](const Name& one, const Name& two) {
     bool same = one.english == two.english;
-    return Alternatives{concat(one.english, " and ", two.english, ", ", same ? "the same" : "different"),
-                        concat(one.chinese, "和", two.chinese, "，", same ? "相同" : "不同")};
+    return Alternatives{concat(one.english, " and ", two.english, same ? " agree" : " differ"),
+                        concat(one.chinese, "和", two.chinese, same ? "相同" : "不同")};
   };
   Alternatives colours = compare(colour_names()[a.colour], colour_names()[b.colour]);
   Alternatives shapes = compare(shape_names()[a.shape], shape_names()[b.shape]);
