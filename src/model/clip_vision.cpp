@@ -109,7 +109,7 @@ ClipVisionImpl::ClipVisionImpl(const ClipVisionConfig& config) : config_(config)
 
 void ClipVisionImpl::use_row_kernels(bool narrow) {
   const at::NoGradGuard without_gradients;
-  for (const ClipBlock& layer : layers_->items()) {
+  for (ClipBlock& layer : layers_->items()) {
     layer->use_row_kernels(narrow);
   }
 }
