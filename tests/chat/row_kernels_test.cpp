@@ -161,7 +161,7 @@ TEST(StepTeam, MembersCoverAllSharesAndMeet) {
   for (const int threads : {1, 2, 3}) {
     at::set_num_threads(threads);
     detail::StepTeam team;
-    for (int turn = 0; turn < 200; ++turn) {
+    for (int turn = 0; turn < 40; ++turn) {
       std::vector<std::atomic<int>> parts(24);
       std::atomic<int> early = 0;
       team.run(8, [&](const detail::StepTeam::Member& member) {
