@@ -31,14 +31,16 @@ class Worker:
 
     def __init__(self, *command, threads):
         environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
-        self.process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                        text=True, env=environment)
+        self.notes = tempfile.TemporaryFile(mode="w+")
+        self.process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.notes, text=True,
+                                        env=environment)
         self.ready = self.read()
 
     def read(self):
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"error: {' '.join(map(str, self.process.args))} ended:\n{self.process.stderr.read()}")
+            self.notes.seek(0)
+            raise SystemExit(f"error: {' '.join(map(str, self.process.args))} ended:\n{self.notes.read()}")
         return json.loads(line)
 
     def ask(self, line):
@@ -52,6 +54,8 @@ class Worker:
     def __exit__(self, *_):
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
+        self.notes.close()
 
 
 def median_of(results, key):

@@ -58,10 +58,9 @@ def answer(values):
 
 
 def serve_llama(path, threads, prompt_tokens):
-    import ctypes
-
     import llama_cpp
-    llama_cpp.llama_log_set(ctypes.cast(None, llama_cpp.llama_log_callback), None)
+    silent = llama_cpp.llama_log_callback(lambda level, text, data: None)
+    llama_cpp.llama_log_set(silent, None)
     llama_cpp.llama_backend_init()
     model = llama_cpp.llama_model_load_from_file(path.encode(), llama_cpp.llama_model_default_params())
     assert model, f"{path}: llama.cpp cannot load it"
