@@ -148,7 +148,8 @@ class FusedDecoder : public Decoder {
 
   FusedLayer fuse(const BlockImpl& block, WeightFormat format, WeightArena& arena) const {
     const std::vector<std::vector<at::Tensor>> matrices = matrices_of(block);
-    const at::Tensor cache = at::zeros({2, config_.n_kv_heads, capacity_, config_.head_dim()});
+    // Its memory comes with the tokens that fill it.
+    const at::Tensor cache = at::empty({2, config_.n_kv_heads, capacity_, config_.head_dim()});
     return {.attention_norm = block.attention_norm->weight.detach().contiguous(),
             .qkv = pack(matrices[0], format, arena),
             .out = pack(matrices[1], format, arena),
