@@ -20,7 +20,8 @@ std::string rounded(double value, int digits) {
 std::string speed_lines(const ReportColumn& column) {
   std::string out;
   if (column.decode_seconds > 0 && column.tokens > 0) {
-    out += concat("<b>", rounded(static_cast<double>(column.tokens) / column.decode_seconds, 1), " tokens/s</b><br>");
+    const double speed = static_cast<double>(column.tokens) / column.decode_seconds;
+    out += concat("<b>", rounded(speed, speed < 100 ? 1 : 0), " tokens/s</b><br>");
   }
   out += concat(rounded(column.seconds, 2), " s for ", column.answers, column.answers == 1 ? " answer" : " answers",
                 "<br>loaded in ", rounded(column.load_seconds, 2), " s");
@@ -28,6 +29,13 @@ std::string speed_lines(const ReportColumn& column) {
     out += "<br>" + escape_html(column.scores);
   }
   return out;
+}
+
+/// A model that does not know how to end writes empty lines: they would fill the screen.
+std::string without_outer_blank(const std::string& text) {
+  constexpr const char* kWhite = " \t\r\n";
+  const size_t first = text.find_first_not_of(kWhite);
+  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(kWhite) - first + 1);
 }
 
 std::string head_row(const Report& report, size_t picture_columns) {
@@ -64,7 +72,8 @@ std::string body_row(const ReportRow& row, size_t picture_columns, size_t column
     return concat(out, "<td class=\"problem\" colspan=\"", columns, "\">", escape_html(row.problem), "</td></tr>\n");
   }
   for (const std::string& answer : row.answers) {
-    out += concat("<td>", answer.empty() ? "<i>no answer</i>" : escape_html(answer), "</td>");
+    const std::string text = without_outer_blank(answer);
+    out += concat("<td>", text.empty() ? "<i>no answer</i>" : escape_html(text), "</td>");
   }
   return out + "</tr>\n";
 }

@@ -37,6 +37,12 @@ TEST(ReportPage, PutsPicturesInRowsAndCheckpointsInColumns) {
   EXPECT_TRUE(holds(page, "&lt;script&gt;alert(1)&lt;/script&gt;</td><td>红色的圆</td></tr>"));
 }
 
+TEST(ReportPage, LeavesOutBlankAroundAnswers) {
+  Report report = two_columns();
+  report.rows[0].answers = {"\n a\nb \n\n", "\n\n"};
+  EXPECT_TRUE(holds(report_page(report), "<td>a\nb</td><td><i>no answer</i></td>"));
+}
+
 TEST(ReportPage, TellsTheSpeedOfEachCheckpoint) {
   const std::string page = report_page(two_columns());
   EXPECT_TRUE(holds(page, "60.0 tokens/s"));
