@@ -1,25 +1,60 @@
 #!/usr/bin/env bash
 # Speed against peers, measured alternately in one run on this machine. The last line is one JSON object.
-# usage: scripts/bench.sh train
+# usage: scripts/bench.sh train|chat
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
-[ "${1:-}" = train ] || die "usage: scripts/bench.sh train"
+what=${1:-}
+[ "$what" = train ] || [ "$what" = chat ] || die "usage: scripts/bench.sh train|chat"
+shift
+bench=$minimind_root/tests/bench
 install_packages
 fetch_libtorch cuda  # its Python is the peer's
-build_preset release -DMINIMIND_CUDA=OFF
-venv=$minimind_cache/bench-venv
-if [ ! -e "$venv/.complete" ]; then
-  say "Installing the peer (transformers) into $venv"
+build_preset release -DMINIMIND_CUDA=OFF -DMINIMIND_BENCH=ON
+bin=$minimind_root/build/release/bin
+
+# make_venv FOLDER PACKAGE…: a virtual environment that sees the torch wheel, so that a peer runs on the same one.
+make_venv() {
+  local venv=$1
+  shift
+  [ -e "$venv/.complete" ] && return
+  say "Installing the peer (${*##-*}) into $venv"
   rm -rf "$venv"
   python3 -m venv "$venv"
-  # The peer runs on the same torch wheel.
   dirname "$LIBTORCH" > "$(echo "$venv"/lib/python3.*/site-packages)/torch_wheel.pth"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check transformers==4.57.6
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
   touch "$venv/.complete"
+}
+
+venv=$minimind_cache/bench-venv
+make_venv "$venv" transformers==4.57.6
+if [ "$what" = train ]; then
+  data=$minimind_cache/bench-data
+  if [ ! -e "$data/.complete" ]; then
+    "$venv/bin/python" "$bench/train_data.py" "$data"
+    touch "$data/.complete"
+  fi
+  say "Training benchmark: ours and the peer alternately, 2 threads, load $(cut -d' ' -f1 /proc/loadavg)"
+  exec "$venv/bin/python" "$bench/train_bench.py" "$data" --bin "$bin" --peer_python "$venv/bin/python"
 fi
-data=$minimind_cache/bench-data
+
+llama_venv=$minimind_cache/bench-chat-venv
+# From source, so that it uses what this processor has; a binary package would not.
+make_venv "$llama_venv" --no-binary llama-cpp-python llama-cpp-python==0.3.36 gguf==0.19.0
+data=$minimind_cache/bench-chat-data
 if [ ! -e "$data/.complete" ]; then
-  "$venv/bin/python" "$minimind_root/tests/bench/train_data.py" "$data"
+  say "Making full-size files in $data"
+  rm -rf "$data"
+  "$venv/bin/python" "$bench/chat_data.py" "$data" >&2
+  for shape in "512 8" "768 16"; do
+    for type in F32 BF16 Q8_0; do
+      # shellcheck disable=SC2086
+      "$llama_venv/bin/python" "$bench/chat_peer.py" write "$data/${shape% *}_$type.gguf" "$type" $shape
+    done
+  done
   touch "$data/.complete"
 fi
-say "Training benchmark: ours and the peer alternately, 2 threads, load $(cut -d' ' -f1 /proc/loadavg)"
-exec "$venv/bin/python" "$minimind_root/tests/bench/train_bench.py" "$data" --bin "$minimind_root/build/release/bin" --peer_python "$venv/bin/python"
+if [ ! -e "$data/trained/128_vlm_sft.pth" ]; then
+  say "Training a small model on the sample, whose loss in int8 is compared"
+  bash "$bench/chat_model.sh" "$bin" "$data/sample" "$data/trained" >&2
+fi
+say "Chat benchmark: ours and the peers alternately, load $(cut -d' ' -f1 /proc/loadavg)"
+exec "$venv/bin/python" "$bench/chat_bench.py" "$data" --bin "$bin" --llama_python "$llama_venv/bin/python" --clip_python "$venv/bin/python" "$@"

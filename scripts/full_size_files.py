@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes full-size files of the released shapes with seeded random weights, by the torch wheel's own Python: `{dim}_llm.pth` as the original's
 training script saves it, and a folder like `clip-vit-base-patch32`. For trying the real sizes without the real weights.
-usage: full_size_files.py OUT [--dim 512 --n_layers 8] [--clip_layers 12]"""
+usage: full_size_files.py OUT [--dim 512 --n_layers 8] [--clip_layers 12] [--with_projection]"""
 import argparse
 import collections
 import json
@@ -10,6 +10,13 @@ import pathlib
 import struct
 
 import torch
+
+
+def projection(dim, width=768):
+    """What a vision checkpoint has beside the language model."""
+    bound = 1 / math.sqrt(width)
+    at = "vision_proj.vision_proj.0."
+    return {at + "weight": torch.empty(dim, width).uniform_(-bound, bound), at + "bias": torch.empty(dim).uniform_(-bound, bound)}
 
 
 def language_model(dim, n_layers, n_heads=16, n_kv_heads=8, vocab=6400):
@@ -90,12 +97,17 @@ def main():
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--n_layers", type=int, default=8)
     parser.add_argument("--clip_layers", type=int, default=12)
+    parser.add_argument("--with_projection", action="store_true", help="write {dim}_vlm_sft.pth too")
     parser.add_argument("--seed", type=int, default=1337)
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     clip_dir = arguments.out / "clip-vit-base-patch32"
     clip_dir.mkdir(parents=True, exist_ok=True)
-    torch.save(language_model(arguments.dim, arguments.n_layers), arguments.out / f"{arguments.dim}_llm.pth")
+    weights = language_model(arguments.dim, arguments.n_layers)
+    torch.save(weights, arguments.out / f"{arguments.dim}_llm.pth")
+    if arguments.with_projection:
+        weights.update(projection(arguments.dim))
+        torch.save(weights, arguments.out / f"{arguments.dim}_vlm_sft.pth")
     state, config = clip_vision(arguments.clip_layers)
     write_safetensors(clip_dir / "model.safetensors", state)
     (clip_dir / "config.json").write_text(json.dumps(config, indent=2) + "\n")

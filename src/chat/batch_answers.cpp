@@ -9,6 +9,7 @@
 #include <map>
 
 #include "minimind/base/error.h"
+#include "minimind/chat/generator.h"
 #include "minimind/chat/session.h"
 
 namespace minimind {
@@ -69,6 +70,16 @@ void answer_equal_lengths(const ChatModel& chat, const std::vector<Prompt>& prom
   }
 }
 
+/// One prompt, greedily, in the decoder's number format.
+std::vector<TokenId> answer_alone(const ChatModel& chat, const Prompt& prompt, int64_t limit, Decoder& decoder) {
+  SamplingOptions greedy;
+  greedy.temperature = 0;
+  Random unused(0);
+  return generate(decoder, prompt.ids, chat.embed(prompt.ids, prompt.slots, prompt.features),
+                  {greedy, limit, chat.tokenizer().eos_id()}, unused, {})
+      .ids;
+}
+
 }  // namespace
 
 std::vector<std::string> answer_greedily(const ChatModel& model, const std::vector<BatchQuestion>& questions,
@@ -89,6 +100,10 @@ std::vector<std::string> answer_greedily(const ChatModel& model, const std::vect
   }
   std::vector<std::vector<TokenId>> answers(prompts.size());
   int64_t done = 0;
+  std::unique_ptr<Decoder> alone;
+  if (options.weights != WeightFormat::kFloat32) {
+    alone = make_decoder(model.model(), options.context, DecoderKind::kAuto, options.weights);
+  }
   for (const auto& [length, members] : by_length) {
     const int64_t limit = std::min(options.max_new_tokens, options.context - static_cast<int64_t>(length));
     for (size_t begin = 0; begin < members.size(); begin += static_cast<size_t>(options.batch_size)) {
@@ -96,7 +111,13 @@ std::vector<std::string> answer_greedily(const ChatModel& model, const std::vect
       OpenRows open;
       open.prompts.assign(members.begin() + static_cast<std::ptrdiff_t>(begin),
                           members.begin() + static_cast<std::ptrdiff_t>(end));
-      answer_equal_lengths(model, prompts, std::move(open), limit, answers);
+      if (alone) {
+        for (const size_t index : open.prompts) {
+          answers[index] = answer_alone(model, prompts[index], limit, *alone);
+        }
+      } else {
+        answer_equal_lengths(model, prompts, std::move(open), limit, answers);
+      }
       done += static_cast<int64_t>(end - begin);
       if (on_done) {
         on_done(done);

@@ -10,6 +10,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
+#include "minimind/model/unfilled.h"
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
 
@@ -53,6 +54,11 @@ ImagePattern chat_pattern(const LmConfig& config, const Tokenizer& tokenizer, co
   return pattern;
 }
 
+Vlm unfilled_model(const LmConfig& config) {
+  const UnfilledWeights unfilled;
+  return Vlm(config);
+}
+
 }  // namespace
 
 void require_picture_for_each_slot(int64_t slots, int64_t pictures, const std::string& mark) {
@@ -78,16 +84,16 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
           file.config.vocab_size, " tokens (the vocabulary of ", files.checkpoint, "), found ", tokenizer->vocab_size(),
           "; is it this model's tokenizer?");
   LoadReport encoder_report;
-  ClipVision encoder = load_clip_vision(files.clip_dir, &encoder_report);
+  ClipVision encoder = load_clip_vision(files.clip_dir, &encoder_report, /*share_file=*/true);
   log_info(concat(files.clip_dir, ":\n", encoder_report.summary()));
   const ClipVisionConfig& vision = encoder->config();
   require(vision.hidden_size == file.config.vision_dim, files.clip_dir, ": expected features of width ",
           file.config.vision_dim, " (the projection of ", files.checkpoint, "), found ", vision.hidden_size,
           "; is it the encoder that the model was trained with?");
   ImagePattern pattern = chat_pattern(file.config, *tokenizer, files, vision.tokens());
-  Vlm model(file.config);
-  const LoadReport report =
-      load_vlm(*model, file.state, file.weights.string(), {/*allow_missing_projection=*/false, files.allow_missing});
+  Vlm model = unfilled_model(file.config);
+  const LoadReport report = load_vlm(*model, file.state, file.weights.string(),
+                                     {/*allow_missing_projection=*/false, files.allow_missing, /*share_file=*/true});
   log_info(concat(file.weights.string(), ":\n", report.summary()));
   if (report.lacks_projection()) {
     tell(file.weights.string() + ": a language model without vision_proj: it cannot look at pictures yet");
@@ -95,6 +101,9 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
   model->eval();
   model->to(device);
   encoder->to(device);
+  if (device.is_cpu()) {
+    encoder->use_row_kernels(/*narrow=*/files.weights != WeightFormat::kFloat32);
+  }
   return std::make_unique<ChatModel>(std::move(tokenizer), std::move(encoder), std::move(model), std::move(pattern),
                                      files.remembered_pictures);
 }

@@ -80,6 +80,12 @@ class PlainDecoder : public Decoder {
 
 }  // namespace
 
+WeightFormat weight_format_of(const std::string& name) {
+  require(name == "float32" || name == "bfloat16" || name == "int8",
+          "weights: expected float32, bfloat16 or int8, found ", name);
+  return name == "int8" ? WeightFormat::kInt8 : name == "bfloat16" ? WeightFormat::kBFloat16 : WeightFormat::kFloat32;
+}
+
 std::unique_ptr<Decoder> make_decoder(const Vlm& model, int64_t capacity, DecoderKind kind, WeightFormat format) {
   require(capacity >= 2, "context: expected room for 2 tokens at least, found ", capacity);
   if (kind == DecoderKind::kAuto) {

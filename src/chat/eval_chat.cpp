@@ -66,9 +66,8 @@ void EvalChatOptions::resolve() {
   }
   chat.sampling.penalty_mode =
       repetition_penalty_mode == "original" ? RepetitionPenaltyMode::kOriginal : RepetitionPenaltyMode::kUsual;
-  chat.weights = weights == "int8"       ? WeightFormat::kInt8
-                 : weights == "bfloat16" ? WeightFormat::kBFloat16
-                                         : WeightFormat::kFloat32;
+  chat.weights = weight_format_of(weights);
+  files.weights = chat.weights;
   chat.seed = static_cast<uint64_t>(seed);
   if (!image_dir.empty() && !image.empty()) {
     throw UsageError("--image and --image_dir: expected one of them, found both");

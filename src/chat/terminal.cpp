@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "minimind/base/error.h"
+#include "minimind/chat/picture_groups.h"
 
 namespace minimind {
 
@@ -131,59 +132,6 @@ void run_line(const TerminalChat& chat, const std::string& line, TerminalState& 
   ask_waiting(chat, parts.text, state);
 }
 
-struct PictureGroup {
-  std::string name;
-  std::vector<std::string> pictures;
-};
-
-bool is_folder(const std::filesystem::path& path) {
-  std::error_code failure;
-  return std::filesystem::is_directory(path, failure);
-}
-
-/// Entries of a folder that `wanted` takes, in name order.
-template <class Wanted>
-std::vector<std::filesystem::path> sorted_entries(const std::filesystem::path& folder, const Wanted& wanted) {
-  std::error_code failure;
-  std::vector<std::filesystem::path> entries;
-  for (std::filesystem::directory_iterator entry(folder, failure), end; !failure && entry != end;
-       entry.increment(failure)) {
-    if (wanted(entry->path())) {
-      entries.push_back(entry->path());
-    }
-  }
-  require(!failure, folder.string(), ": expected a folder of pictures, found: ", failure.message());
-  std::sort(entries.begin(), entries.end());
-  return entries;
-}
-
-std::vector<PictureGroup> picture_groups(const std::filesystem::path& folder, bool together) {
-  const auto is_picture = [](const std::filesystem::path& path) { return !is_folder(path) && has_picture_name(path); };
-  std::vector<PictureGroup> groups;
-  const auto add_together = [&](const std::filesystem::path& from) {
-    PictureGroup group{from.filename().string(), {}};
-    for (const auto& picture : sorted_entries(from, is_picture)) {
-      group.pictures.push_back(picture.string());
-    }
-    if (!group.pictures.empty()) {
-      groups.push_back(std::move(group));
-    }
-  };
-  if (!together) {
-    for (const auto& picture : sorted_entries(folder, is_picture)) {
-      groups.push_back({picture.filename().string(), {picture.string()}});
-    }
-    return groups;
-  }
-  for (const auto& subfolder : sorted_entries(folder, is_folder)) {
-    add_together(subfolder);
-  }
-  if (groups.empty()) {
-    add_together(folder);
-  }
-  return groups;
-}
-
 }  // namespace
 
 std::string default_question(int64_t pictures, const std::string& mark) {
@@ -228,10 +176,7 @@ void ask_once(const TerminalChat& chat, const std::vector<std::string>& pictures
 
 int ask_about_folder(const TerminalChat& chat, const std::filesystem::path& folder, const std::string& question,
                      bool together) {
-  require(is_folder(folder), folder.string(), ": expected a folder of pictures, found none");
   const std::vector<PictureGroup> groups = picture_groups(folder, together);
-  require(!groups.empty(), folder.string(), ": expected pictures (jpg, png, bmp, gif, webp)",
-          together ? " in subfolders" : "", ", found none");
   bool failed = false;
   for (const PictureGroup& group : groups) {
     chat.session.clear();

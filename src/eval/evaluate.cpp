@@ -194,8 +194,9 @@ void answer_and_score(const std::vector<Question>& questions, ChatModel& model, 
       }
       progress.update(looked_at);
     }
-    const std::vector<std::string> answers =
-        answer_greedily(model, batch, {options.max_seq_len, options.max_new_tokens, options.batch_size});
+    const std::vector<std::string> answers = answer_greedily(
+        model, batch,
+        {options.max_seq_len, options.max_new_tokens, options.batch_size, weight_format_of(options.weights)});
     for (size_t i = 0; i < answers.size(); ++i) {
       score(*asked[i], answers[i], rules, options, result, out);
     }
@@ -223,18 +224,25 @@ Fields EvaluateOptions::file_fields() {
 }
 
 Fields EvaluateOptions::evaluation_fields() {
-  return {{"kind", &kind, "format of the data", {"pretrain", "sft", "multi"}},
-          {"swap_images", &swap_images, "give each question the picture of another sample whose truth differs", {}},
-          {"max_samples", &max_samples, "evaluate the first so many; 0: all", {}},
-          {"show", &show, "print so many answers", {}},
-          {"max_new_tokens", &max_new_tokens, "longest answer in tokens", {}},
-          {"max_seq_len", &max_seq_len, "context: tokens of question and answer", {}},
-          {"batch_size", &batch_size, "questions answered together", {}},
-          {"seed", &seed, "of --swap_images", {}}};
+  return {
+      {"kind", &kind, "format of the data", {"pretrain", "sft", "multi"}},
+      {"swap_images", &swap_images, "give each question the picture of another sample whose truth differs", {}},
+      {"max_samples", &max_samples, "evaluate the first so many; 0: all", {}},
+      {"show", &show, "print so many answers", {}},
+      {"max_new_tokens", &max_new_tokens, "longest answer in tokens", {}},
+      {"max_seq_len", &max_seq_len, "context: tokens of question and answer", {}},
+      {"batch_size", &batch_size, "questions answered together", {}},
+      {"seed", &seed, "of --swap_images", {}},
+      {"weights",
+       &weights,
+       "number format of the weights while answers are written, on a CPU; other than float32, questions are answered "
+       "one by one",
+       {"float32", "bfloat16", "int8"}}};
 }
 
 void EvaluateOptions::resolve() {
   files.stage = kind == "pretrain" ? "vlm_pretrain" : kind == "sft" ? "vlm_sft" : "vlm_sft_multi";
+  files.weights = weight_format_of(weights);
   const auto at_least = [](const char* name, int64_t value, int64_t lowest) {
     if (value < lowest) {
       throw UsageError(concat("--", name, ": expected ", lowest, " or more, found ", value));
@@ -254,6 +262,7 @@ std::string EvaluationResult::json(const EvaluateOptions& options) const {
                                  {"checkpoint", options.files.checkpoint},
                                  {"kind", options.kind},
                                  {"swapped_images", options.swap_images},
+                                 {"weights", options.weights},
                                  {"samples", samples},
                                  {"skipped", skipped},
                                  {"accuracy", 0.0},

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 
 #include "minimind/base/error.h"
+#include "minimind/io/mapped_pages.h"
+#include "minimind/model/few_rows.h"
+#include "minimind/model/unfilled.h"
 
 namespace minimind {
 
@@ -41,21 +44,44 @@ ClipBlockImpl::ClipBlockImpl(const ClipVisionConfig& config) : n_heads_(config.n
   fc2_ = mlp->register_module("fc2", Linear(config.intermediate_size, width, /*with_bias=*/true));
 }
 
+at::Tensor ClipBlockImpl::product(const Linear& linear, const at::Tensor& input) const {
+  if (has_row_kernels_ && few_rows_serve(input, linear->weight)) {
+    return few_rows_product(input, linear->weight, linear->bias);
+  }
+  const bool is_narrow = linear->weight.scalar_type() == at::kBFloat16 && input.scalar_type() == at::kFloat;
+  if (is_narrow && has_bfloat16_products()) {
+    return at::linear(input.to(at::kBFloat16), linear->weight).to(at::kFloat).add_(linear->bias);
+  }
+  return is_narrow ? at::linear(input, linear->weight.to(at::kFloat), linear->bias) : linear->forward(input);
+}
+
 torch::Tensor ClipBlockImpl::attend(const torch::Tensor& input) const {
   const int64_t batch = input.size(0), tokens = input.size(1), width = input.size(2);
   const auto split = [&](const at::Tensor& heads) {
     return heads.view({batch, tokens, n_heads_, width / n_heads_}).transpose(1, 2);
   };
   const at::Tensor mixed = at::scaled_dot_product_attention(
-      split(q_proj_->forward(input)), split(k_proj_->forward(input)), split(v_proj_->forward(input)));
-  return out_proj_->forward(mixed.transpose(1, 2).reshape({batch, tokens, width}));
+      split(product(q_proj_, input)), split(product(k_proj_, input)), split(product(v_proj_, input)));
+  return product(out_proj_, mixed.transpose(1, 2).reshape({batch, tokens, width}));
 }
 
 torch::Tensor ClipBlockImpl::forward(const torch::Tensor& hidden) const {
   const at::Tensor attended = hidden + attend(to_autocast_dtype(layer_norm1_->forward(hidden)));
-  at::Tensor inner = fc1_->forward(to_autocast_dtype(layer_norm2_->forward(attended)));
+  at::Tensor inner = product(fc1_, to_autocast_dtype(layer_norm2_->forward(attended)));
   inner.mul_(at::sigmoid(inner * 1.702));  // quick GELU
-  return attended + fc2_->forward(inner);
+  return attended + product(fc2_, inner);
+}
+
+void ClipBlockImpl::use_row_kernels(bool narrow) {
+  has_row_kernels_ = true;
+  if (!narrow) {
+    return;
+  }
+  for (const Linear& linear : {q_proj_, k_proj_, v_proj_, out_proj_, fc1_, fc2_}) {
+    const at::Tensor wide = linear->weight.detach();
+    linear->weight.set_data(wide.to(at::kBFloat16));
+    release_mapped_pages(wide);
+  }
 }
 
 ClipVisionImpl::ClipVisionImpl(const ClipVisionConfig& config) : config_(config) {
@@ -65,7 +91,7 @@ ClipVisionImpl::ClipVisionImpl(const ClipVisionConfig& config) : config_(config)
   auto embeddings = model->register_module("embeddings", named_group("embeddings"));
   class_embedding_ = embeddings->register_parameter("class_embedding", at::zeros({width}));
   auto patch = embeddings->register_module("patch_embedding", named_group("patch_embedding"));
-  patch_weight_ = patch->register_parameter("weight", at::zeros({width, 3, config_.patch_size, config_.patch_size}));
+  patch_weight_ = patch->register_parameter("weight", new_weights({width, 3, config_.patch_size, config_.patch_size}));
   auto position = embeddings->register_module("position_embedding", named_group("position_embedding"));
   position_embedding_ = position->register_parameter("weight", at::zeros({config_.tokens(), width}));
   pre_layrnorm_ = model->register_module("pre_layrnorm", LayerNorm(width, config_.layer_norm_eps));
@@ -79,6 +105,13 @@ ClipVisionImpl::ClipVisionImpl(const ClipVisionConfig& config) : config_(config)
   }
   set_normalisation({0.48145466f, 0.4578275f, 0.40821073f}, {0.26862954f, 0.26130258f, 0.27577711f});
   eval();
+}
+
+void ClipVisionImpl::use_row_kernels(bool narrow) {
+  const at::NoGradGuard without_gradients;
+  for (ClipBlock& layer : layers_->items()) {
+    layer->use_row_kernels(narrow);
+  }
 }
 
 void ClipVisionImpl::set_normalisation(const std::array<float, 3>& mean, const std::array<float, 3>& std) {

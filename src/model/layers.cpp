@@ -4,6 +4,8 @@
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "minimind/model/unfilled.h"
+
 namespace minimind {
 
 namespace {
@@ -63,7 +65,7 @@ class SwigluFunction : public torch::autograd::Function<SwigluFunction> {
 }  // namespace
 
 LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias) {
-  weight = register_parameter("weight", at::zeros({out, in}));
+  weight = register_parameter("weight", new_weights({out, in}));
   if (with_bias) {
     bias = register_parameter("bias", at::zeros({out}));
   }
@@ -74,7 +76,7 @@ torch::Tensor LinearImpl::forward(const torch::Tensor& input) const {
 }
 
 EmbeddingImpl::EmbeddingImpl(int64_t count, int64_t dim) {
-  weight = register_parameter("weight", at::zeros({count, dim}));
+  weight = register_parameter("weight", new_weights({count, dim}));
 }
 
 torch::Tensor EmbeddingImpl::forward(const torch::Tensor& ids) const {

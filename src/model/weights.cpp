@@ -92,7 +92,7 @@ LoadReport load_vlm(VlmImpl& model, const StateDict& state, const std::string& w
   detail::WeightMatch match = detail::match_weights(detail::named_weights(model), entries, allow_missing);
   const std::string cause =
       match.problems.empty() ? "" : detail::likely_cause(entries, model.config(), !options.allow_missing_projection);
-  detail::apply_weights(match, where, cause);
+  detail::apply_weights(match, where, cause, options.share_file);
   match.report.modules["output"].matched += had_pair ? 1 : 0;
   for (const auto& [module, counts] : skipped.modules) {
     match.report.modules[module].skipped += counts.skipped;

@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/json_guard.h"
+#include "minimind/model/unfilled.h"
 #include "minimind/model/weights.h"
 #include "model/detail/weight_match.h"
 
@@ -69,7 +71,7 @@ fs::path clip_weights(const fs::path& folder) {
 
 }  // namespace
 
-ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report) {
+ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report, bool share_file) {
   require(fs::is_directory(clip_dir), clip_dir.string(), ": expected a CLIP folder (config.json and weights), found ",
           fs::exists(clip_dir) ? "a file" : "nothing there");
   const fs::path config_path = clip_dir / "config.json";
@@ -78,7 +80,12 @@ ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report) {
   const StateDict state = read_state_dict(weights);
   const std::string cause = "does " + config_path.string() + " belong to these weights?";
   detail::require_like_size(count_parameters(config), state, weights.string(), cause);
+  std::optional<UnfilledWeights> unfilled;
+  if (share_file) {
+    unfilled.emplace();
+  }
   ClipVision vision(config);
+  unfilled.reset();
   read_normalisation(clip_dir / "preprocessor_config.json", *vision);
   LoadReport skipped;
   std::vector<StateDict::Entry> entries;
@@ -90,7 +97,7 @@ ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report) {
     }
   }
   detail::WeightMatch match = detail::match_weights(detail::named_weights(*vision), entries, {});
-  detail::apply_weights(match, weights.string(), cause);
+  detail::apply_weights(match, weights.string(), cause, share_file);
   for (const auto& [module, counts] : skipped.modules) {
     match.report.modules[module].skipped += counts.skipped;
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "minimind/base/error.h"
+#include "minimind/base/html.h"
 #include "minimind/base/progress.h"
 #include "minimind/train/metrics.h"
 #include "train/detail/chart.h"
@@ -25,29 +26,6 @@ struct Curve {
   std::string unit;
   double MetricsRecord::*value;
 };
-
-std::string escape_html(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 template <class Record>
 Points points_of(const std::vector<Record>& records, double Record::*value) {

@@ -73,4 +73,5 @@ def main():
     subprocess.run([sys.executable, scripts / "full_size_files.py", out], check=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 #include "minimind/chat/decoder.h"
 
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include "chat/toy_chat.h"
@@ -80,6 +81,48 @@ TEST(Decoder, NarrowFormatsStayNearFloat32) {
     const double gap = relative_gap(copy_of(decoder->step(5)), expected);
     EXPECT_LE(gap, 0.1);
     EXPECT_GT(gap, 1e-5) << "the format has no effect";
+  }
+}
+
+/// Large enough for a team of two.
+LmConfig wide_config() {
+  LmConfig config = toy_lm_config();
+  config.dim = 256;
+  config.n_layers = 4;
+  return config;
+}
+
+TEST(Decoder, TwoThreadsGiveTheLogitsOfOne) {
+  Vlm model(wide_config());
+  initialise(*model, 5);
+  const at::Tensor prompt = waves_of(9, 256);
+  const auto reference = make_decoder(model, 64, DecoderKind::kUncached);
+  reference->prefill(prompt);
+  const std::vector<float> expected = copy_of(reference->step(5));
+  const int before = at::get_num_threads();
+  for (const WeightFormat format : {WeightFormat::kFloat32, WeightFormat::kBFloat16, WeightFormat::kInt8}) {
+    std::vector<std::vector<float>> found;
+    for (const int threads : {1, 2}) {
+      at::set_num_threads(threads);
+      const auto decoder = make_decoder(model, 64, DecoderKind::kFused, format);
+      decoder->prefill(prompt);
+      found.push_back(copy_of(decoder->step(5)));
+      EXPECT_LE(relative_gap(found.back(), expected), format == WeightFormat::kFloat32 ? 1e-4 : 0.1);
+    }
+    EXPECT_LE(relative_gap(found[0], found[1]), format == WeightFormat::kFloat32 ? 1e-5 : 1e-3);
+  }
+  at::set_num_threads(before);
+}
+
+TEST(Decoder, ALongPromptFillsTheCacheLikeSteps) {
+  Vlm model(wide_config());
+  initialise(*model, 5);
+  const at::Tensor prompt = waves_of(300, 256);
+  for (const WeightFormat format : {WeightFormat::kFloat32, WeightFormat::kBFloat16, WeightFormat::kInt8}) {
+    const auto decoder = make_decoder(model, 320, DecoderKind::kFused, format);
+    const auto reference = make_decoder(model, 320, DecoderKind::kUncached);
+    EXPECT_LE(relative_gap(copy_of(decoder->prefill(prompt)), copy_of(reference->prefill(prompt))),
+              format == WeightFormat::kFloat32 ? 1e-4 : 0.1);
   }
 }
 

@@ -37,6 +37,35 @@ TEST(ChatModelPictures, EncodesEqualPicturesOnce) {
   EXPECT_FALSE(at::equal(first, other));
 }
 
+TEST(ChatModelPictures, LaterTurnsEncodeNothingAgain) {
+  const auto model = toy_chat_model();
+  ChatSession session(*model, greedy_options());
+  session.ask("what?", {model->features(toy_picture(1))});
+  session.ask("and now?", {});
+  session.ask("the same one?", {model->features(toy_picture(1))});
+  EXPECT_EQ(model->encoded_pictures(), 1);
+}
+
+TEST(ChatModelPictures, RowKernelsGiveTheFrameworksFeatures) {
+  ClipVision encoder(toy_vision_config());
+  const at::NoGradGuard without_gradients;
+  double phase = 0.1;
+  for (at::Tensor& parameter : encoder->parameters()) {
+    parameter.copy_(at::sin(at::arange(parameter.numel(), at::kFloat) * 1.3 + (phase += 0.7)).view(parameter.sizes()));
+  }
+  const at::Tensor pictures =
+      at::arange(2 * 3 * 8 * 8, at::kLong).mul(37).remainder(256).to(at::kByte).view({2, 3, 8, 8});
+  const at::Tensor expected = encoder->encode(pictures);
+  const auto gap = [&] {
+    return ((encoder->encode(pictures) - expected).abs().max() / expected.abs().max()).item<double>();
+  };
+  encoder->use_row_kernels(/*narrow=*/false);
+  EXPECT_LE(gap(), 1e-5);
+  encoder->use_row_kernels(/*narrow=*/true);
+  EXPECT_LE(gap(), 0.05);
+  EXPECT_GT(gap(), 1e-6) << "the format has no effect";
+}
+
 TEST(ChatModelPictures, ForgetsThePictureThatWasUsedLongestAgo) {
   const auto model = toy_chat_model(false, 2);
   model->features(toy_picture(1));

@@ -4,6 +4,8 @@
 #include <functional>
 
 #include "io/io_support.h"
+#include "minimind/io/mapped_pages.h"
+#include "minimind/model/unfilled.h"
 #include "minimind/model/weights.h"
 #include "support/fixtures.h"
 
@@ -43,6 +45,69 @@ std::string key_of(std::string name) {
     name = name.starts_with(prefix) ? name.substr(prefix.size()) : name;
   }
   return name;
+}
+
+LmConfig small_config() {
+  LmConfig config;
+  config.dim = 32;
+  config.n_layers = 2;
+  config.n_heads = 4;
+  config.n_kv_heads = 2;
+  config.vocab_size = 50;
+  config.vision_dim = 12;
+  return config;
+}
+
+Vlm unfilled() {
+  const UnfilledWeights guard;
+  return Vlm(small_config());
+}
+
+TEST(SharedWeights, AreTheFilesOwnAndEqualCopiedOnes) {
+  const TemporaryFolder folder;
+  Vlm source(small_config());
+  initialise(*source, 1);
+  write_pth(folder / "32_vlm_sft.pth", vlm_state_dict(*source));
+  const StateDict file = read_state_dict(folder / "32_vlm_sft.pth");
+  Vlm target = unfilled();
+  LoadOptions options;
+  options.share_file = true;
+  load_vlm(*target, file, "x.pth", options);
+  for (const auto& named : target->named_parameters()) {
+    SCOPED_TRACE(named.key());
+    EXPECT_EQ(named.value().const_data_ptr(), file.find(named.key())->const_data_ptr());
+    EXPECT_TRUE(same_bytes(named.value(), source->named_parameters()[named.key()]));
+    release_mapped_pages(named.value().detach());
+    EXPECT_TRUE(same_bytes(named.value(), source->named_parameters()[named.key()])) << "after its pages went";
+  }
+}
+
+TEST(SharedWeights, AreZeroWhereTheFileLacksThem) {
+  Vlm source(small_config());
+  initialise(*source, 1);
+  StateDict language_only;
+  for (const auto& [key, tensor] : vlm_state_dict(*source).entries()) {
+    if (!key.starts_with("vision_proj.")) {
+      language_only.add(key, tensor);
+    }
+  }
+  Vlm target = unfilled();
+  LoadOptions options;
+  options.share_file = true;
+  EXPECT_TRUE(load_vlm(*target, language_only, "x.pth", options).lacks_projection());
+  EXPECT_TRUE(target->projection()->weight.is_contiguous());
+  EXPECT_EQ(target->projection()->weight.abs().sum().item<double>(), 0.0);
+}
+
+TEST(SharedWeights, ReleaseLeavesATensorOfItsOwnAlone) {
+  const at::Tensor tensor = at::ones({5000});
+  release_mapped_pages(tensor);
+  EXPECT_EQ(tensor.sum().item<double>(), 5000.0);
+}
+
+TEST(SharedWeights, GuardEndsWithItsScope) {
+  unfilled();
+  EXPECT_EQ(Vlm(small_config())->head_weight().storage().nbytes(), 50U * 32 * 4);
 }
 
 TEST(GoldenWeights, LoadCompletelyUnderTheOriginalsNames) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "minimind/chat/chat_model.h"
+#include "minimind/chat/decoder.h"
 
 namespace minimind {
 
@@ -21,6 +22,7 @@ struct BatchOptions {
   int64_t context = 1024;
   int64_t max_new_tokens = 128;
   int64_t batch_size = 64;
+  WeightFormat weights = WeightFormat::kFloat32;  ///< another one: question by question, through a fused decoder
 };
 
 /// Greedy answers to many questions, those of equal length read together: the same tokens as one by one, but for

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "minimind/base/image_slot.h"
+#include "minimind/chat/decoder.h"
 #include "minimind/image/image.h"
 #include "minimind/model/clip_vision.h"
 #include "minimind/model/vlm.h"
@@ -31,6 +32,7 @@ struct ChatModelFiles {
   std::string stage = "vlm_sft";           ///< what the checkpoint should have learnt; another one is told in a notice
   int64_t threads = 0;                     ///< of the matrix products; 0: the framework's choice
   int64_t remembered_pictures = 64;        ///< whose features are kept
+  WeightFormat weights = WeightFormat::kFloat32;  ///< another one: the encoder's matrices are kept in bfloat16
 };
 
 /// Tokenizer, frozen encoder and trained model, loaded and checked against one another; with the features of the

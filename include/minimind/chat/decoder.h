@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "minimind/base/image_slot.h"
 #include "minimind/model/vlm.h"
@@ -40,6 +41,9 @@ enum class WeightFormat {
   kBFloat16,
   kInt8,  ///< with one scale for each row
 };
+
+/// float32, bfloat16 or int8, the words of --weights. Throws Error on another one.
+WeightFormat weight_format_of(const std::string& name);
 
 /// `capacity`: tokens of the context. `format`: kFloat32 keeps the model's own; the others are for kFused. The model's
 /// parameters must not change while a decoder lives. Throws Error where kind or format cannot serve this model.

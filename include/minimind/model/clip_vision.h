@@ -31,11 +31,15 @@ class ClipBlockImpl : public torch::nn::Module {
   explicit ClipBlockImpl(const ClipVisionConfig& config);
   /// hidden [N, P, W] → the same shape.
   torch::Tensor forward(const torch::Tensor& hidden) const;
+  /// ClipVision::use_row_kernels() for this block.
+  void use_row_kernels(bool narrow);
 
  private:
   torch::Tensor attend(const torch::Tensor& input) const;
+  torch::Tensor product(const Linear& linear, const torch::Tensor& input) const;
 
   int64_t n_heads_;
+  bool has_row_kernels_ = false;
   LayerNorm layer_norm1_ = nullptr;
   LayerNorm layer_norm2_ = nullptr;
   Linear q_proj_ = nullptr;
@@ -57,6 +61,9 @@ class ClipVisionImpl : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& pixel_values);
   /// pictures [N, 3, size, size] uint8 (as the loader gives them) → features; normalises on the module's device.
   torch::Tensor encode(const torch::Tensor& pictures);
+  /// From now on one or two pictures at once go through our own kernels where the processor has them (few_rows.h):
+  /// other roundings than a larger batch's. narrow: the blocks' matrices are kept in bfloat16, half the memory.
+  void use_row_kernels(bool narrow);
   /// Per-channel mean and standard deviation of pictures scaled to [0, 1]; those of CLIP are the default.
   void set_normalisation(const std::array<float, 3>& mean, const std::array<float, 3>& std);
   const ClipVisionConfig& config() const { return config_; }

@@ -18,6 +18,9 @@ inline constexpr const char* kCheckpointMetadataKey = "minimind_checkpoint";
 struct LoadOptions {
   bool allow_missing_projection = true;    ///< a language-only checkpoint: the projection keeps its initialisation
   std::vector<std::string> allow_missing;  ///< further keys or key prefixes that may be absent
+  /// The parameters become the file's own tensors, mapped and read-only, where those are float32: for models that are
+  /// only used. What the file lacks is zero.
+  bool share_file = false;
 };
 
 /// What a load found; printed by every load. Counts by module (`layers`, `vision_proj`, …).
@@ -62,6 +65,8 @@ StateDict vlm_state_dict(const VlmImpl& model);
 
 /// Reads config.json, preprocessor_config.json's mean and std and the weights (model.safetensors, else
 /// pytorch_model.bin) of a CLIP folder (vision-only or full). The text tower and other known leftovers are skipped.
-ClipVision load_clip_vision(const std::filesystem::path& clip_dir, LoadReport* report = nullptr);
+/// share_file: as in LoadOptions.
+ClipVision load_clip_vision(const std::filesystem::path& clip_dir, LoadReport* report = nullptr,
+                            bool share_file = false);
 
 }  // namespace minimind

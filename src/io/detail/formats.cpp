@@ -1,14 +1,24 @@
 #include "io/detail/formats.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "minimind/base/error.h"
+#include "minimind/io/mapped_pages.h"
 
 namespace minimind::detail {
+
+namespace {
+
+/// The deleter of mapped storages; its address tells them from others.
+void drop_mapping(void* file) {
+  delete static_cast<MappedFile*>(file);
+}
+
+}  // namespace
 
 std::string shape_text(at::IntArrayRef sizes) {
   std::string text = "[";
@@ -42,9 +52,18 @@ at::Tensor mapped_tensor(const MappedFile& file, std::string_view bytes, at::Sca
     }
     return copy;
   }
-  // The deleter's copy of the file keeps the mapping alive. Nothing writes through it: the pages are read-only.
-  return at::from_blob(
-      const_cast<char*>(bytes.data()), {numel}, [file](void*) {}, at::TensorOptions(dtype));
+  // The copy of the file keeps the mapping alive. Nothing writes through it: the pages are read-only.
+  auto* const kept = new MappedFile(file);
+  c10::DataPtr data(const_cast<char*>(bytes.data()), kept, drop_mapping, c10::kCPU);
+  c10::Storage storage(c10::Storage::use_byte_size_t(), bytes.size(), std::move(data));
+  at::Tensor tensor = at::empty({0}, at::TensorOptions(dtype));
+  tensor.set_(std::move(storage), 0, {numel}, {});
+  return tensor;
+}
+
+const MappedFile* mapping_of(const at::Tensor& tensor) {
+  const c10::DataPtr& data = tensor.storage().data_ptr();
+  return data.get_deleter() == &drop_mapping ? static_cast<const MappedFile*>(data.get_context()) : nullptr;
 }
 
 std::string_view tensor_bytes(const at::Tensor& tensor) {
@@ -52,3 +71,17 @@ std::string_view tensor_bytes(const at::Tensor& tensor) {
 }
 
 }  // namespace minimind::detail
+
+namespace minimind {
+
+void release_mapped_pages(const at::Tensor& tensor) {
+  if (!tensor.defined() || tensor.numel() == 0 || !tensor.is_cpu() || !tensor.is_contiguous()) {
+    return;
+  }
+  if (const MappedFile* const file = detail::mapping_of(tensor)) {
+    const std::string_view bytes = detail::tensor_bytes(tensor);
+    file->release(static_cast<size_t>(bytes.data() - file->bytes().data()), bytes.size());
+  }
+}
+
+}  // namespace minimind

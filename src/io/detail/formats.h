@@ -18,6 +18,9 @@ int64_t checked_numel(at::IntArrayRef sizes, const std::string& where);
 /// A view of `size` bytes at `offset` of the mapping as a flat tensor; a copy where they are not aligned for the dtype.
 at::Tensor mapped_tensor(const MappedFile& file, std::string_view bytes, at::ScalarType dtype);
 
+/// The file behind a tensor of mapped_tensor(); null where the tensor has memory of its own.
+const MappedFile* mapping_of(const at::Tensor& tensor);
+
 /// The bytes of a contiguous CPU tensor.
 std::string_view tensor_bytes(const at::Tensor& tensor);
 

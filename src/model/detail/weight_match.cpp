@@ -2,6 +2,7 @@
 
 #include <ATen/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
@@ -41,6 +42,7 @@ WeightMatch match_weights(const std::vector<StateDict::Entry>& expected, const s
       ++counts.missing;
       if (std::ranges::any_of(allow_missing, [&](const std::string& prefix) { return key.starts_with(prefix); })) {
         match.report.missing_allowed.push_back(key);
+        match.absent.push_back(parameter);
       } else {
         match.problems.push_back(concat(key, " expected ", sizes_text(parameter), ", found none"));
       }
@@ -69,7 +71,7 @@ WeightMatch match_weights(const std::vector<StateDict::Entry>& expected, const s
   return match;
 }
 
-void apply_weights(const WeightMatch& match, const std::string& where, const std::string& cause) {
+void apply_weights(const WeightMatch& match, const std::string& where, const std::string& cause, bool share_file) {
   if (!match.problems.empty()) {
     constexpr size_t kShown = 4;
     const LoadReport::Counts counts = match.report.total();
@@ -86,7 +88,16 @@ void apply_weights(const WeightMatch& match, const std::string& where, const std
   }
   const at::NoGradGuard without_gradients;
   for (const auto& [parameter, tensor] : match.fits) {
-    parameter.copy_(tensor);
+    if (share_file) {
+      parameter.set_data(tensor.to(parameter.scalar_type()).contiguous());
+    } else {
+      parameter.copy_(tensor);
+    }
+  }
+  for (const at::Tensor& parameter : match.absent) {
+    if (share_file) {
+      parameter.set_data(at::zeros(parameter.sizes(), parameter.options()));
+    }
   }
 }
 

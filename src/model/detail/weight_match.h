@@ -13,6 +13,7 @@ struct WeightMatch {
   LoadReport report;
   std::vector<std::string> problems;                    ///< one phrase for each key that does not fit
   std::vector<std::pair<at::Tensor, at::Tensor>> fits;  ///< parameter, the file's tensor
+  std::vector<at::Tensor> absent;                       ///< parameters that the file lacks and may lack
 };
 
 /// Pairs `expected` (names of the parameters and the parameters) with `found`. Keys that start with an entry of
@@ -20,9 +21,10 @@ struct WeightMatch {
 WeightMatch match_weights(const std::vector<StateDict::Entry>& expected, const std::vector<StateDict::Entry>& found,
                           const std::vector<std::string>& allow_missing);
 
-/// Copies the file's tensors into the parameters. Throws Error if there is a problem, with counts, the first problems
-/// and `cause` (a sentence, may be empty).
-void apply_weights(const WeightMatch& match, const std::string& where, const std::string& cause);
+/// Copies the file's tensors into the parameters, or with `share_file` makes them the parameters (LoadOptions). Throws
+/// Error if there is a problem, with counts, the first problems and `cause` (a sentence, may be empty).
+void apply_weights(const WeightMatch& match, const std::string& where, const std::string& cause,
+                   bool share_file = false);
 
 /// The parameters of a module under their state keys.
 std::vector<StateDict::Entry> named_weights(const torch::nn::Module& module);

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace minimind {
+
+/// Pictures that one question is about.
+struct PictureGroup {
+  std::string name;                   ///< file or folder name
+  std::vector<std::string> pictures;  ///< paths, in name order
+};
+
+/// A folder's pictures by name, each by itself, in name order; with `together` those of each subfolder (of the folder
+/// itself if no subfolder has any). Throws Error if it is no folder or has none.
+std::vector<PictureGroup> picture_groups(const std::filesystem::path& folder, bool together);
+
+}  // namespace minimind

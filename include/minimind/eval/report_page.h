@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace minimind {
+
+/// A checkpoint's column.
+struct ReportColumn {
+  std::string checkpoint;  ///< path
+  int64_t tokens = 0;      ///< of all its answers
+  int64_t answers = 0;
+  double decode_seconds = 0;  ///< of these tokens
+  double seconds = 0;         ///< of the answers, from the decoded picture to the last token
+  double load_seconds = 0;
+  std::string scores;  ///< a phrase; "" without
+};
+
+struct ReportPicture {
+  std::string name;
+  std::string jpeg;  ///< a small copy; "" where the picture cannot be read
+};
+
+struct ReportRow {
+  std::vector<ReportPicture> pictures;
+  std::vector<std::string> answers;  ///< one a column; empty where the pictures cannot be read
+  std::string problem;               ///< why not
+};
+
+/// The same questions to several checkpoints.
+struct Report {
+  std::string question;  ///< with its marks
+  std::string settings;  ///< a phrase: how the answers were drawn
+  std::vector<ReportColumn> columns;
+  std::vector<ReportRow> rows;
+};
+
+/// One HTML page without outside parts: pictures in rows, checkpoints in columns. All text is escaped.
+std::string report_page(const Report& report);
+
+/// A column's title: the file's name without its ending, the whole path where two columns would read the same.
+std::vector<std::string> column_titles(const std::vector<ReportColumn>& columns);
+
+}  // namespace minimind

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace minimind {
+
+/// Tells the system that the memory pages of a tensor that read_state_dict() mapped are not needed now; they are read
+/// again when touched. Nothing happens to a tensor with memory of its own.
+void release_mapped_pages(const at::Tensor& tensor);
+
+}  // namespace minimind

@@ -1,0 +1,261 @@
+#include "minimind/eval/compare.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <sstream>
+
+#include "minimind/base/error.h"
+#include "minimind/base/file.h"
+#include "minimind/base/log.h"
+#include "minimind/base/progress.h"
+#include "minimind/chat/picture_groups.h"
+#include "minimind/chat/terminal.h"
+#include "minimind/image/image.h"
+#include "minimind/model/weights.h"
+
+namespace minimind {
+
+namespace {
+
+using CompareClock = std::chrono::steady_clock;
+
+double seconds_from(CompareClock::time_point start) {
+  return std::chrono::duration<double>(CompareClock::now() - start).count();
+}
+
+/// `A,B` → A, B; a word that is a path as it stands stays whole.
+std::vector<std::string> split_at_commas(const std::vector<std::string>& words) {
+  std::vector<std::string> parts;
+  for (const std::string& word : words) {
+    std::error_code failure;
+    if (std::filesystem::exists(word, failure)) {
+      parts.push_back(word);
+      continue;
+    }
+    std::istringstream stream(word);
+    for (std::string part; std::getline(stream, part, ',');) {
+      if (!part.empty()) {
+        parts.push_back(part);
+      }
+    }
+  }
+  return parts;
+}
+
+/// A small copy that is sharp at 200 pixels on a dense screen.
+std::string thumbnail(const Image& picture) {
+  constexpr int64_t kLongestSide = 400;
+  constexpr int kQuality = 85;
+  const int64_t longest = std::max(picture.width, picture.height);
+  if (longest <= kLongestSide) {
+    return encode_jpeg(picture, kQuality);
+  }
+  const auto scaled = [&](int64_t side) { return std::max<int64_t>(1, side * kLongestSide / longest); };
+  return encode_jpeg(resize_bicubic(picture, scaled(picture.width), scaled(picture.height)), kQuality);
+}
+
+/// The rows with their thumbnails, and whether each can be asked about.
+std::vector<ReportRow> report_rows(const std::vector<PictureGroup>& groups) {
+  std::vector<ReportRow> rows;
+  for (const PictureGroup& group : groups) {
+    ReportRow row;
+    for (const std::string& path : group.pictures) {
+      const std::string name = std::filesystem::path(path).filename().string();
+      row.pictures.push_back({group.pictures.size() > 1 ? group.name + "/" + name : name, ""});
+      try {
+        row.pictures.back().jpeg = thumbnail(load_image(path));
+      } catch (const Error& error) {
+        log_warning(error.what());
+        row.problem = error.what();
+      }
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::string how_drawn(const EvalChatOptions& options) {
+  const SamplingOptions& sampling = options.chat.sampling;
+  std::string text = sampling.temperature == 0 ? "greedy"
+                                               : concat("temperature ", sampling.temperature, ", top-k ",
+                                                        sampling.top_k, ", seed ", options.seed);
+  if (sampling.repetition_penalty != 1.0) {
+    text += concat(", repetition penalty ", sampling.repetition_penalty);
+  }
+  return concat(text, ", at most ", options.chat.max_new_tokens, " tokens, weights in ", options.weights);
+}
+
+/// One checkpoint's column; its answers go into the rows.
+ReportColumn ask_checkpoint(const EvalChatOptions& options, const std::string& checkpoint,
+                            const std::vector<PictureGroup>& groups, std::vector<ReportRow>& rows) {
+  ReportColumn column;
+  column.checkpoint = checkpoint;
+  const auto load_start = CompareClock::now();
+  ChatModelFiles files = options.files;
+  files.checkpoint = checkpoint;
+  files.stage.clear();  // columns of several stages are the point of a report
+  const std::unique_ptr<ChatModel> model = ChatModel::load(files, [](const std::string& text) { log_warning(text); });
+  ChatSession session(*model, options.chat);
+  column.load_seconds = seconds_from(load_start);
+  Progress progress(concat("asking ", checkpoint), "questions", std::ssize(rows));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (!rows[i].problem.empty()) {
+      continue;
+    }
+    std::vector<Image> pictures;
+    for (const std::string& path : groups[i].pictures) {
+      pictures.push_back(load_image(path));
+    }
+    const auto start = CompareClock::now();
+    std::vector<at::Tensor> features;
+    for (const Image& picture : pictures) {
+      features.push_back(model->features(picture));
+    }
+    const int64_t count = std::ssize(features);
+    session.clear();
+    const Answer answer =
+        session.ask(options.prompt.empty() ? default_question(count, model->pattern().mark) : options.prompt, features);
+    column.seconds += seconds_from(start);
+    column.decode_seconds += answer.decode_seconds;
+    column.tokens += answer.tokens;
+    ++column.answers;
+    rows[i].answers.push_back(answer.text);
+    progress.update(static_cast<int64_t>(i) + 1);
+  }
+  progress.finish();
+  return column;
+}
+
+EvaluateOptions scoring_of(const EvalChatOptions& chat, const CompareOptions& options, const std::string& checkpoint) {
+  EvaluateOptions scoring;
+  scoring.files = chat.files;
+  scoring.files.checkpoint = checkpoint;
+  scoring.data_path = options.data;
+  scoring.images_dir = options.images_dir;
+  scoring.attributes = options.attributes;
+  scoring.kind = options.kind;
+  scoring.weights = chat.weights;
+  scoring.max_new_tokens = chat.chat.max_new_tokens;
+  scoring.max_seq_len = chat.chat.context;
+  scoring.resolve();
+  scoring.files.stage.clear();
+  return scoring;
+}
+
+std::string scores_phrase(const EvaluationResult& result) {
+  const auto samples = static_cast<double>(result.samples);
+  char text[128];
+  std::snprintf(text, sizeof text, "exact %.3f, token F1 %.3f", static_cast<double>(result.exact) / samples,
+                result.f1_sum / samples);
+  std::string phrase = text;
+  if (result.with_attributes > 0) {
+    std::snprintf(text, sizeof text, "attributes %.3f, ",
+                  static_cast<double>(result.right) / static_cast<double>(result.with_attributes));
+    phrase = text + phrase;
+  }
+  return concat(phrase, " (", result.samples, " samples)");
+}
+
+}  // namespace
+
+Fields CompareOptions::fields() {
+  return {
+      {"checkpoints", &checkpoints, "several weights to compare: A,B,… (or the flag repeated)", {}},
+      {"report", &report, "HTML file to write: the pictures of --image_dir in rows, the checkpoints in columns", {}},
+      {"data",
+       &data,
+       "JSON file in the training data's format: score the answers to its questions, one JSON line a "
+       "checkpoint",
+       {}},
+      {"images_dir",
+       &images_dir,
+       "folder or .zip of the pictures of --data; empty: --image_dir, else `images` beside "
+       "the data",
+       {}},
+      {"attributes",
+       &attributes,
+       "JSON file that says which words make an answer right; empty: attributes.json beside the data if there is one",
+       {}},
+      {"kind", &kind, "format of --data", {"pretrain", "sft", "multi"}}};
+}
+
+void CompareOptions::resolve(EvalChatOptions& chat) {
+  checkpoints = split_at_commas(checkpoints);
+  if (!checkpoints.empty() && !chat.files.checkpoint.empty()) {
+    throw UsageError("--checkpoint and --checkpoints: expected one of them, found both");
+  }
+  chat.resolve();
+  if (!checkpoints.empty() && !is_wanted()) {
+    throw UsageError("--checkpoints: expected --report FILE.html or --data FILE.json with it, found neither");
+  }
+  if (!report.empty() && chat.image_dir.empty()) {
+    throw UsageError("--report: expected --image_dir FOLDER with the pictures to ask about, found none");
+  }
+  if (!data.empty()) {
+    const std::filesystem::path beside = std::filesystem::path(data).parent_path();
+    if (images_dir.empty()) {
+      images_dir = !chat.image_dir.empty() ? chat.image_dir : (beside / "images").string();
+    }
+    if (attributes.empty() && std::filesystem::exists(beside / "attributes.json")) {
+      attributes = (beside / "attributes.json").string();
+    }
+  }
+  if (!checkpoints.empty()) {
+    chat.files.checkpoint.clear();
+  }
+}
+
+Report make_report(const EvalChatOptions& chat, const CompareOptions& options) {
+  const std::vector<PictureGroup> groups = picture_groups(chat.image_dir, chat.multi);
+  Report report{chat.prompt, how_drawn(chat), {}, report_rows(groups)};
+  require(std::ranges::any_of(report.rows, [](const ReportRow& row) { return row.problem.empty(); }), chat.image_dir,
+          ": expected pictures, found none that can be read");
+  if (report.question.empty()) {
+    const auto first = std::ranges::find(report.rows, "", &ReportRow::problem);
+    report.question = default_question(std::ssize(first->pictures), "");
+  }
+  for (const std::string& checkpoint : options.checkpoints) {
+    report.columns.push_back(ask_checkpoint(chat, checkpoint, groups, report.rows));
+  }
+  return report;
+}
+
+int run_comparison(const EvalChatOptions& chat, const CompareOptions& given) {
+  CompareOptions options = given;
+  if (options.checkpoints.empty()) {
+    options.checkpoints = {chat.files.checkpoint};
+  }
+  for (const std::string& checkpoint : options.checkpoints) {
+    find_model(checkpoint);
+  }
+  if (!options.report.empty()) {
+    require(!std::filesystem::is_directory(options.report), options.report,
+            ": expected a file for the report, found a folder");
+    const AtomicFile probe(options.report);
+  }
+  std::vector<std::string> scores;
+  if (!options.data.empty()) {
+    for (const std::string& checkpoint : options.checkpoints) {
+      const EvaluateOptions scoring = scoring_of(chat, options, checkpoint);
+      const EvaluationResult result = evaluate(scoring, std::cout);
+      std::cout << result.json(scoring) << std::endl;
+      scores.push_back(scores_phrase(result));
+    }
+  }
+  if (options.report.empty()) {
+    return 0;
+  }
+  Report report = make_report(chat, options);
+  for (size_t i = 0; i < scores.size(); ++i) {
+    report.columns[i].scores = scores[i];
+  }
+  write_file_atomically(options.report, report_page(report));
+  log_info(
+      concat("wrote ", options.report, ": ", report.rows.size(), " rows, ", report.columns.size(), " checkpoints"));
+  return std::ranges::any_of(report.rows, [](const ReportRow& row) { return !row.problem.empty(); }) ? 1 : 0;
+}
+
+}  // namespace minimind

@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""Reports and scores of the real eval_chat on the committed sample. Environment MINIMIND_BIN names the folder with the binaries."""
+import html.parser
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "data/sample"
+BIN = pathlib.Path(os.environ["MINIMIND_BIN"])
+PARTS = ["--tokenizer", SAMPLE / "tokenizer.model", "--clip_dir", SAMPLE / "clip", "--threads", 1]
+
+
+def run(program, *arguments):
+    environment = dict(os.environ, OMP_NUM_THREADS="1")
+    return subprocess.run([BIN / program, *map(str, arguments)], capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL, env=environment)
+
+
+class Page(html.parser.HTMLParser):
+    """Cells of the page's table by row, and the addresses of its pictures."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows, self.addresses, self.tags, self.open = [], [], set(), False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.open = True
+        self.addresses += [value for name, value in attributes if name in ("src", "href")]
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.open = False
+
+    def handle_data(self, data):
+        if self.open:
+            self.rows[-1][-1] += data
+
+
+class Reports(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.models = tempfile.TemporaryDirectory()
+        out = pathlib.Path(cls.models.name)
+        for name, steps in (("a", 3), ("b", 40)):
+            result = run("pretrain_vlm", "--tokenizer", SAMPLE / "tokenizer.model", "--clip_dir", SAMPLE / "clip", "--images_dir", SAMPLE / "images",
+                         "--data_path", SAMPLE / "pretrain.json", "--out_dir", out / name, "--init_from", "none", "--dim", 32, "--n_layers", 1, "--n_heads", 4,
+                         "--n_kv_heads", 2, "--batch_size", 8, "--max_steps", steps, "--num_workers", 1, "--epochs", 10, "--learning_rate", "4e-3")
+            assert result.returncode == 0, result.stderr
+        cls.a, cls.b = out / "a/32_vlm_pretrain.pth", out / "b/32_vlm_pretrain.pth"
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.models.cleanup()
+
+    def setUp(self):
+        self.temporary = tempfile.TemporaryDirectory()
+        self.out = pathlib.Path(self.temporary.name)
+        self.pictures = self.out / "pictures"
+        self.pictures.mkdir()
+        for number, picture in enumerate(sorted((SAMPLE / "images").iterdir())[:3]):
+            shutil.copy(picture, self.pictures / f"{number} & <b>红{picture.suffix}")
+
+    def tearDown(self):
+        self.temporary.cleanup()
+
+    def report(self, *arguments, path=None, pictures=None, checkpoints=None):
+        return run("eval_chat", *PARTS, "--image_dir", pictures or self.pictures, "--checkpoints", checkpoints or f"{self.a},{self.b}",
+                   "--report", path or self.out / "report.html", "--temperature", 0, "--max_new_tokens", 6, *arguments)
+
+    def refused(self, result, *expected, code=1):
+        self.assertEqual(result.returncode, code, result.stderr + result.stdout)
+        errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+        self.assertEqual(len(errors), 1, result.stderr)
+        for part in expected:
+            self.assertIn(str(part), errors[0])
+        self.assertEqual([entry.name for entry in self.out.iterdir() if "report" in entry.name], [])
+
+    def test_has_a_row_a_picture_and_a_column_a_checkpoint(self):
+        result = self.report()
+        self.assertEqual(result.returncode, 0, result.stderr)
+        text = (self.out / "report.html").read_text()
+        page = Page(text)
+        self.assertEqual([len(row) for row in page.rows], [3, 3, 3, 3])
+        for column, checkpoint in ((1, self.a), (2, self.b)):
+            self.assertIn(str(checkpoint), page.rows[0][column])
+            self.assertIn("tokens/s", page.rows[0][column])
+            self.assertIn("3 answers", page.rows[0][column])
+        self.assertIn("0 & <b>红", page.rows[1][0])
+        self.assertEqual(len(page.addresses), 3)
+        self.assertTrue(all(address.startswith("data:image/jpeg;base64,") for address in page.addresses))
+        self.assertFalse(page.tags & {"script", "link", "iframe"})
+
+    def test_gives_the_answers_that_a_folder_run_gives(self):
+        self.assertEqual(self.report().returncode, 0)
+        page = Page((self.out / "report.html").read_text())
+        for column, checkpoint in ((1, self.a), (2, self.b)):
+            result = run("eval_chat", *PARTS, "--image_dir", self.pictures, "--checkpoint", checkpoint, "--temperature", 0, "--max_new_tokens", 6)
+            answers = re.split(r"^\d & <b>红\.\w+: ", result.stdout, flags=re.MULTILINE)[1:]
+            self.assertEqual([row[column] for row in page.rows[1:]], [answer.strip() or "no answer" for answer in answers])
+
+    def test_compares_answers_about_several_pictures(self):
+        groups = self.out / "groups"
+        (groups / "pair").mkdir(parents=True)
+        for number, picture in enumerate(sorted((SAMPLE / "images").iterdir())[:2]):
+            shutil.copy(picture, groups / "pair" / f"{number}{picture.suffix}")
+        result = self.report("--multi", pictures=groups)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        page = Page((self.out / "report.html").read_text())
+        self.assertEqual([len(row) for row in page.rows], [4, 4])
+        self.assertEqual(len(page.addresses), 2)
+
+    def test_tells_a_broken_picture_in_its_row(self):
+        (self.pictures / "9.png").write_text("no picture")
+        result = self.report()
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("9.png", result.stderr)
+        page = Page((self.out / "report.html").read_text())
+        self.assertIn("9.png", page.rows[-1][-1])
+        self.assertEqual(len(page.rows), 5)
+
+    def test_refuses_what_cannot_be_reported_and_leaves_nothing(self):
+        self.refused(self.report(checkpoints=f"{self.a},{self.out}/missing.pth"), "missing.pth")
+        empty = self.out / "empty"
+        empty.mkdir()
+        self.refused(self.report(pictures=empty), empty, "expected pictures")
+        (empty / "a.png").write_text("no picture")
+        self.refused(self.report(pictures=empty), "none that can be read")
+        self.refused(self.report(path=self.out / "nowhere/report.html"), "nowhere/report.html")
+        self.refused(self.report(path=self.pictures), self.pictures, "found a folder")
+        self.refused(self.report(path="/proc/report.html"), "/proc/report.html")
+        self.refused(run("eval_chat", *PARTS, "--checkpoints", self.a), "--report", code=2)
+        self.refused(run("eval_chat", *PARTS, "--checkpoint", self.a, "--report", self.out / "report.html"), "--image_dir", code=2)
+        self.refused(self.report("--checkpoint", self.a), "--checkpoints", code=2)
+
+    def test_keeps_an_older_report_when_the_new_one_fails(self):
+        (self.out / "report.html").write_text("old")
+        self.assertEqual(self.report(checkpoints=f"{self.a},{self.out}/missing.pth").returncode, 1)
+        self.assertEqual((self.out / "report.html").read_text(), "old")
+
+    def test_scores_like_evaluate(self):
+        common = ["--max_new_tokens", 8, *PARTS]
+        result = run("eval_chat", *common, "--data", SAMPLE / "held_out.json", "--checkpoints", f"{self.a},{self.b}")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        lines = [json.loads(line) for line in result.stdout.splitlines()]
+        self.assertEqual([line["checkpoint"] for line in lines], [str(self.a), str(self.b)])
+        for line in lines:
+            evaluated = run("evaluate", *common, "--data_path", SAMPLE / "held_out.json", "--images_dir", SAMPLE / "images", "--attributes",
+                            SAMPLE / "attributes.json", "--checkpoint", line["checkpoint"], "--max_seq_len", 1024)
+            self.assertEqual(evaluated.returncode, 0, evaluated.stderr)
+            expected = json.loads(evaluated.stdout.splitlines()[-1])
+            for key in ("samples", "accuracy", "accuracy_by", "exact_match", "token_f1", "skipped"):
+                self.assertEqual(line[key], expected[key])
+            self.assertEqual((line["accuracy_by"], line["samples"]), ("attributes", 12))
+
+    def test_puts_scores_into_the_report(self):
+        result = self.report("--data", SAMPLE / "held_out.json", "--images_dir", SAMPLE / "images")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("token F1", Page((self.out / "report.html").read_text()).rows[0][1])
+
+    def test_scores_with_narrow_weights(self):
+        for weights in ("bfloat16", "int8"):
+            result = run("eval_chat", *PARTS, "--max_new_tokens", 8, "--data", SAMPLE / "held_out.json", "--checkpoint", self.b, "--weights", weights)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            line = json.loads(result.stdout)
+            self.assertEqual((line["weights"], line["samples"]), (weights, 12))
+
+    def test_refuses_data_that_is_not_there(self):
+        self.refused(run("eval_chat", *PARTS, "--data", self.out / "missing.json", "--images_dir", self.pictures, "--checkpoint", self.a), "missing.json")
+        self.refused(run("eval_chat", *PARTS, "--data", SAMPLE / "held_out.json", "--images_dir", self.out / "nothing", "--checkpoint", self.a), "nothing")
+
+
+unittest.main()
