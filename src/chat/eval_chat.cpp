@@ -47,6 +47,7 @@ Fields EvalChatOptions::question_fields() {
 Fields EvalChatOptions::answer_fields() {
   return {{"temperature", &chat.sampling.temperature, "how freely tokens are drawn; 0: always the best one", {}},
           {"top_k", &chat.sampling.top_k, "draw among the k best tokens; 0: among all", {}},
+          {"top_p", &chat.sampling.top_p, "draw among the likeliest tokens that together have this probability", {}},
           {"repetition_penalty", &chat.sampling.repetition_penalty, "makes tokens seen before less likely; 1: off", {}},
           {"repetition_penalty_mode",
            &repetition_penalty_mode,

@@ -22,6 +22,7 @@ void SamplingOptions::validate() const {
   require(top_k >= 0, "top_k: expected 0 (all tokens) or more, found ", top_k);
   require(std::isfinite(repetition_penalty) && repetition_penalty > 0,
           "repetition_penalty: expected more than 0 (1 is none), found ", repetition_penalty);
+  require(top_p > 0 && top_p <= 1, "top_p: expected more than 0 and at most 1 (all tokens), found ", top_p);
 }
 
 TokenId best_token(std::span<const float> logits) {
@@ -57,6 +58,9 @@ std::span<const float> Sampler::probabilities(std::span<const float> logits, std
   }
   keep_top_k();
   softmax();
+  if (options_.top_p < 1.0) {
+    keep_top_p();
+  }
   return row_;
 }
 
@@ -134,6 +138,36 @@ void Sampler::softmax() {
   const double scale = 1.0 / sum;
   for (float& value : row_) {
     value = static_cast<float>(value * scale);
+  }
+}
+
+void Sampler::keep_top_p() {
+  candidates_.clear();
+  for (size_t i = 0; i < row_.size(); ++i) {
+    if (row_[i] > 0) {
+      candidates_.push_back(static_cast<int32_t>(i));
+    }
+  }
+  // A heap with the likeliest on top gives up only as many as are kept; of equals the first in the vocabulary goes
+  // first.
+  const auto less_likely = [this](int32_t a, int32_t b) {
+    const float pa = row_[static_cast<size_t>(a)];
+    const float pb = row_[static_cast<size_t>(b)];
+    return pa != pb ? pa < pb : a > b;
+  };
+  std::make_heap(candidates_.begin(), candidates_.end(), less_likely);
+  auto rest = candidates_.end();
+  double sum = 0;
+  while (rest != candidates_.begin() && sum < options_.top_p) {
+    std::pop_heap(candidates_.begin(), rest, less_likely);
+    --rest;
+    sum += row_[static_cast<size_t>(*rest)];
+  }
+  for (auto dropped = candidates_.begin(); dropped != rest; ++dropped) {
+    row_[static_cast<size_t>(*dropped)] = 0.0F;
+  }
+  for (auto kept = rest; kept != candidates_.end(); ++kept) {
+    row_[static_cast<size_t>(*kept)] = static_cast<float>(row_[static_cast<size_t>(*kept)] / sum);
   }
 }
 

@@ -55,6 +55,48 @@ TEST(Sampling, TopKKeepsTiesWithTheLastKept) {
   EXPECT_EQ(row[4], 0.0F);
 }
 
+TEST(Sampling, TopPKeepsTheFewestTokensThatReachIt) {
+  SamplingOptions options = plain();
+  const std::vector<float> logits = {std::log(0.15F), std::log(0.5F), std::log(0.05F), std::log(0.3F)};
+  options.top_p = 0.7;
+  const std::vector<float> row = probabilities_of(options, logits);
+  EXPECT_EQ(row[0], 0.0F);
+  EXPECT_EQ(row[2], 0.0F);
+  EXPECT_NEAR(row[1], 0.5 / 0.8, 1e-6);
+  EXPECT_NEAR(row[3], 0.3 / 0.8, 1e-6);
+  options.top_p = 0.9;
+  EXPECT_GT(probabilities_of(options, logits)[0], 0.0F);
+  EXPECT_EQ(probabilities_of(options, logits)[2], 0.0F);
+}
+
+TEST(Sampling, ATinyTopPKeepsTheBestTokenAloneTheFirstOfEquals) {
+  SamplingOptions options = plain();
+  options.top_p = 1e-9;
+  const std::vector<float> row = probabilities_of(options, {0.0F, 1.0F, 1.0F});
+  EXPECT_EQ(row[0], 0.0F);
+  EXPECT_NEAR(row[1], 1.0, 1e-6);
+  EXPECT_EQ(row[2], 0.0F);
+}
+
+TEST(Sampling, TopPCountsAmongWhatTopKLeaves) {
+  SamplingOptions options = plain();
+  options.top_k = 2;
+  options.top_p = 0.6;
+  // 0.4 of the 0.65 that top-k leaves is 0.615: enough.
+  const std::vector<float> row =
+      probabilities_of(options, {std::log(0.4F), std::log(0.2F), std::log(0.15F), std::log(0.25F)});
+  EXPECT_EQ(row[3], 0.0F);
+  EXPECT_NEAR(row[0], 1.0, 1e-6);
+}
+
+TEST(Sampling, RefusesATopPOutsideItsRange) {
+  for (const double top_p : {0.0, -0.1, 1.01, std::numeric_limits<double>::quiet_NaN()}) {
+    SamplingOptions options = plain();
+    options.top_p = top_p;
+    EXPECT_THROW(options.validate(), Error) << top_p;
+  }
+}
+
 TEST(Sampling, TopKBeyondTheVocabularyKeepsAll) {
   SamplingOptions options = plain();
   options.top_k = 100;

@@ -21,6 +21,8 @@ struct SamplingOptions {
   int64_t top_k = 8;                ///< keep the k highest logits, ties with the last of them too; 0: all
   double repetition_penalty = 1.0;  ///< 1: none
   RepetitionPenaltyMode penalty_mode = RepetitionPenaltyMode::kUsual;
+  /// Of what top-k leaves, keep the likeliest tokens that together have this probability (at least one); 1: all.
+  double top_p = 1.0;
 
   /// Throws Error on a value that cannot be.
   void validate() const;
@@ -31,9 +33,9 @@ class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options);
 
-  /// The probabilities handed to the sampler: [V], 0 for what top-k leaves out. Penalty over the tokens of `seen`
-  /// (each counts once), temperature, top-k, softmax. At temperature 0 the best token has 1. Valid until the next call.
-  /// Throws Error where the logits are not numbers.
+  /// The probabilities handed to the sampler: [V], 0 for what top-k and top-p leave out. Penalty over the tokens
+  /// of `seen` (each counts once), temperature, top-k, softmax, top-p. At temperature 0 the best token has 1. Valid
+  /// until the next call. Throws Error where the logits are not numbers.
   std::span<const float> probabilities(std::span<const float> logits, std::span<const TokenId> seen);
 
   /// Draws a token from probabilities(). At temperature 0 `random` is not used.
@@ -45,10 +47,12 @@ class Sampler {
   void penalise(std::span<const TokenId> seen);
   void keep_top_k();
   void softmax();
+  void keep_top_p();
 
   SamplingOptions options_;
   std::vector<float> row_;
   std::vector<float> heap_;
+  std::vector<int32_t> candidates_;
   std::vector<uint8_t> is_seen_;
 };
 
