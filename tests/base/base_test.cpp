@@ -178,6 +178,8 @@ TEST(JsonGuard, RefusesWhatWouldCostManyTimesItsSize) {
             std::string::npos);
   EXPECT_NE(message("[1234]", {5, 3}).find("at most 5 bytes, found 6"), std::string::npos);
   EXPECT_EQ(message("]]]][[[", {1000, 3}), "");
+  EXPECT_EQ(message(R"([1, "a,b,c", {}])", {1000, 3, 4}), "");
+  EXPECT_NE(message("[1,2,3,4]", {1000, 3, 3}).find("x.json: expected JSON of at most 3 values"), std::string::npos);
   EXPECT_EQ(message("\"\\", {1000, 3}), "");
   EXPECT_THROW(fields_from_json({}, std::string(1 << 20, '['), "deep.json"), Error);
 }
