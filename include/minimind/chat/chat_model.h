@@ -60,6 +60,8 @@ class ChatModel {
   at::Tensor embed(std::span<const TokenId> ids, std::span<const int64_t> slots,
                    const std::vector<at::Tensor>& features) const;
 
+  /// Side of the square to which pictures are resized.
+  int64_t picture_side() const { return encoder_->config().image_size; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const ImagePattern& pattern() const { return pattern_; }
   const Vlm& model() const { return model_; }

@@ -1,0 +1,23 @@
+# Turns files into a C++ source: cmake -DFOLDER=… -DFILES=a;b -DOUTPUT=page.cpp -P EmbedFiles.cmake
+set(arrays "")
+set(entries "")
+set(number 0)
+foreach(file ${FILES})
+  file(READ "${FOLDER}/${file}" hex HEX)
+  string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
+  string(APPEND arrays "constexpr unsigned char kFile${number}[] = {${bytes}0};\n")
+  string(APPEND entries
+         "      {\"${file}\", {reinterpret_cast<const char*>(kFile${number}), sizeof kFile${number} - 1}},\n")
+  math(EXPR number "${number} + 1")
+endforeach()
+file(WRITE "${OUTPUT}" "#include \"web/detail/page.h\"\n
+namespace minimind::detail {\n
+namespace {\n
+${arrays}
+}  // namespace\n
+const std::vector<PageFile>& page_files() {
+  static const std::vector<PageFile> files = {
+${entries}  };
+  return files;
+}\n
+}  // namespace minimind::detail\n")

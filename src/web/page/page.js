@@ -1,0 +1,384 @@
+import { ApiFailure, settings, streamAnswer } from './api.js';
+import { pictureOfFile } from './pictures.js';
+import { firstLanguage, rememberLanguage, texts } from './texts.js';
+
+const byId = (id) => document.getElementById(id);
+const state = {
+  language: firstLanguage(),
+  server: { model: '', temperature: 0.5, top_k: 8, max_tokens: 512, max_pictures: 8, max_body_bytes: 24 << 20 },
+  waiting: [], // pictures for the next question
+  turns: [], // {pictures, question, answer, view}
+  running: null, // AbortController of the answer that is being written
+  alert: null, // () => text
+};
+const say = () => texts[state.language];
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  made.className = className || '';
+  made.textContent = text || '';
+  return made;
+}
+
+// ---- what the page shows
+
+function showTexts() {
+  document.documentElement.lang = state.language === 'zh' ? 'zh-CN' : 'en';
+  for (const part of document.querySelectorAll('[data-text]')) {
+    part.textContent = say()[part.dataset.text];
+  }
+  for (const part of document.querySelectorAll('[data-label]')) {
+    part.setAttribute('aria-label', say()[part.dataset.label]);
+    if (part.tagName === 'BUTTON') {
+      part.title = say()[part.dataset.label];
+    }
+  }
+  byId('question').placeholder = say().questionHint;
+  byId('language').textContent = say().otherLanguage;
+  byId('language').setAttribute('aria-label', say().otherLanguageName);
+  for (const turn of state.turns) {
+    showNote(turn);
+  }
+  showAlert(state.alert);
+  showWaiting();
+}
+
+function showAlert(text) {
+  state.alert = text;
+  byId('alert').hidden = !text;
+  byId('alert').textContent = text ? text() : '';
+}
+
+function pictureCount() {
+  const count = state.waiting.length;
+  return count === 0 ? 'none' : count === 1 ? 'one' : 'several';
+}
+
+function showWaiting() {
+  const list = byId('thumbnails');
+  list.replaceChildren(...state.waiting.map((picture, index) => {
+    const item = element('li');
+    const image = element('img');
+    image.src = picture.url;
+    image.alt = `${say().picture} ${index + 1}: ${picture.name}`;
+    const remove = element('button', '', '×');
+    remove.type = 'button';
+    remove.setAttribute('aria-label', `${say().remove} ${index + 1}`);
+    remove.addEventListener('click', () => {
+      state.waiting.splice(index, 1);
+      showWaiting();
+      byId('question').focus();
+    });
+    item.append(image, remove);
+    return item;
+  }));
+  list.hidden = state.waiting.length === 0;
+  const follows = state.waiting.length === 0 && state.turns.some((turn) => turn.pictures.length > 0);
+  byId('examples').replaceChildren(...say().exampleList[follows ? 'one' : pictureCount()].map((text) => {
+    const button = element('button', '', text);
+    button.type = 'button';
+    button.addEventListener('click', () => ask(text));
+    return button;
+  }));
+  showButtons();
+}
+
+function showButtons() {
+  const running = state.running !== null;
+  byId('send').hidden = running;
+  byId('stop').hidden = !running;
+  byId('send').disabled = !byId('question').value.trim() && state.waiting.length === 0;
+  byId('welcome').hidden = state.turns.length > 0;
+  for (const button of byId('examples').children) {
+    button.disabled = running;
+  }
+}
+
+function scrollDown(always) {
+  const scroller = byId('scroller');
+  if (always || scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 160) {
+    scroller.scrollTop = scroller.scrollHeight;
+  }
+}
+
+function showTurn(turn) {
+  const whole = element('div', 'turn');
+  const asked = element('div', 'asked');
+  if (turn.pictures.length > 0) {
+    const pictures = element('div', turn.pictures.length > 1 ? 'pictures several' : 'pictures');
+    for (const picture of turn.pictures) {
+      const image = element('img');
+      image.src = picture.url;
+      image.alt = `${say().picture}: ${picture.name}`;
+      image.addEventListener('load', () => scrollDown(false));
+      pictures.append(image);
+    }
+    asked.append(pictures);
+  }
+  asked.append(element('div', 'bubble', turn.question));
+  turn.view = element('div', 'answer writing');
+  turn.view.append(element('div', 'bubble'), element('p', 'note'));
+  whole.append(asked, turn.view);
+  byId('conversation').append(whole);
+  scrollDown(true);
+}
+
+function showNote(turn) {
+  if (turn.failure) {
+    turn.view.querySelector('.bubble').textContent = turn.failure();
+  }
+  turn.view.querySelector('.note').textContent = turn.notes.map((note) => note()).join(' · ');
+}
+
+function resizeQuestion() {
+  const box = byId('question');
+  box.style.height = 'auto';
+  box.style.height = `${box.scrollHeight}px`;
+}
+
+// ---- pictures
+
+async function addFiles(files) {
+  showAlert(null);
+  for (const file of files) {
+    if (state.waiting.length >= state.server.max_pictures) {
+      showAlert(() => say().tooManyPictures(state.server.max_pictures));
+      break;
+    }
+    try {
+      const picture = await pictureOfFile(file);
+      const bytes = state.waiting.reduce((sum, one) => sum + one.url.length, picture.url.length);
+      if (bytes > state.server.max_body_bytes * 0.9) {
+        showAlert(() => say().tooLarge(file.name));
+      } else {
+        state.waiting.push(picture);
+      }
+    } catch (error) {
+      showAlert(() => say().notAPicture(file.name));
+    }
+  }
+  showWaiting();
+  byId('question').focus();
+}
+
+// ---- questions
+
+function contentOf(turn) {
+  if (turn.pictures.length === 0) {
+    return turn.question;
+  }
+  return [...turn.pictures.map((picture) => ({ type: 'image_url', image_url: { url: picture.url } })),
+    { type: 'text', text: turn.question }];
+}
+
+function messagesOf(turns) {
+  const messages = [];
+  for (const turn of turns) {
+    messages.push({ role: 'user', content: contentOf(turn) });
+    if (turn.answer !== null) {
+      messages.push({ role: 'assistant', content: turn.answer });
+    }
+  }
+  return messages;
+}
+
+// Turns that a request can hold: the oldest go where there are too many pictures, or bytes of them.
+function fittingTurns(turns) {
+  const size = (kept) => kept.reduce((sum, turn) => sum + turn.pictures.reduce((s, p) => s + p.url.length, 0), 0);
+  let kept = turns;
+  while (kept.length > 1 && (kept.reduce((sum, turn) => sum + turn.pictures.length, 0) > state.server.max_pictures ||
+                             size(kept) > state.server.max_body_bytes * 0.9)) {
+    kept = kept.slice(1);
+  }
+  return kept;
+}
+
+async function streamTurn(turn, earlier, signal) {
+  let turns = fittingTurns([...earlier, turn]);
+  for (;;) {
+    try {
+      const result = await streamAnswer({
+        model: state.server.model,
+        messages: messagesOf(turns),
+        temperature: Number(byId('temperature').value),
+        top_k: Math.max(0, Math.round(Number(byId('top-k').value) || 0)),
+      }, signal, (text) => {
+        turn.answer = (turn.answer || '') + text;
+        turn.view.querySelector('.bubble').textContent = turn.answer;
+        scrollDown(false);
+      });
+      return { result, leftOut: earlier.length + 1 - turns.length };
+    } catch (error) {
+      if (error.code !== 'context_length_exceeded' || turns.length === 1) {
+        throw error;
+      }
+      turns = turns.slice(1);
+    }
+  }
+}
+
+function tellFailure(turn, error) {
+  if (error.name === 'AbortError') {
+    turn.notes.push(() => say().stopped);
+    return;
+  }
+  const isOurs = error instanceof ApiFailure;
+  const text = () => (isOurs && error.code !== 'broken' ? error.message : isOurs ? say().broken : say().noServer);
+  if (turn.answer) {
+    turn.notes.push(text);
+  } else {
+    turn.view.classList.add('failed');
+    turn.failure = text;
+  }
+}
+
+async function ask(text) {
+  const pictures = state.waiting;
+  const question = text.trim() || (pictures.length > 0 ? say().ask[pictureCount()] : '');
+  if (!question || state.running) {
+    return;
+  }
+  const earlier = state.turns.filter((turn) => turn.answer !== null);
+  const turn = { pictures, question, answer: null, notes: [], failure: null, view: null };
+  state.turns.push(turn);
+  state.waiting = [];
+  state.running = new AbortController();
+  byId('question').value = '';
+  resizeQuestion();
+  showAlert(null);
+  showTurn(turn);
+  showWaiting();
+  const start = performance.now();
+  try {
+    const { result, leftOut } = await streamTurn(turn, earlier, state.running.signal);
+    turn.answer = turn.answer || '';
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    turn.notes.push(() => say().speed(result.usage.completion_tokens, seconds));
+    if (result.finish === 'length') {
+      turn.notes.push(() => say().cutShort);
+    }
+    if (leftOut > 0) {
+      turn.notes.push(() => say().turnsLeftOut(leftOut));
+    }
+  } catch (error) {
+    tellFailure(turn, error);
+  }
+  turn.view.classList.remove('writing');
+  showNote(turn);
+  state.running = null;
+  showButtons();
+  scrollDown(false);
+}
+
+function stop() {
+  if (state.running) {
+    state.running.abort();
+  }
+}
+
+function clear() {
+  stop();
+  state.turns = [];
+  state.waiting = [];
+  byId('conversation').replaceChildren();
+  showAlert(null);
+  showWaiting();
+  byId('question').focus();
+}
+
+// ---- events
+
+function listenForPictures() {
+  byId('choose').addEventListener('click', () => byId('files').click());
+  byId('welcome-drop').addEventListener('click', () => byId('files').click());
+  byId('files').addEventListener('change', () => {
+    addFiles([...byId('files').files]);
+    byId('files').value = '';
+  });
+  document.addEventListener('paste', (event) => {
+    const files = [...event.clipboardData.files];
+    if (files.length > 0) {
+      event.preventDefault();
+      addFiles(files);
+    }
+  });
+  const isFiles = (event) => event.dataTransfer && [...event.dataTransfer.types].includes('Files');
+  document.addEventListener('dragover', (event) => {
+    if (isFiles(event)) {
+      event.preventDefault();
+      document.body.classList.add('dropping');
+    }
+  });
+  document.addEventListener('dragleave', (event) => {
+    if (event.relatedTarget === null) {
+      document.body.classList.remove('dropping');
+    }
+  });
+  document.addEventListener('drop', (event) => {
+    document.body.classList.remove('dropping');
+    if (isFiles(event)) {
+      event.preventDefault();
+      addFiles([...event.dataTransfer.files]);
+    }
+  });
+}
+
+function listenForQuestions() {
+  byId('composer').addEventListener('submit', (event) => {
+    event.preventDefault();
+    ask(byId('question').value);
+  });
+  byId('question').addEventListener('input', () => {
+    resizeQuestion();
+    showButtons();
+  });
+  byId('question').addEventListener('keydown', (event) => {
+    // While an input method composes a word, Enter belongs to it.
+    if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      ask(byId('question').value);
+    }
+  });
+  document.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape') {
+      stop();
+    }
+  });
+  byId('stop').addEventListener('click', stop);
+  byId('clear').addEventListener('click', clear);
+}
+
+function listenForSettings() {
+  byId('language').addEventListener('click', () => {
+    state.language = state.language === 'zh' ? 'en' : 'zh';
+    rememberLanguage(state.language);
+    showTexts();
+  });
+  byId('settings-button').addEventListener('click', () => {
+    const opens = byId('settings').hidden;
+    byId('settings').hidden = !opens;
+    byId('settings-button').setAttribute('aria-expanded', String(opens));
+  });
+  byId('temperature').addEventListener('input', () => {
+    byId('temperature-value').textContent = byId('temperature').value;
+  });
+}
+
+async function begin() {
+  listenForPictures();
+  listenForQuestions();
+  listenForSettings();
+  showTexts();
+  try {
+    state.server = await settings();
+  } catch (error) {
+    showAlert(() => say().noServer);
+  }
+  byId('model').textContent = state.server.model;
+  byId('temperature').value = state.server.temperature;
+  byId('temperature-value').textContent = byId('temperature').value;
+  byId('top-k').value = state.server.top_k;
+  byId('question').focus();
+}
+
+begin();

@@ -1,0 +1,96 @@
+// Everything that the page says, in both languages.
+export const texts = {
+  en: {
+    otherLanguage: '中文',
+    otherLanguageName: '切换到中文',
+    settings: 'Settings',
+    clear: 'Clear',
+    temperature: 'Temperature',
+    temperatureHint: '0: always the best word; higher: freer',
+    topK: 'Top-k',
+    topKHint: 'Draws among this many best tokens; 0: all',
+    conversation: 'Conversation',
+    dropHere: 'Show me a picture',
+    dropHow: 'Drop it here, paste it, or click to choose; several are fine',
+    dropNow: 'Drop to add',
+    examples: 'Example questions',
+    attached: 'Pictures for the next question',
+    choose: 'Choose pictures',
+    question: 'Question',
+    questionHint: 'Ask about the picture…',
+    send: 'Ask',
+    stop: 'Stop the answer',
+    remove: 'Remove picture',
+    picture: 'Picture',
+    keys: 'Enter asks · Shift+Enter begins a line · Esc stops the answer',
+    stopped: 'stopped',
+    cutShort: 'the answer reached its longest length',
+    turnsLeftOut: (n) => (n === 1 ? 'the oldest turn was left out: the conversation had grown too long'
+      : `the oldest ${n} turns were left out: the conversation had grown too long`),
+    speed: (tokens, seconds) => `${tokens} tokens in ${seconds} s`,
+    notAPicture: (name) => `“${name}” is not a picture that can be read. JPEG, PNG, WebP, GIF and BMP are fine.`,
+    tooManyPictures: (n) => `At most ${n} pictures can be shown at once.`,
+    tooLarge: (name) => `“${name}” is too large.`,
+    noServer: 'The server does not answer. Is web_chat still running?',
+    broken: 'The answer broke off: the connection was lost.',
+    ask: { one: 'What is in this picture?', several: 'Name all the differences between these pictures.' },
+    exampleList: {
+      none: ['What can you do?'],
+      one: ['What is in this picture?', 'What colour is it?', 'Where is it?', 'What shape is it?'],
+      several: ['Name all the differences between these pictures.', 'What do these pictures have in common?'],
+    },
+  },
+  zh: {
+    otherLanguage: 'English',
+    otherLanguageName: 'Switch to English',
+    settings: '设置',
+    clear: '清空',
+    temperature: '温度',
+    temperatureHint: '0：总选最可能的词；越大越自由',
+    topK: 'Top-k',
+    topKHint: '只在这么多个最可能的 token 中抽取；0：全部',
+    conversation: '对话',
+    dropHere: '给我看一张图片',
+    dropHow: '拖放到这里、粘贴，或点击选择；可以多张',
+    dropNow: '松开以添加',
+    examples: '示例问题',
+    attached: '下一个问题的图片',
+    choose: '选择图片',
+    question: '问题',
+    questionHint: '就图片提问……',
+    send: '提问',
+    stop: '停止回答',
+    remove: '移除图片',
+    picture: '图片',
+    keys: 'Enter 提问 · Shift+Enter 换行 · Esc 停止回答',
+    stopped: '已停止',
+    cutShort: '回答已达到最大长度',
+    turnsLeftOut: (n) => `对话过长，最早的 ${n} 轮已略去`,
+    speed: (tokens, seconds) => `${tokens} 个 token，${seconds} 秒`,
+    notAPicture: (name) => `“${name}”不是可读取的图片。支持 JPEG、PNG、WebP、GIF 和 BMP。`,
+    tooManyPictures: (n) => `一次最多 ${n} 张图片。`,
+    tooLarge: (name) => `“${name}”太大。`,
+    noServer: '服务器没有响应。web_chat 还在运行吗？',
+    broken: '回答中断：连接已断开。',
+    ask: { one: '这个图片描述的是什么内容？', several: '这些图片有什么不同？' },
+    exampleList: {
+      none: ['你能做什么？'],
+      one: ['这个图片描述的是什么内容？', '图形是什么颜色？', '图形在哪里？', '这是什么形状？'],
+      several: ['这些图片有什么不同？', '这些图片有什么相同之处？'],
+    },
+  },
+};
+
+export function firstLanguage() {
+  let saved = null;
+  try {
+    saved = localStorage.getItem('language');
+  } catch (error) { /* storage may be forbidden */ }
+  return saved === 'zh' || saved === 'en' ? saved : navigator.language.startsWith('zh') ? 'zh' : 'en';
+}
+
+export function rememberLanguage(language) {
+  try {
+    localStorage.setItem('language', language);
+  } catch (error) { /* storage may be forbidden */ }
+}
