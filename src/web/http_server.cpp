@@ -178,7 +178,7 @@ void HttpServer::drop(uint64_t id) {
 }
 
 void HttpServer::set_interest(Connection& connection) {
-  uint32_t wanted = connection.has_unsent() ? EPOLLOUT : 0;
+  uint32_t wanted = connection.has_unsent() ? static_cast<uint32_t>(EPOLLOUT) : 0U;
   // While a request is answered nothing more is read, so that what a client piles up waits in its own memory.
   wanted |= connection.phase == Connection::Phase::kAnswering
                 ? (connection.mailbox != nullptr ? static_cast<uint32_t>(EPOLLRDHUP) : 0U)

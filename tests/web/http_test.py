@@ -1,0 +1,328 @@
+#!/usr/bin/env python3
+"""web_chat as raw sockets see it: bad requests, limits, slow and vanished clients, signals."""
+import json
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+import zlib
+
+from server import BIN, LONG, PICTURES, WebChat, make_model, question
+
+CHAT = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+def setUpModule():
+    global temporary, files
+    temporary = tempfile.TemporaryDirectory()
+    files = make_model(temporary.name)
+
+
+def tearDownModule():
+    temporary.cleanup()
+
+
+def wait_until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def png_header(width, height, data=b""):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+class OneServer(unittest.TestCase):
+    flags = ("--max_seq_len", 20000, "--max_new_tokens", 19000, "--max_body_mb", 1, "--max_pictures", 2, "--max_megapixels", 1)
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = WebChat(files, *cls.flags)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.__exit__()
+
+    def connect(self):
+        client = socket.create_connection((self.server.host, self.server.port), timeout=60)
+        self.addCleanup(client.close)
+        return client
+
+    def exchange(self, data):
+        """Sends bytes and reads until the server ends the connection."""
+        client = self.connect()
+        try:
+            client.sendall(data if isinstance(data, bytes) else data.encode())
+        except OSError:
+            pass  # the server may have answered before all was sent
+        answer = b""
+        while piece := client.recv(65536):
+            answer += piece
+        return answer.decode()
+
+    def post(self, body, headers=""):
+        return f"{CHAT}{headers}Content-Length: {len(body)}\r\n\r\n{body}"
+
+    def begin_stream(self, **fields):
+        """A client whose long answer has begun."""
+        client = self.connect()
+        body = json.dumps({"messages": [question("x")], "stream": True, **LONG, **fields})
+        client.sendall(self.post(body).encode())
+        self.assertIn(b"200 OK", client.recv(4096))
+        return client
+
+    def error(self, status, body, found_status, **expected):
+        self.assertEqual(found_status, status, body)
+        self.assertEqual(set(body["error"]), {"message", "type", "param", "code"})
+        for name, value in expected.items():
+            self.assertEqual(body["error"][name], value, body)
+
+
+class Routes(OneServer):
+    def test_page_and_its_files_name_no_other_host(self):
+        status, page, headers = self.server.get("/")
+        self.assertEqual(status, 200)
+        self.assertIn("text/html", headers["Content-Type"])
+        self.assertIn("default-src 'none'", headers["Content-Security-Policy"])
+        for name in re.findall(r'(?:src|href)="([a-z]+\.\w+)"', page) + ["api.js", "pictures.js", "texts.js"]:
+            status, text, _ = self.server.get("/" + name)
+            self.assertEqual(status, 200, name)
+            page += text
+        self.assertEqual([url for url in re.findall(r"https?://[^\s'\"`]+", page) if "www.w3.org" not in url], [])
+
+    def test_health_models_and_metrics(self):
+        self.assertEqual(json.loads(self.server.get("/healthz")[1]), {"status": "ok"})
+        model = json.loads(self.server.get("/v1/models")[1])["data"][0]
+        self.assertEqual((model["id"], model["object"]), ("32_vlm_pretrain", "model"))
+        self.assertEqual(json.loads(self.server.get("/v1/models/" + model["id"])[1]), model)
+        before = self.server.metric("minimind_completion_tokens_total")
+        self.assertEqual(self.server.chat([question("x")], max_tokens=3)[0], 200)
+        self.assertTrue(wait_until(lambda: self.server.metric("minimind_completion_tokens_total") > before))
+        text = self.server.get("/metrics")[1]
+        for line in text.splitlines():
+            self.assertRegex(line, r'^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[^}]*\})? [0-9.e+-]+)$')
+        self.assertIn('minimind_http_responses_total{route="/v1/chat/completions",status="200"}', text)
+
+    def test_wrong_paths_methods_and_types(self):
+        for method, path, status in (("GET", "/nothing", 404), ("GET", "/v1/models/none", 404), ("GET", "/../etc/passwd", 404), ("GET", "//etc/passwd", 404),
+                                     ("POST", "/healthz", 405), ("DELETE", "/v1/models", 405), ("GET", "/v1/chat/completions", 405),
+                                     ("OPTIONS", "/v1/chat/completions", 405), ("POST", "/v1/chat/completions", 415)):
+            found, text, headers = self.server.request(method, path, "{}" if method == "POST" else None)
+            self.error(status, json.loads(text), found)
+            self.assertEqual("Allow" in headers, status == 405)
+        self.assertEqual(self.server.request("HEAD", "/healthz")[:2], (200, ""))
+        found, text, _ = self.server.request("POST", "/v1/chat/completions", b"x", {"Content-Type": "application/json", "Content-Encoding": "gzip"})
+        self.error(415, json.loads(text), found)
+
+
+class BadRequests(OneServer):
+    def test_names_the_field(self):
+        for fields, param in (({"temperature": -1}, "temperature"), ({"top_p": 2}, "top_p"), ({"n": 3}, "n"), ({"max_tokens": 20000}, "max_tokens"),
+                              ({"stop": [""]}, "stop"), ({"messages": []}, "messages"), ({"extra": 1}, "extra")):
+            status, body = self.server.chat(json.dumps({"messages": [question("x")], **fields}))
+            self.error(400, body, status, param=param, type="invalid_request_error")
+        for body in ("", "{", "[1]", '{"messages": NaN}', b'{"messages": "\xff"}', "[" * 100000, '{"a":' * 5000):
+            status, answer = self.server.chat(body)
+            self.error(400, answer, status, code="invalid_json")
+
+    def test_opens_nothing_that_a_client_names(self):
+        with socket.create_server(("127.0.0.1", 0)) as trap:
+            trap.settimeout(0.3)
+            for url in (f"http://127.0.0.1:{trap.getsockname()[1]}/x.png", "file:///etc/passwd", "/etc/passwd"):
+                message = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
+                status, body = self.server.chat([message])
+                self.error(400, body, status, code="unsupported_image_url", param="messages[0].content[0].image_url.url")
+            with self.assertRaises(TimeoutError):
+                trap.accept()
+
+    def test_pictures_that_are_none_or_too_large(self):
+        status, body = self.server.chat([question("x", b"only text")])
+        self.error(400, body, status, code="invalid_image")
+        bomb = png_header(30000, 30000, zlib.compress(b"\0" * 1000000))
+        before = self.server.resident_bytes()
+        for picture in (bomb, png_header(1, 1, zlib.compress(b"\0" * 300_000_000, 9)), PICTURES[0].read_bytes()[:500]):
+            status, body = self.server.chat([question("x", picture)])
+            self.error(400, body, status, code="invalid_image")
+        self.assertLess(self.server.resident_bytes() - before, 100e6)
+        status, body = self.server.chat([question("x", *[PICTURES[0]] * 3)])
+        self.error(400, body, status, code="too_many_images")
+
+    def test_large_bodies_are_refused_with_413_however_they_come(self):
+        large = "x" * 3_000_000
+        self.assertIn("413", self.exchange(self.post(large)).split("\r\n")[0])
+        chunked = CHAT + "Transfer-Encoding: chunked\r\n\r\n" + "".join(f"186a0\r\n{'x' * 100000}\r\n" for _ in range(30)) + "0\r\n\r\n"
+        self.assertIn("413", self.exchange(chunked).split("\r\n")[0])
+        self.assertIn("413", self.exchange(CHAT + "Content-Length: 999999999999\r\n\r\n").split("\r\n")[0])
+
+    def test_what_is_no_http_is_refused(self):
+        for data, status in (("hello\r\n\r\n", 400), ("GET / HTTP/3.0\r\n\r\n", 505), ("GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
+                             ("GET / HTTP/1.1\r\nX: " + "y" * 20000 + "\r\n\r\n", 431), (CHAT + "Content-Length: x\r\n\r\n", 400),
+                             (CHAT + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400)):
+            answer = self.exchange(data)
+            self.assertTrue(answer.startswith(f"HTTP/1.1 {status} "), answer[:200])
+            self.assertIn('{"error":{', answer)
+        self.assertEqual(self.server.get("/healthz")[0], 200)
+
+
+class Connections(OneServer):
+    def test_pipelined_requests_are_answered_in_order(self):
+        body = json.dumps({"messages": [question("x")], "max_tokens": 2})
+        answer = self.exchange("GET /healthz HTTP/1.1\r\n\r\n" + self.post(body) + "GET /v1/models HTTP/1.1\r\n\r\n" * 2000 + "GET /nothing HTTP/1.0\r\n\r\n")
+        self.assertEqual(answer.count("HTTP/1.1 200"), 2002)
+        self.assertLess(answer.index('"status":"ok"'), answer.index('"chat.completion"'))
+        self.assertLess(answer.index('"chat.completion"'), answer.index('"object":"list"'))
+        self.assertTrue(answer.endswith('"code":"not_found"}}'), answer[-300:])
+
+    def test_old_clients_get_an_answer_without_chunks(self):
+        body = json.dumps({"messages": [question("x")], "max_tokens": 3, "stream": True})
+        answer = self.exchange(self.post(body).replace("HTTP/1.1", "HTTP/1.0"))
+        self.assertNotIn("chunked", answer)
+        self.assertTrue(answer.endswith("data: [DONE]\n\n"))
+
+    def test_consent_to_a_large_body_is_given(self):
+        client = self.connect()
+        body = json.dumps({"messages": [question("x")], "max_tokens": 2})
+        head, _, _ = self.post(body).partition("\r\n\r\n")
+        client.sendall((head + "\r\nExpect: 100-continue\r\n\r\n").encode())
+        self.assertEqual(client.recv(1000), b"HTTP/1.1 100 Continue\r\n\r\n")
+        client.sendall(body.encode())
+        self.assertIn(b"200 OK", client.recv(1000))
+
+    def test_a_vanished_clients_answer_is_given_up(self):
+        for stream in (True, False):
+            before = self.server.metric("minimind_vanished_clients_total")
+            if stream:
+                client = self.begin_stream()
+            else:
+                client = self.connect()
+                client.sendall(self.post(json.dumps({"messages": [question("x")], **LONG})).encode())
+                self.assertTrue(wait_until(lambda: self.server.metric("minimind_requests_inside") == 1))
+            client.close()
+            self.assertTrue(wait_until(lambda: self.server.metric("minimind_vanished_clients_total") == before + 1, 3), f"stream={stream}")
+            self.assertEqual(self.server.metric("minimind_requests_inside"), 0)
+
+    def test_clients_that_read_nothing_or_send_slowly_hold_up_nobody(self):
+        lazy = self.connect()
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        lazy.sendall(self.post(json.dumps({"messages": [question("x")], "stream": True, "temperature": 0, "max_tokens": 3000})).encode())
+        slow = [self.connect() for _ in range(100)]
+        for client in slow:
+            client.sendall(b"POST /v1/chat")
+        start = time.monotonic()
+        for _ in range(5):
+            self.assertEqual(self.server.chat([question("x")], max_tokens=5)[0], 200)
+        self.assertLess(time.monotonic() - start, 30)
+        answer = b""
+        while b"[DONE]" not in answer:
+            piece = lazy.recv(65536)
+            self.assertTrue(piece, "the lazy client's answer broke off")
+            answer += piece
+        self.assertEqual(self.server.get("/healthz")[0], 200)
+
+
+class Limits(unittest.TestCase):
+    def test_a_full_queue_answers_429_and_full_connections_503(self):
+        with WebChat(files, "--max_queue", 1, "--max_connections", 4, "--max_seq_len", 20000, "--max_new_tokens", 19000) as server:
+            statuses = []
+
+            def ask():
+                statuses.append(server.request("POST", "/v1/chat/completions", json.dumps({"messages": [question("x")], "temperature": 0}),
+                                               {"Content-Type": "application/json"}))
+
+            body = json.dumps({"messages": [question("x")], **LONG, "stream": True})
+            clients = []
+            for _ in range(2):
+                client = socket.create_connection((server.host, server.port))
+                client.sendall(f"{CHAT}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+                clients.append(client)
+            self.assertTrue(wait_until(lambda: server.metric("minimind_requests_inside") == 2))
+            ask()
+            self.assertEqual(statuses[0][0], 429)
+            self.assertIn("Retry-After", statuses[0][2])
+            clients += [socket.create_connection((server.host, server.port)) for _ in range(2)]
+            time.sleep(0.3)
+            self.assertEqual(server.get("/healthz")[0], 503)
+            for client in clients:
+                client.close()
+            self.assertTrue(wait_until(lambda: server.get("/healthz")[0] == 200))
+
+    def test_time_limits_answer_504_and_408(self):
+        with WebChat(files, "--request_seconds", 0.2, "--max_seq_len", 20000, "--max_new_tokens", 19000) as server:
+            status, body = server.chat([question("x")], temperature=0)
+            self.assertEqual((status, body["error"]["code"]), (504, "timeout"))
+            client = socket.create_connection((server.host, server.port), timeout=60)
+            client.sendall(b"GET /heal")
+            self.assertIn(b"408", client.recv(1000).split(b"\r\n")[0])
+            client.close()
+
+
+class Processes(unittest.TestCase):
+    def test_a_port_in_use_is_refused(self):
+        with WebChat(files) as server:
+            second = subprocess.run([BIN / "web_chat", *files, "--port", str(server.port)], capture_output=True, text=True, timeout=60)
+            self.assertEqual(second.returncode, 1)
+            self.assertIn(f"error: --port {server.port}: expected a free port", second.stderr)
+            self.assertEqual(server.get("/healthz")[0], 200)
+
+    def test_wrong_usage_exits_2_and_missing_files_1(self):
+        for flags, code in ((["--port", "70000"], 2), (["--temperature", "-1"], 2), (["--nonsense"], 2), (["--max_queue", "-1"], 2),
+                            (["--host", "no.such.host.invalid"], 1), (["--checkpoint", "/nowhere.pth"], 1)):
+            result = subprocess.run([BIN / "web_chat", *files, "--port", "0", *flags], capture_output=True, text=True, timeout=60)
+            self.assertEqual(result.returncode, code, result.stderr)
+            self.assertEqual(len([line for line in result.stderr.splitlines() if line.startswith("error: ")]), 1, result.stderr)
+
+    def test_the_default_is_reached_from_this_machine_alone(self):
+        with WebChat(files) as server:
+            self.assertEqual(server.host, "127.0.0.1")
+        with WebChat(files, "--host", "0.0.0.0") as server:
+            server.errors.seek(0)
+            self.assertIn("no password", server.errors.read())
+
+    def test_sigterm_finishes_what_runs_and_refuses_what_comes(self):
+        with WebChat(files, "--max_seq_len", 4000, "--max_new_tokens", 3000) as server:
+            answers = []
+
+            def ask():
+                answers.append(server.chat([question("x")], temperature=0))
+
+            threads = [threading.Thread(target=ask) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            self.assertTrue(wait_until(lambda: server.metric("minimind_requests_inside") == 3))
+            server.process.send_signal(signal.SIGTERM)
+            self.assertTrue(wait_until(lambda: server.get("/healthz")[0] == 503, 5))
+            status, body = server.chat([question("x")])
+            self.assertEqual((status, body["error"]["code"]), (503, "shutting_down"))
+            self.assertEqual(server.process.wait(60), 0)
+            for thread in threads:
+                thread.join()
+            self.assertEqual([status for status, _ in answers], [200] * 3)
+            self.assertEqual({body["usage"]["completion_tokens"] for _, body in answers}, {3000})
+
+    def test_a_second_signal_ends_at_once(self):
+        with WebChat(files, "--max_seq_len", 20000, "--max_new_tokens", 19000) as server:
+            answers = []
+            thread = threading.Thread(target=lambda: answers.append(server.chat([question("x")], temperature=0)))
+            thread.start()
+            self.assertTrue(wait_until(lambda: server.metric("minimind_requests_inside") == 1))
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            server.process.send_signal(signal.SIGTERM)
+            self.assertEqual(server.process.wait(5), 0)
+            thread.join()
+            self.assertEqual(answers[0][0], 503)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv)
