@@ -1,140 +1,9 @@
 import { ApiFailure, settings, streamAnswer } from './api.js';
 import { pictureOfFile } from './pictures.js';
-import { firstLanguage, rememberLanguage, texts } from './texts.js';
-
-const byId = (id) => document.getElementById(id);
-const state = {
-  language: firstLanguage(),
-  server: { model: '', temperature: 0.5, top_k: 8, max_tokens: 512, max_pictures: 8, max_body_bytes: 24 << 20 },
-  waiting: [], // pictures for the next question
-  turns: [], // {pictures, question, answer, view}
-  running: null, // AbortController of the answer that is being written
-  alert: null, // () => text
-};
-const say = () => texts[state.language];
-
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  made.className = className || '';
-  made.textContent = text || '';
-  return made;
-}
-
-// ---- what the page shows
-
-function showTexts() {
-  document.documentElement.lang = state.language === 'zh' ? 'zh-CN' : 'en';
-  for (const part of document.querySelectorAll('[data-text]')) {
-    part.textContent = say()[part.dataset.text];
-  }
-  for (const part of document.querySelectorAll('[data-label]')) {
-    part.setAttribute('aria-label', say()[part.dataset.label]);
-    if (part.tagName === 'BUTTON') {
-      part.title = say()[part.dataset.label];
-    }
-  }
-  byId('question').placeholder = say().questionHint;
-  byId('language').textContent = say().otherLanguage;
-  byId('language').setAttribute('aria-label', say().otherLanguageName);
-  for (const turn of state.turns) {
-    showNote(turn);
-  }
-  showAlert(state.alert);
-  showWaiting();
-}
-
-function showAlert(text) {
-  state.alert = text;
-  byId('alert').hidden = !text;
-  byId('alert').textContent = text ? text() : '';
-}
-
-function pictureCount() {
-  const count = state.waiting.length;
-  return count === 0 ? 'none' : count === 1 ? 'one' : 'several';
-}
-
-function showWaiting() {
-  const list = byId('thumbnails');
-  list.replaceChildren(...state.waiting.map((picture, index) => {
-    const item = element('li');
-    const image = element('img');
-    image.src = picture.url;
-    image.alt = `${say().picture} ${index + 1}: ${picture.name}`;
-    const remove = element('button', '', '×');
-    remove.type = 'button';
-    remove.setAttribute('aria-label', `${say().remove} ${index + 1}`);
-    remove.addEventListener('click', () => {
-      state.waiting.splice(index, 1);
-      showWaiting();
-      byId('question').focus();
-    });
-    item.append(image, remove);
-    return item;
-  }));
-  list.hidden = state.waiting.length === 0;
-  const follows = state.waiting.length === 0 && state.turns.some((turn) => turn.pictures.length > 0);
-  byId('examples').replaceChildren(...say().exampleList[follows ? 'one' : pictureCount()].map((text) => {
-    const button = element('button', '', text);
-    button.type = 'button';
-    button.addEventListener('click', () => ask(text));
-    return button;
-  }));
-  showButtons();
-}
-
-function showButtons() {
-  const running = state.running !== null;
-  byId('send').hidden = running;
-  byId('stop').hidden = !running;
-  byId('send').disabled = !byId('question').value.trim() && state.waiting.length === 0;
-  byId('welcome').hidden = state.turns.length > 0;
-  for (const button of byId('examples').children) {
-    button.disabled = running;
-  }
-}
-
-function scrollDown(always) {
-  const scroller = byId('scroller');
-  if (always || scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 160) {
-    scroller.scrollTop = scroller.scrollHeight;
-  }
-}
-
-function showTurn(turn) {
-  const whole = element('div', 'turn');
-  const asked = element('div', 'asked');
-  if (turn.pictures.length > 0) {
-    const pictures = element('div', turn.pictures.length > 1 ? 'pictures several' : 'pictures');
-    for (const picture of turn.pictures) {
-      const image = element('img');
-      image.src = picture.url;
-      image.alt = `${say().picture}: ${picture.name}`;
-      image.addEventListener('load', () => scrollDown(false));
-      pictures.append(image);
-    }
-    asked.append(pictures);
-  }
-  asked.append(element('div', 'bubble', turn.question));
-  turn.view = element('div', 'answer writing');
-  turn.view.append(element('div', 'bubble'), element('p', 'note'));
-  whole.append(asked, turn.view);
-  byId('conversation').append(whole);
-  scrollDown(true);
-}
-
-function showNote(turn) {
-  if (turn.failure) {
-    turn.view.querySelector('.bubble').textContent = turn.failure();
-  }
-  turn.view.querySelector('.note').textContent = turn.notes.map((note) => note()).join(' · ');
-}
-
-function resizeQuestion() {
-  const box = byId('question');
-  box.style.height = 'auto';
-  box.style.height = `${box.scrollHeight}px`;
-}
+import { rememberLanguage } from './texts.js';
+import {
+  byId, pictureCount, resizeQuestion, say, scrollDown, showAlert, showButtons, showNote, showTexts, showTurn, showWaiting, state,
+} from './view.js';
 
 // ---- pictures
 
@@ -204,7 +73,7 @@ async function streamTurn(turn, earlier, signal) {
         top_k: Math.max(0, Math.round(Number(byId('top-k').value) || 0)),
       }, signal, (text) => {
         turn.answer = (turn.answer || '') + text;
-        turn.view.querySelector('.bubble').textContent = turn.answer;
+        turn.text.appendData(text);
         scrollDown(false);
       });
       return { result, leftOut: earlier.length + 1 - turns.length };
@@ -239,7 +108,7 @@ async function ask(text) {
     return;
   }
   const earlier = state.turns.filter((turn) => turn.answer !== null);
-  const turn = { pictures, question, answer: null, notes: [], failure: null, view: null };
+  const turn = { pictures, question, answer: null, notes: [], failure: null, view: null, text: null };
   state.turns.push(turn);
   state.waiting = [];
   state.running = new AbortController();
@@ -365,6 +234,7 @@ function listenForSettings() {
 }
 
 async function begin() {
+  state.askExample = ask;
   listenForPictures();
   listenForQuestions();
   listenForSettings();
