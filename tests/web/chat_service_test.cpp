@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chat/toy_chat.h"
+#include "minimind/chat/session.h"
 
 namespace minimind::testing {
 namespace {
