@@ -29,7 +29,7 @@ def tearDownModule():
 
 
 class PageTest(unittest.TestCase):
-    flags = ("--temperature", 0, "--max_seq_len", 30000, "--max_new_tokens", 40, "--max_pictures", 4)
+    flags = ("--temperature", 0, "--max_seq_len", 30000, "--max_new_tokens", 1500, "--max_pictures", 4)
     size = (1100, 800)
 
     @classmethod
@@ -79,7 +79,7 @@ class Asking(PageTest):
         self.assertEqual(self.thumbnails(), 0)
         self.assertEqual(self.page.run("document.querySelector('.asked .bubble').textContent"), "What is this?")
         self.assertEqual(self.page.run("document.querySelectorAll('.asked img').length"), 1)
-        self.assertIn("40 tokens in", self.page.run(f"{LAST}.querySelector('.note').textContent"))
+        self.assertIn("1500 tokens in", self.page.run(f"{LAST}.querySelector('.note').textContent"))
         self.page.screenshot(SCREENSHOTS / "answered.png")
 
     def test_two_pictures_are_dropped_and_asked_about_together(self):
@@ -239,7 +239,7 @@ class Everybody(PageTest):
         reached = set()
         for _ in range(20):
             self.page.press("Tab")
-            reached.add(self.page.run("document.activeElement.id || document.activeElement.parentElement.id || document.activeElement.parentElement.parentElement.id"))
+            reached.add(self.page.run("(document.activeElement.closest('[id]') || document.body).id"))
         self.assertLessEqual({"settings-button", "clear", "language", "examples", "thumbnails", "choose", "question", "send"}, reached)
         self.page.run("document.getElementById('settings-button').focus()")
         self.page.press("Enter")

@@ -2,7 +2,7 @@ import { ApiFailure, settings, streamAnswer } from './api.js';
 import { pictureOfFile } from './pictures.js';
 import { rememberLanguage } from './texts.js';
 import {
-  byId, pictureCount, resizeQuestion, say, scrollDown, showAlert, showButtons, showNote, showTexts, showTurn, showWaiting, state,
+  addText, byId, flushText, pictureCount, resizeQuestion, say, scrollDown, showAlert, showButtons, showNote, showTexts, showTurn, showWaiting, state,
 } from './view.js';
 
 // ---- pictures
@@ -73,8 +73,7 @@ async function streamTurn(turn, earlier, signal) {
         top_k: Math.max(0, Math.round(Number(byId('top-k').value) || 0)),
       }, signal, (text) => {
         turn.answer = (turn.answer || '') + text;
-        turn.text.appendData(text);
-        scrollDown(false);
+        addText(turn, text);
       });
       return { result, leftOut: earlier.length + 1 - turns.length };
     } catch (error) {
@@ -108,7 +107,7 @@ async function ask(text) {
     return;
   }
   const earlier = state.turns.filter((turn) => turn.answer !== null);
-  const turn = { pictures, question, answer: null, notes: [], failure: null, view: null, text: null };
+  const turn = { pictures, question, answer: null, notes: [], failure: null, view: null, text: null, unshown: '' };
   state.turns.push(turn);
   state.waiting = [];
   state.running = new AbortController();
@@ -132,6 +131,7 @@ async function ask(text) {
   } catch (error) {
     tellFailure(turn, error);
   }
+  flushText(turn);
   turn.view.classList.remove('writing');
   showNote(turn);
   state.running = null;

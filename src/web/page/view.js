@@ -6,7 +6,7 @@ export const state = {
   language: firstLanguage(),
   server: { model: '', temperature: 0.5, top_k: 8, max_tokens: 512, max_pictures: 8, max_body_bytes: 24 << 20 },
   waiting: [], // pictures for the next question
-  turns: [], // {pictures, question, answer, notes, failure, view, text}
+  turns: [], // {pictures, question, answer, notes, failure, view, text, unshown}
   running: null, // AbortController of the answer that is being written
   alert: null, // () => text
   askExample: null, // (text) => …
@@ -122,6 +122,20 @@ export function showTurn(turn) {
   whole.append(asked, turn.view);
   byId('conversation').append(whole);
   scrollDown(true);
+}
+
+// Shows a piece of an answer with the next frame: a fast model writes more pieces than a screen has frames.
+export function addText(turn, text) {
+  if (!turn.unshown) {
+    requestAnimationFrame(() => flushText(turn));
+  }
+  turn.unshown += text;
+}
+
+export function flushText(turn) {
+  turn.text.appendData(turn.unshown);
+  turn.unshown = '';
+  scrollDown(false);
 }
 
 export function showNote(turn) {
