@@ -111,7 +111,7 @@ class Asking(PageTest):
         self.add(PICTURES[0])
         self.page.click("#send")
         self.page.wait_for(WRITTEN)
-        self.assertEqual(self.page.run("document.querySelector('.asked .bubble').textContent"), "What is in this picture?")
+        self.assertEqual(self.page.run("document.querySelector('.asked .bubble').textContent"), "What is in the picture?")
 
     def test_shift_enter_begins_a_line(self):
         self.page.type("one")

@@ -120,7 +120,8 @@ async function ask(text) {
   try {
     const { result, leftOut } = await streamTurn(turn, earlier, state.running.signal);
     turn.answer = turn.answer || '';
-    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    const passed = (performance.now() - start) / 1000;
+    const seconds = passed.toFixed(passed < 1 ? 2 : 1);
     turn.notes.push(() => say().speed(result.usage.completion_tokens, seconds));
     if (result.finish === 'length') {
       turn.notes.push(() => say().cutShort);

@@ -33,10 +33,10 @@ export const texts = {
     tooLarge: (name) => `“${name}” is too large.`,
     noServer: 'The server does not answer. Is web_chat still running?',
     broken: 'The answer broke off: the connection was lost.',
-    ask: { one: 'What is in this picture?', several: 'Name all the differences between these pictures.' },
+    ask: { one: 'What is in the picture?', several: 'Name all the differences between these pictures.' },
     exampleList: {
       none: ['What can you do?'],
-      one: ['What is in this picture?', 'What colour is it?', 'Where is it?', 'What shape is it?'],
+      one: ['What is in the picture?', 'Which colour is the shape?', 'Where is the shape?', 'How many shapes are there?'],
       several: ['Name all the differences between these pictures.', 'What do these pictures have in common?'],
     },
   },
@@ -75,7 +75,7 @@ export const texts = {
     ask: { one: '这个图片描述的是什么内容？', several: '这些图片有什么不同？' },
     exampleList: {
       none: ['你能做什么？'],
-      one: ['这个图片描述的是什么内容？', '图形是什么颜色？', '图形在哪里？', '这是什么形状？'],
+      one: ['这个图片描述的是什么内容？', '图中是什么？', '图形是什么颜色？', '图形在哪里？'],
       several: ['这些图片有什么不同？', '这些图片有什么相同之处？'],
     },
   },

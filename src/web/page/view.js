@@ -79,6 +79,7 @@ export function showWaiting() {
     return button;
   }));
   showButtons();
+  scrollDown(false);
 }
 
 export function showButtons() {
