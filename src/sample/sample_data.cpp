@@ -184,7 +184,7 @@ void write_json(const fs::path& path, const Json& json) {
 // shape could not be told apart.
 void add_pieces(const std::string& text, std::vector<std::string>& out) {
   static const std::vector<std::string> names = [] {
-    std::vector<std::string> all = {"一个", "两个", "图形", "图片", "相同", "不同"};
+    std::vector<std::string> all = {"一个", "两个", "图形", "图片"};
     for (const auto& [category, members] : scoring_categories()) {
       for (const Alternatives& member : members) {
         all.push_back(member[1]);

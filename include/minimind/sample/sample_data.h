@@ -12,7 +12,7 @@ struct SampleDataOptions {
   std::string out;
   int64_t pictures = 16000;
   int64_t questions_per_picture = 1;
-  int64_t pairs = 10000;
+  int64_t pairs = 6000;
   int64_t held_out = 2000;
   int64_t unseen = 400;
   int64_t held_out_pairs = 500;

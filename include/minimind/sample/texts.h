@@ -27,8 +27,8 @@ std::vector<Turn> caption_turns(const Scene& scene, Language language, int64_t c
 /// was asked for.
 Turn question_turn(const Scene& scene, Language language, Topic topic, Random& random);
 
-/// `Name all the differences …` between two single-object pictures: the answer compares the colours, then the
-/// shapes.
+/// `Name all the differences …` between two single-object pictures: the answer puts their colours side by side,
+/// then their shapes.
 Turn difference_turn(const Scene& first, const Scene& second, Language language, Random& random);
 
 /// {category: [spellings of each member]} for scoring: an answer may name no other member of a category of which a
