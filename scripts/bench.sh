@@ -11,29 +11,11 @@ fetch_libtorch cuda  # its Python is the peer's
 build_preset release -DMINIMIND_CUDA=OFF -DMINIMIND_BENCH=ON
 bin=$minimind_root/build/release/bin
 
-# make_venv FOLDER PACKAGE…: a virtual environment that sees the torch wheel, so that a peer runs on the same one.
-make_venv() {
-  local venv=$1
-  shift
-  [ -e "$venv/.complete" ] && return
-  say "Installing the peer (${*##-*}) into $venv"
-  rm -rf "$venv"
-  python3 -m venv "$venv"
-  dirname "$LIBTORCH" > "$(echo "$venv"/lib/python3.*/site-packages)/torch_wheel.pth"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
-  touch "$venv/.complete"
-}
-
-venv=$minimind_cache/bench-venv
-make_venv "$venv" transformers==4.57.6
+source "$minimind_root/scripts/bench_peer.sh"
 if [ "$what" = train ]; then
-  data=$minimind_cache/bench-data
-  if [ ! -e "$data/.complete" ]; then
-    "$venv/bin/python" "$bench/train_data.py" "$data"
-    touch "$data/.complete"
-  fi
+  make_bench_data
   say "Training benchmark: ours and the peer alternately, 2 threads, load $(cut -d' ' -f1 /proc/loadavg)"
-  exec "$venv/bin/python" "$bench/train_bench.py" "$data" --bin "$bin" --peer_python "$venv/bin/python"
+  exec "$bench_venv/bin/python" "$bench/train_bench.py" "$bench_data" --bin "$bin" --peer_python "$bench_venv/bin/python" "$@"
 fi
 
 llama_venv=$minimind_cache/bench-chat-venv
@@ -43,7 +25,7 @@ data=$minimind_cache/bench-chat-data
 if [ ! -e "$data/.complete" ]; then
   say "Making full-size files in $data"
   rm -rf "$data"
-  "$venv/bin/python" "$bench/chat_data.py" "$data" >&2
+  "$bench_venv/bin/python" "$bench/chat_data.py" "$data" >&2
   for shape in "512 8" "768 16"; do
     for type in F32 BF16 Q8_0; do
       # shellcheck disable=SC2086
@@ -57,4 +39,4 @@ if [ ! -e "$data/trained/128_vlm_sft.pth" ]; then
   bash "$bench/chat_model.sh" "$bin" "$data/sample" "$data/trained" >&2
 fi
 say "Chat benchmark: ours and the peers alternately, load $(cut -d' ' -f1 /proc/loadavg)"
-exec "$venv/bin/python" "$bench/chat_bench.py" "$data" --bin "$bin" --llama_python "$llama_venv/bin/python" --clip_python "$venv/bin/python" "$@"
+exec "$bench_venv/bin/python" "$bench/chat_bench.py" "$data" --bin "$bin" --llama_python "$llama_venv/bin/python" --clip_python "$bench_venv/bin/python" "$@"

@@ -8,5 +8,6 @@ fetch_libtorch cuda
 build_preset ci
 ctest --preset ci -L 'golden|gpu' >&2
 source "$minimind_root/scripts/bench_peer.sh"
+make_bench_data
 say "Training on $(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1): ours and the peer alternately"
 exec "$bench_venv/bin/python" "$minimind_root/tests/bench/gpu_bench.py" "$bench_data" --bin "$minimind_root/build/ci/bin" --peer_python "$bench_venv/bin/python"

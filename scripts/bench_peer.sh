@@ -1,4 +1,5 @@
-# The peer of the training benchmarks (transformers on the same torch wheel) and their data. Sourced after fetch_libtorch cuda; sets bench_venv and bench_data.
+# The peer of the benchmarks (transformers on the same torch wheel) and the training benchmark's data. Sourced after
+# fetch_libtorch cuda; sets bench_venv and bench_data.
 bench_venv=$minimind_cache/bench-venv
 bench_data=$minimind_cache/bench-data
 
@@ -16,8 +17,10 @@ make_venv() {
 }
 
 make_venv "$bench_venv" transformers==4.57.6
-if [ ! -e "$bench_data/.complete" ]; then
+
+make_bench_data() {
+  [ ! -e "$bench_data/.complete" ] || return 0
   say "Making benchmark data in $bench_data"
   "$bench_venv/bin/python" "$minimind_root/tests/bench/train_data.py" "$bench_data" >&2
   touch "$bench_data/.complete"
-fi
+}
