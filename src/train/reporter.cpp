@@ -70,7 +70,7 @@ void Reporter::note(double loss_sum, int64_t tokens, double expert_loss, double 
   window_.expert_loss += expert_loss;
 }
 
-MetricsRecord Reporter::make_record(const ReportedMoment& moment, const std::vector<double>& sums) const {
+MetricsRecord Reporter::make_record(const ReportedMoment& moment, const std::vector<double>& sums) {
   const double seconds = std::max(1e-9, window_.seconds());
   MetricsRecord record;
   record.stage = run_.stage;
@@ -83,7 +83,10 @@ MetricsRecord Reporter::make_record(const ReportedMoment& moment, const std::vec
   record.tokens_per_second = static_cast<double>(window_.words) / seconds;
   record.data_wait = (moment.data_wait - window_.data_wait) / seconds;
   record.reduce_wait = (group_.waited_seconds() - window_.reduce_wait) / seconds;
-  record.mfu = (window_.operations + run_.operations.encoding(std::llround(sums[3]))) / seconds / run_.operation_rate;
+  const double rate = (window_.operations + run_.operations.encoding(std::llround(sums[3]))) / seconds;
+  // Products measured while the machine was busy say too little of it: training that is faster knows better.
+  run_.operation_rate = std::max(run_.operation_rate, rate);
+  record.mfu = rate / run_.operation_rate;
   record.memory_mb = peak_memory_mb();
   record.device_memory_mb = peak_device_memory_mb(run_.device);
   record.seconds = earlier_seconds_ + elapsed();

@@ -63,7 +63,7 @@ class Reporter {
   int64_t samples() const { return samples_; }
 
  private:
-  MetricsRecord make_record(const ReportedMoment& moment, const std::vector<double>& sums) const;
+  MetricsRecord make_record(const ReportedMoment& moment, const std::vector<double>& sums);
   std::string line_of(const MetricsRecord& record) const;
   double epoch_of(int64_t step) const;
   void keep(const MetricsRecord& record);
