@@ -57,15 +57,11 @@ def loader_per_core(program, data):
     return last_json(subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout)["loader_per_core"]
 
 
-def modes_of(batch):
-    """The modes measured at a batch size, with the steps before and in the measurement."""
-    full = (3, 8 if batch == 8 else 4)
-    modes = {mode: full for mode in MODES}
+def modes_of(wanted, batch):
+    """Of the wanted modes those measured at a batch size, with the steps before and in the measurement."""
+    modes = {mode: (3, 8 if batch == 8 else 4) for mode in wanted}
     if not has_bfloat16():
-        if batch == 8:
-            modes.update(bf16=(1, 2), bf16_cached=(1, 2))
-        else:
-            del modes["bf16"], modes["bf16_cached"]
+        modes = {mode: (1, 2) if mode.startswith("bf16") else steps for mode, steps in modes.items() if batch == 8 or not mode.startswith("bf16")}
     return modes
 
 
@@ -75,18 +71,23 @@ def main():
     parser.add_argument("--bin", type=pathlib.Path, required=True)
     parser.add_argument("--peer_python", required=True)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--modes", nargs="+", choices=list(MODES), default=list(MODES), help="what is left out is null in the result")
+    parser.add_argument("--batches", nargs="+", type=int, choices=[8, 32], default=[8, 32])
     parser.add_argument("--budget", type=float, default=2100, help="seconds; further rounds are left out when it is spent")
     arguments = parser.parse_args()
     start = time.monotonic()
     cache = arguments.data / "cache"
     shutil.rmtree(cache, ignore_errors=True)
-    fill_cache(arguments.bin, arguments.data, cache)
+    if any(mode.endswith("cached") for mode in arguments.modes):
+        fill_cache(arguments.bin, arguments.data, cache)
     speeds, memory = {}, {}
     if not has_bfloat16():
         print("this processor has no bfloat16 products: bfloat16 is measured in one round of 2 steps at batch 8, and not at batch 32 (null)", file=sys.stderr)
     loader = loader_per_core(arguments.bin / "loader_bench", arguments.data)
     print(f"loader alone: {loader} samples/s per core", file=sys.stderr, flush=True)
     for batch, steps, rounds in ((8, 8, arguments.rounds), (32, 4, 1)):
+        if batch not in arguments.batches:
+            continue
         suffix = "" if batch == 8 else f"_b{batch}"
         for round_number in range(rounds):
             if round_number and time.monotonic() - start > arguments.budget:
@@ -94,7 +95,7 @@ def main():
                 break
             for kind in ("pretrain", "sft"):
                 results = {"peer": run_peer(arguments.peer_python, arguments.data, kind, batch, steps)}
-                for mode, (warmup, count) in modes_of(batch).items():
+                for mode, (warmup, count) in modes_of(arguments.modes, batch).items():
                     if round_number == 0 or has_bfloat16() or not mode.startswith("bf16"):
                         results[mode] = run_ours(arguments.bin, arguments.data, kind, batch, count, mode, cache, warmup)
                 for name, result in results.items():
@@ -109,8 +110,9 @@ def main():
         if mode != "peer":
             ratios[f"{kind}_{mode}{suffix}"] = round(statistics.median(values) / statistics.median(speeds[(f"{kind}_peer", suffix)]), 3)
     for suffix in ("", "_b32"):
-        ratios[f"memory_f32{suffix}"] = round(max(statistics.median(memory[(f"{kind}_f32", suffix)]) / statistics.median(memory[(f"{kind}_peer", suffix)])
-                                                  for kind in ("pretrain", "sft")), 3)
+        peaks = [statistics.median(memory[(f"{kind}_f32", suffix)]) / statistics.median(memory[(f"{kind}_peer", suffix)])
+                 for kind in ("pretrain", "sft") if (f"{kind}_f32", suffix) in memory]
+        ratios[f"memory_f32{suffix}"] = round(max(peaks), 3) if peaks else None
     ratios["loader_per_core"] = loader
     print(json.dumps(ratios))
 
