@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <string>
@@ -15,6 +16,13 @@
 #include "minimind/dist/process_group.h"
 
 namespace minimind::testing {
+
+/// The framework keeps one log of collectives for a whole process ("flight recorder") and adds a group to it without a
+/// lock: two groups that start in two threads corrupt it. It is built for a rank a process; with ranks in threads it
+/// must be off before the first collective.
+inline void switch_flight_recorder_off() {
+  ::setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/1);
+}
 
 /// A port of the loopback that was free a moment ago.
 inline int free_port() {
@@ -42,6 +50,7 @@ inline RankInfo loopback_rank(int64_t rank, int64_t world_size, int port) {
 
 /// Runs `body` as each rank of a group over the loopback, in threads of this process, and rethrows what one threw.
 inline void run_ranks(int64_t world_size, const std::function<void(ProcessGroup&)>& body) {
+  switch_flight_recorder_off();
   const int port = free_port();
   std::vector<std::thread> threads;
   std::vector<std::exception_ptr> errors(static_cast<size_t>(world_size));

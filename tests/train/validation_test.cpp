@@ -2,17 +2,13 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "dist/rank_threads.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/train/metrics.h"
@@ -123,20 +119,7 @@ TEST_F(HeldOut, DataWithoutTwoDifferentPicturesIsRefusedBeforeTheRun) {
   EXPECT_FALSE(fs::exists(fs::path(settings.out_dir) / "metrics.jsonl"));
 }
 
-int unused_port() {
-  const int descriptor = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  const bool bound = bind(descriptor, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                     getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  close(descriptor);
-  return bound ? ntohs(address.sin_port) : 0;
-}
-
-ValidationRecord losses_on(const TrainOptions& settings, const RankInfo& info) {
-  ProcessGroup group(info, c10::kCPU);
+ValidationRecord losses_on(const TrainOptions& settings, ProcessGroup& group) {
   TrainingSetup setup = make_setup(settings, Stage::kPretrain, c10::kCPU, nullptr);
   FeatureProvider features(setup.encoder, setup.device, setup.dtype, nullptr, 0);
   return Validation(settings, Stage::kPretrain, setup, features, group).run();
@@ -144,25 +127,11 @@ ValidationRecord losses_on(const TrainOptions& settings, const RankInfo& info) {
 
 TEST_F(HeldOut, LossIsTheSameOnTwoRanks) {
   const TrainOptions settings = options("out");
-  const ValidationRecord alone = losses_on(settings, {});
-  RankInfo info;
-  info.world_size = 2;
-  info.master_address = "127.0.0.1";
-  info.master_port = unused_port();
-  info.store_prefix = "held_out";
+  ProcessGroup single({}, c10::kCPU);
+  const ValidationRecord alone = losses_on(settings, single);
   std::vector<ValidationRecord> records(2);
-  std::vector<std::thread> ranks;
-  for (int64_t rank = 0; rank < 2; ++rank) {
-    ranks.emplace_back([&, rank] {
-      RankInfo own = info;
-      own.rank = rank;
-      own.local_rank = rank;
-      records[static_cast<size_t>(rank)] = losses_on(settings, own);
-    });
-  }
-  for (std::thread& rank : ranks) {
-    rank.join();
-  }
+  testing::run_ranks(
+      2, [&](ProcessGroup& group) { records[static_cast<size_t>(group.rank())] = losses_on(settings, group); });
   for (const ValidationRecord& record : records) {
     EXPECT_EQ(record.samples, alone.samples);
     EXPECT_NEAR(record.right, alone.right, 1e-6 * alone.right);
