@@ -117,12 +117,13 @@ void RowMatrix::multiply(const RowInput& input, float* y, int64_t begin, int64_t
 }
 
 at::Tensor RowMatrix::multiply(const at::Tensor& x) const {
-  const bool is_narrow = weights_.scalar_type() == at::kBFloat16;
-  if (is_narrow && has_bfloat16_products()) {
-    return at::linear(x.to(at::kBFloat16), weights_).to(at::kFloat);
-  }
-  if (weights_.scalar_type() == at::kFloat && (x.size(0) > kFewRows || kernels_ == &kPlainKernels)) {
-    return at::linear(x, weights_);
+  if (x.size(0) > kFewRows || kernels_ == &kPlainKernels) {
+    if (weights_.scalar_type() == at::kFloat) {
+      return at::linear(x, weights_);
+    }
+    if (weights_.scalar_type() == at::kBFloat16 && has_bfloat16_products()) {
+      return at::linear(x.to(at::kBFloat16), weights_).to(at::kFloat);
+    }
   }
   const at::Tensor plain = x.contiguous();
   at::Tensor y = at::empty({x.size(0), rows()}, x.options());

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
@@ -43,21 +44,31 @@ bool has_bfloat16_products() {
 }
 
 bool few_rows_serve(const at::Tensor& input, const at::Tensor& weight) {
-  const bool is_narrow = weight.scalar_type() == at::kBFloat16;
   return input.is_cpu() && weight.is_cpu() && input.scalar_type() == at::kFloat && weight.is_contiguous() &&
-         (weight.scalar_type() == at::kFloat || (is_narrow && !has_bfloat16_products())) &&
+         (weight.scalar_type() == at::kFloat || weight.scalar_type() == at::kBFloat16) &&
          input.numel() <= kFewRows * weight.size(1) && !c10::GradMode::is_enabled() &&
          !at::autocast::is_autocast_enabled(at::kCPU) && best_row_kernels().name != kPlainKernels.name;
 }
 
 void few_rows_product(const RowKernels& kernels, const at::Tensor& weight, const float* x, int64_t count, float* y) {
   const int64_t rows = weight.size(0), cols = weight.size(1);
+  at::Tensor narrow;
+  if (kernels.rounds_x && weight.scalar_type() == at::kBFloat16) {
+    narrow = at::from_blob(const_cast<float*>(x), {count, cols}, at::kFloat).to(at::kBFloat16);
+  }
+  const auto* const narrow_x = narrow.defined() ? static_cast<const uint16_t*>(narrow.const_data_ptr()) : nullptr;
   for (int64_t first = 0; first < count; first += kFewRows) {
     const int64_t held = std::min(kFewRows, count - first);
     const int64_t grain = std::max<int64_t>(3, kProductsPerThread / std::max<int64_t>(1, held * cols));
     at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
-      multiply_columns(kernels, weight, {x + first * cols, y + first * rows + begin, held, rows, end - begin, cols},
-                       begin);
+      const FewRows product = {.x = x + first * cols,
+                               .y = y + first * rows + begin,
+                               .count = held,
+                               .y_stride = rows,
+                               .rows = end - begin,
+                               .cols = cols,
+                               .narrow_x = narrow_x == nullptr ? nullptr : narrow_x + first * cols};
+      multiply_columns(kernels, weight, product, begin);
     });
   }
 }

@@ -142,7 +142,7 @@ const RowKernels kPlainKernels = {.name = "plain",
                                   .mix = plain_mix};
 
 const RowKernels& best_row_kernels() {
-  return kAvx2Kernels.available() ? kAvx2Kernels : kPlainKernels;
+  return kAvx512Kernels.available() ? kAvx512Kernels : kAvx2Kernels.available() ? kAvx2Kernels : kPlainKernels;
 }
 
 }  // namespace minimind

@@ -5,16 +5,59 @@
 
 namespace minimind {
 
-namespace {
-
-using detail::highest_of;
-using detail::load8;
-using detail::one;
-using detail::sum_of;
+namespace detail {
 
 bool avx2_available() {
   return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
 }
+
+MINIMIND_AVX2 void avx2_split_pairs(const float* x, float* out, int64_t cols) {
+  int64_t i = 0;
+  for (; i + 16 <= cols; i += 16) {
+    const __m256 a = load8(x + i), b = load8(x + i + 8);
+    // Within 128-bit lanes, then the lanes' quarters into order.
+    const __m256 even = _mm256_shuffle_ps(a, b, 0x88), odd = _mm256_shuffle_ps(a, b, 0xDD);
+    _mm256_storeu_ps(out + i, _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(even), 0xD8)));
+    _mm256_storeu_ps(out + i + 8, _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(odd), 0xD8)));
+  }
+  for (; i < cols; ++i) {
+    out[i] = x[i];
+  }
+}
+
+MINIMIND_AVX2 float avx2_quantise(const float* x, int16_t* out, int64_t cols) {
+  const __m256 sign = _mm256_set1_ps(-0.0F);
+  __m256 most = _mm256_setzero_ps();
+  int64_t i = 0;
+  for (; i + 8 <= cols; i += 8) {
+    most = _mm256_max_ps(most, _mm256_andnot_ps(sign, load8(x + i)));
+  }
+  float highest = highest_of(most);
+  for (; i < cols; ++i) {
+    const float size = x[i] < 0 ? -x[i] : x[i];
+    highest = size > highest ? size : highest;
+  }
+  const auto quantum = static_cast<float>(highest_quantum(cols));
+  const float inverse = highest > 0 ? quantum / highest : 0;
+  const __m256 factor = _mm256_set1_ps(inverse);
+  for (i = 0; i + 16 <= cols; i += 16) {
+    const __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(load8(x + i), factor));
+    const __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(load8(x + i + 8), factor));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8));
+  }
+  for (; i < cols; ++i) {
+    out[i] = static_cast<int16_t>(_mm_cvtss_si32(_mm_set_ss(x[i] * inverse)));
+  }
+  return highest / quantum;
+}
+
+}  // namespace detail
+
+namespace {
+
+using detail::load8;
+using detail::one;
+using detail::sum_of;
 
 /// Four sums in flight hide the latency of the additions.
 MINIMIND_AVX2 void avx2_float32(const float* weights, const float* x, float* y, int64_t rows, int64_t cols) {
@@ -63,20 +106,6 @@ MINIMIND_AVX2 void avx2_bfloat16(const uint16_t* weights, const float* x, float*
   }
 }
 
-MINIMIND_AVX2 void avx2_split_pairs(const float* x, float* out, int64_t cols) {
-  int64_t i = 0;
-  for (; i + 16 <= cols; i += 16) {
-    const __m256 a = load8(x + i), b = load8(x + i + 8);
-    // Within 128-bit lanes, then the lanes' quarters into order.
-    const __m256 even = _mm256_shuffle_ps(a, b, 0x88), odd = _mm256_shuffle_ps(a, b, 0xDD);
-    _mm256_storeu_ps(out + i, _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(even), 0xD8)));
-    _mm256_storeu_ps(out + i + 8, _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(odd), 0xD8)));
-  }
-  for (; i < cols; ++i) {
-    out[i] = x[i];
-  }
-}
-
 MINIMIND_AVX2_INLINE __m256i madd16(const int8_t* weights, const int16_t* x) {
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(weights));
   return _mm256_madd_epi16(_mm256_cvtepi8_epi16(bytes), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
@@ -99,41 +128,15 @@ MINIMIND_AVX2 void avx2_int8(const int8_t* weights, const float* scales, const i
   }
 }
 
-MINIMIND_AVX2 float avx2_quantise(const float* x, int16_t* out, int64_t cols) {
-  const __m256 sign = _mm256_set1_ps(-0.0F);
-  __m256 most = _mm256_setzero_ps();
-  int64_t i = 0;
-  for (; i + 8 <= cols; i += 8) {
-    most = _mm256_max_ps(most, _mm256_andnot_ps(sign, load8(x + i)));
-  }
-  float highest = highest_of(most);
-  for (; i < cols; ++i) {
-    const float size = x[i] < 0 ? -x[i] : x[i];
-    highest = size > highest ? size : highest;
-  }
-  const auto quantum = static_cast<float>(highest_quantum(cols));
-  const float inverse = highest > 0 ? quantum / highest : 0;
-  const __m256 factor = _mm256_set1_ps(inverse);
-  for (i = 0; i + 16 <= cols; i += 16) {
-    const __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(load8(x + i), factor));
-    const __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(load8(x + i + 8), factor));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8));
-  }
-  for (; i < cols; ++i) {
-    out[i] = static_cast<int16_t>(_mm_cvtss_si32(_mm_set_ss(x[i] * inverse)));
-  }
-  return highest / quantum;
-}
-
 }  // namespace
 
 const RowKernels kAvx2Kernels = {.name = "avx2",
-                                 .available = avx2_available,
+                                 .available = detail::avx2_available,
                                  .float32 = avx2_float32,
                                  .bfloat16 = avx2_bfloat16,
-                                 .split_pairs = avx2_split_pairs,
+                                 .split_pairs = detail::avx2_split_pairs,
                                  .int8 = avx2_int8,
-                                 .quantise = avx2_quantise,
+                                 .quantise = detail::avx2_quantise,
                                  .float32_rows = detail::avx2_float32_rows,
                                  .bfloat16_rows = detail::avx2_bfloat16_rows,
                                  .int8_rows = detail::avx2_int8_rows,

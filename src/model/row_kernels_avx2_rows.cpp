@@ -48,28 +48,12 @@ MINIMIND_AVX2_INLINE void few_rows_tile(const Weight* weights, const FewRows& pr
   }
 }
 
-/// Asks for part `row` of `count` of the columns' weights behind `column`, so that they come from memory while other
-/// tiles are multiplied.
-template <class Weight, int kColumns>
-MINIMIND_AVX2_INLINE void fetch_ahead(const Weight* weights, const FewRows& product, int64_t column, int64_t row,
-                                      int64_t begin, int64_t end) {
-  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(Weight));
-  const int64_t lines = (end - begin + kLine - 1) / kLine;
-  const int64_t first = lines * row / product.count;
-  const int64_t last = row + 4 < product.count ? lines * (row + 4) / product.count : lines;
-  for (int64_t next = column + kColumns; next < column + 2 * kColumns && next < product.rows; ++next) {
-    for (int64_t line = first; line < last; ++line) {
-      _mm_prefetch(reinterpret_cast<const char*>(weights + next * product.cols + begin + line * kLine), _MM_HINT_T0);
-    }
-  }
-}
-
 template <class Weight, int kColumns>
 MINIMIND_AVX2_INLINE void few_rows_columns(const Weight* weights, const FewRows& product, int64_t column, int64_t begin,
                                            int64_t end) {
   int64_t row = 0;
   for (; row + 4 <= product.count; row += 4) {
-    fetch_ahead<Weight, kColumns>(weights, product, column, row, begin, end);
+    fetch_ahead(weights, product, kColumns, column, row, begin, end);
     few_rows_tile<Weight, 4, kColumns>(weights, product, row, column, begin, end);
   }
   switch (product.count - row) {

@@ -15,20 +15,22 @@ struct FewRows {
   int64_t y_stride;
   int64_t rows;
   int64_t cols;
+  const uint16_t* narrow_x = nullptr;  ///< x in bfloat16, for kernels that round it
 };
 
 /// The arithmetic of decoding for one instruction set. Products read each weight once, in the order of memory, which is
 /// what a decoding step waits for. Buffers need no alignment.
 struct RowKernels {
-  const char* name;  ///< instruction set: "avx2", "plain"
+  const char* name;  ///< instruction set: "avx512", "avx2", "plain"
   bool (*available)();
+  bool rounds_x = false;  ///< bfloat16_rows() reads FewRows::narrow_x: the processor multiplies bfloat16 with bfloat16
 
   // Products with one row: y[r] = sum over c of weights[r * cols + c] * x[c].
   void (*float32)(const float* weights, const float* x, float* y, int64_t rows, int64_t cols);
   /// weights: bfloat16 bits. x: as split_pairs() gives it.
   void (*bfloat16)(const uint16_t* weights, const float* x, float* y, int64_t rows, int64_t cols);
-  /// The order in which bfloat16 weights are widest read: of every 16 numbers the 8 even ones, then the 8 odd ones; a
-  /// shorter rest stays as it is.
+  /// The order in which bfloat16 weights are widest read: of every group of numbers the even ones, then the odd ones; a
+  /// shorter rest stays as it is. A group is as long as the instruction set likes.
   void (*split_pairs)(const float* x, float* out, int64_t cols);
   /// y[r] = scales[r] * x_scale * (the sum in whole numbers). x: as quantise() gives it.
   void (*int8)(const int8_t* weights, const float* scales, const int16_t* x, float x_scale, float* y, int64_t rows,
@@ -52,6 +54,7 @@ struct RowKernels {
 
 extern const RowKernels kPlainKernels;
 extern const RowKernels kAvx2Kernels;
+extern const RowKernels kAvx512Kernels;  ///< with products of bfloat16
 
 /// The fastest that this processor has.
 const RowKernels& best_row_kernels();

@@ -66,6 +66,25 @@ inline float one(uint16_t bits) {
   return wide.value;
 }
 
+/// Asks for part `row` of `count` of the weights of the `columns` columns behind `column`'s, so that they
+/// come from memory while other tiles are multiplied. A tile has four rows.
+template <class Weight>
+MINIMIND_AVX2_INLINE void fetch_ahead(const Weight* weights, const FewRows& product, int64_t columns, int64_t column,
+                                      int64_t row, int64_t begin, int64_t end) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(Weight));
+  const int64_t lines = (end - begin + kLine - 1) / kLine;
+  const int64_t first = lines * row / product.count;
+  const int64_t last = row + 4 < product.count ? lines * (row + 4) / product.count : lines;
+  for (int64_t next = column + columns; next < column + 2 * columns && next < product.rows; ++next) {
+    for (int64_t line = first; line < last; ++line) {
+      _mm_prefetch(reinterpret_cast<const char*>(weights + next * product.cols + begin + line * kLine), _MM_HINT_T0);
+    }
+  }
+}
+
+bool avx2_available();
+void avx2_split_pairs(const float* x, float* out, int64_t cols);
+float avx2_quantise(const float* x, int16_t* out, int64_t cols);
 void avx2_float32_rows(const float* weights, const FewRows& product);
 void avx2_bfloat16_rows(const uint16_t* weights, const FewRows& product);
 void avx2_int8_rows(const int8_t* weights, const FewRows& product);
