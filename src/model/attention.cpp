@@ -1,6 +1,7 @@
 #include "minimind/model/attention.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 #include <stdexcept>
@@ -10,6 +11,9 @@
 namespace minimind {
 
 namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
 
 /// Appends the new positions and returns everything held: [B, K, start + S, d] each.
 std::pair<at::Tensor, at::Tensor> extend_cache(LayerCache& cache, const at::Tensor& keys, const at::Tensor& values) {
@@ -45,6 +49,35 @@ at::Tensor fused_attention(const at::Tensor& queries, const at::Tensor& keys, co
   return mixed.transpose(1, 2).flatten(2);
 }
 
+/// softmax(scale * queries · keys^T + bias): [G, R, T].
+at::Tensor attention_shares(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& bias, double scale) {
+  return at::softmax(at::baddbmm(bias, queries, keys.transpose(1, 2), /*beta=*/1.0, /*alpha=*/scale), -1);
+}
+
+/// The shares are made again on the way back: they are most of what a long sample would keep.
+class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& queries, const at::Tensor& keys,
+                            const at::Tensor& values, const at::Tensor& bias, double scale) {
+    context->save_for_backward({queries, keys, values, bias});
+    context->saved_data["scale"] = scale;
+    return at::bmm(attention_shares(queries, keys, bias, scale), values);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &queries = saved[0], &keys = saved[1], &values = saved[2];
+    const double scale = context->saved_data["scale"].toDouble();
+    const at::Tensor shares = attention_shares(queries, keys, saved[3], scale);
+    const at::Tensor& gradient = gradients[0];
+    const at::Tensor value_gradient = at::bmm(shares.transpose(1, 2), gradient);
+    const at::Tensor slope =
+        at::_softmax_backward_data(at::bmm(gradient, values.transpose(1, 2)), shares, -1, shares.scalar_type());
+    return {at::bmm(slope, keys).mul_(scale), at::bmm(slope.transpose(1, 2), queries).mul_(scale), value_gradient,
+            at::Tensor(), at::Tensor()};
+  }
+};
+
 /// The queries of one key/value head lie below each other, so that keys are never repeated. On a CPU, at a few hundred
 /// positions, two plain products beat the fused kernel forward and backward.
 at::Tensor plain_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
@@ -52,19 +85,22 @@ at::Tensor plain_attention(const at::Tensor& queries, const at::Tensor& keys, co
   const int64_t batch = queries.size(0), count = queries.size(1), n_heads = queries.size(2), width = queries.size(3);
   const int64_t n_kv_heads = keys.size(1), held = keys.size(2), group = n_heads / n_kv_heads;
   const double scale = 1.0 / std::sqrt(static_cast<double>(width));
-  const at::Tensor stacked = queries.view({batch, count, n_kv_heads, group, width})
-                                 .permute({0, 2, 3, 1, 4})
-                                 .reshape({batch * n_kv_heads, group * count, width});
-  const at::Tensor flat_keys = keys.reshape({batch * n_kv_heads, held, width});
-  const at::Tensor flat_values = values.reshape({batch * n_kv_heads, held, width});
-  at::Tensor scores;  // [B*K, g*S, T]
-  if (count == 1) {
-    scores = at::bmm(stacked, flat_keys.transpose(1, 2)).mul_(scale);
-  } else {
-    const at::Tensor bias = causal_bias(count, held, stacked.options()).repeat({group, 1}).unsqueeze(0);
-    scores = at::baddbmm(bias, stacked, flat_keys.transpose(1, 2), /*beta=*/1.0, /*alpha=*/scale);
+  const at::Tensor stacked = to_autocast_dtype(queries.view({batch, count, n_kv_heads, group, width})
+                                                   .permute({0, 2, 3, 1, 4})
+                                                   .reshape({batch * n_kv_heads, group * count, width}));
+  const at::Tensor flat_keys = to_autocast_dtype(keys.reshape({batch * n_kv_heads, held, width}));
+  const at::Tensor flat_values = to_autocast_dtype(values.reshape({batch * n_kv_heads, held, width}));
+  at::Tensor bias, mixed;  // mixed: [B*K, g*S, d]
+  if (count > 1) {
+    bias = causal_bias(count, held, stacked.options()).repeat({group, 1}).unsqueeze(0);
   }
-  const at::Tensor mixed = at::bmm(drop_out(at::softmax(scores, -1), dropout, /*training=*/true), flat_values);
+  if (count > 1 && dropout == 0) {
+    mixed = AttentionFunction::apply(stacked, flat_keys, flat_values, bias, scale);
+  } else {
+    const at::Tensor shares = count > 1 ? attention_shares(stacked, flat_keys, bias, scale)
+                                        : at::softmax(at::bmm(stacked, flat_keys.transpose(1, 2)).mul_(scale), -1);
+    mixed = at::bmm(drop_out(shares, dropout, /*training=*/true), flat_values);
+  }
   return mixed.view({batch, n_kv_heads, group, count, width})
       .permute({0, 3, 1, 2, 4})
       .reshape({batch, count, n_heads * width});

@@ -19,6 +19,12 @@ at::Tensor channel_constants(const std::array<float, 3>& values) {
   return at::tensor(at::ArrayRef<float>(values)).view({3, 1, 1});
 }
 
+void release_pages(const ClipBlockImpl& layer) {
+  for (const at::Tensor& weight : layer.parameters()) {
+    release_mapped_pages(weight);
+  }
+}
+
 }  // namespace
 
 LayerNormImpl::LayerNormImpl(int64_t dim, double eps) : eps_(eps) {
@@ -139,6 +145,12 @@ torch::Tensor ClipVisionImpl::forward(const torch::Tensor& pixel_values) {
   at::Tensor hidden = pre_layrnorm_->forward(embed_patches(pixel_values.to(patch_weight_.options()).contiguous()));
   for (const ClipBlock& layer : layers_->items()) {
     hidden = layer->forward(hidden);
+    if (releases_) {
+      release_pages(*layer);
+    }
+  }
+  if (releases_) {
+    release_mapped_pages(patch_weight_);
   }
   return hidden;
 }

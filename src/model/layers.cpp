@@ -44,21 +44,28 @@ class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
   }
 };
 
-/// silu(gate) * value; keeps the two inputs alone.
-class SwigluFunction : public torch::autograd::Function<SwigluFunction> {
+/// (silu(gate) * value) · weight^T; keeps gate and value alone, their product is made again on the way back.
+class SwigluProductFunction : public torch::autograd::Function<SwigluProductFunction> {
  public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& gate, const at::Tensor& value) {
-    context->save_for_backward({gate, value});
-    return at::silu(gate).mul_(value);
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& gate, const at::Tensor& value,
+                            const at::Tensor& weight) {
+    context->save_for_backward({gate, value, weight});
+    return at::linear(at::silu(gate).mul_(value), weight);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor& gate = saved[0];
     const at::Tensor& value = saved[1];
-    const at::Tensor value_gradient = at::silu(gate).mul_(gradients[0]);
-    const at::Tensor gate_gradient = at::silu_backward(at::mul(gradients[0], value), gate);
-    return {gate_gradient, value_gradient};
+    const at::Tensor& weight = saved[2];
+    at::Tensor activated = at::silu(gate);
+    at::Tensor weight_gradient;
+    if (context->needs_input_grad(2)) {
+      weight_gradient = at::mm(gradients[0].flatten(0, -2).t(), at::mul(activated, value).flatten(0, -2));
+    }
+    const at::Tensor inner = at::matmul(gradients[0], weight);
+    const at::Tensor gate_gradient = at::silu_backward(at::mul(inner, value), gate);
+    return {gate_gradient, activated.mul_(inner), weight_gradient};
   }
 };
 
@@ -100,8 +107,9 @@ FeedForwardImpl::FeedForwardImpl(const LmConfig& config) : dropout_(config.dropo
 
 torch::Tensor FeedForwardImpl::forward(const torch::Tensor& input) const {
   const at::Tensor narrow = to_autocast_dtype(input);
-  return drop_out(w2->forward(SwigluFunction::apply(w1->forward(narrow), w3->forward(narrow))), dropout_,
-                  is_training());
+  const at::Tensor output =
+      SwigluProductFunction::apply(w1->forward(narrow), w3->forward(narrow), to_autocast_dtype(w2->weight));
+  return drop_out(output, dropout_, is_training());
 }
 
 torch::Tensor drop_out(const torch::Tensor& tensor, double probability, bool training) {

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "minimind/base/error.h"
+#include "minimind/io/mapped_pages.h"
 #include "minimind/train/adam.h"
 #include "minimind/train/allocation_trace.h"
 #include "minimind/train/features.h"
@@ -27,6 +28,15 @@ int64_t parameter_bytes(const torch::nn::Module& module) {
     bytes += static_cast<int64_t>(parameter.nbytes());
   }
   return bytes;
+}
+
+/// Of an encoder that lies in a mapped file one block is in memory at a time.
+int64_t encoder_bytes(const ClipVisionImpl& encoder) {
+  int64_t own = 0, mapped = 0;
+  for (const at::Tensor& parameter : encoder.parameters()) {
+    (is_mapped(parameter) ? mapped : own) += static_cast<int64_t>(parameter.nbytes());
+  }
+  return own + mapped / std::max<int64_t>(1, encoder.config().num_hidden_layers);
 }
 
 /// Steps on the longest samples, one after the other, with the memory that each needed.
@@ -132,7 +142,7 @@ MemoryPlan make_plan(const TrainOptions& options, Stage stage, TrainingSetup& se
   plan.weights = parameter_bytes(*setup.model);
   plan.gradients = trial.gradient_bytes();
   plan.adam = 2 * plan.gradients;
-  plan.encoder = parameter_bytes(*setup.encoder);
+  plan.encoder = encoder_bytes(*setup.encoder);
   plan.features = kept_features(options, setup);
   plan.tokens = trial.tokens();
   malloc_trim(0);

@@ -153,9 +153,10 @@ TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::De
   setup.dtype = training_dtype(options.dtype, device);
   setup.tokenizer = load_tokenizer(options.tokenizer);
   LoadReport encoder_report;
-  setup.encoder = load_clip_vision(options.clip_dir, &encoder_report);
+  setup.encoder = load_clip_vision(options.clip_dir, &encoder_report, /*share_file=*/true);
   log_info(concat(options.clip_dir, ":\n", encoder_report.summary()));
   setup.encoder->to(device);
+  setup.encoder->release_after_use();
   setup.dataset = Dataset::load(options.data_path, data_kind(stage));
   require(setup.dataset->size() > 0, options.data_path, ": expected samples, found an empty list");
   setup.images = open_image_source(options.images_dir);

@@ -115,7 +115,7 @@ class Bench:
     def start(self, weights):
         """Process start to the first character, and peak resident memory, of a question about a picture."""
         command = [self.arguments.bin / "eval_chat", "--checkpoint", self.data / "512_vlm_sft.pth", "--clip_dir", self.data / "clip-vit-base-patch32",
-                   "--tokenizer", self.data / "tokenizer.json", "--image", self.data / "picture.jpg", "--prompt", "what is it", "--temperature", "0",
+                   "--tokenizer", self.data / "tokenizer.json", "--image", self.data / "picture.jpg", "--prompt", "what is it", "--temperature", "1", "--seed", "1337",
                    "--max_new_tokens", "16", "--threads", "2", "--device", "cpu", "--weights", weights]
         seconds, memory = [], []
         for _ in range(self.rounds + 2):

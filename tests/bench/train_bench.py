@@ -19,9 +19,17 @@ def last_json(output):
     return json.loads([line for line in output.splitlines() if line.startswith("{")][-1])
 
 
+def run(command):
+    """Standard output of a command; its messages where it fails."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"error: {' '.join(map(str, command))} ended with {done.returncode}:\n{done.stderr}")
+    return done.stdout
+
+
 def run_peer(python, data, kind, batch, steps):
     command = [python, HERE / "train_peer.py", data, kind, "--batch_size", str(batch), "--steps", str(steps)]
-    return last_json(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return last_json(run(command))
 
 
 def has_bfloat16():
@@ -34,27 +42,27 @@ def run_ours(binaries, data, kind, batch, steps, mode, cache, warmup=3):
     with tempfile.TemporaryDirectory() as out:
         program = binaries / ("pretrain_vlm" if kind == "pretrain" else "sft_vlm")
         command = [program, "--data_path", data / f"{kind}.json", "--images_dir", data / "images", "--tokenizer", data / "tokenizer.json",
-                   "--clip_dir", data / "clip-vit-base-patch32", "--init_from", data / "512_llm.pth", "--out_dir", out,
+                   "--clip_dir", data / "clip-vit-base-patch32", "--init_from", data / "512_llm.pth", "--allow_missing", "vision_proj", "--out_dir", out,
                    "--batch_size", str(batch), "--max_steps", str(steps + warmup), "--log_interval", "1", "--save_interval", "1000000",
                    "--learning_rate", "4e-4", "--threads", "2", "--save_last", "False", "--dtype", MODES[mode]]
         command += ["--feature_cache", cache] if mode.endswith("cached") else ["--feature_memory_mb", "0"]
-        subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+        run(command)
         records = [json.loads(line) for line in next(pathlib.Path(out).rglob("metrics.jsonl")).read_text().splitlines()]
         return {"samples_per_second": statistics.median(record["samples_per_second"] for record in records[warmup:]),
                 "peak_rss_mb": max(record["memory_mb"] for record in records)}
 
 
-def fill_cache(binaries, data, cache):
-    """One pass over both data sets with the cache switched on."""
+def fill_cache(binaries, data, cache, mode):
+    """One pass over both data sets with the cache switched on; features of another precision are other entries."""
     for kind in ("pretrain", "sft"):
         samples = len(json.loads((data / f"{kind}.json").read_text()))
-        run_ours(binaries, data, kind, 32, -(-samples // 32) - 3, "f32_cached", cache)
+        run_ours(binaries, data, kind, 32, -(-samples // 32) - 3, mode, cache)
 
 
 def loader_per_core(program, data):
     """Samples per second of processor time, JPEG and text to ready batch."""
     command = [program, "--tokenizer", data / "tokenizer.json"]
-    return last_json(subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout)["loader_per_core"]
+    return last_json(run(command))["loader_per_core"]
 
 
 def modes_of(wanted, batch):
@@ -78,8 +86,9 @@ def main():
     start = time.monotonic()
     cache = arguments.data / "cache"
     shutil.rmtree(cache, ignore_errors=True)
-    if any(mode.endswith("cached") for mode in arguments.modes):
-        fill_cache(arguments.bin, arguments.data, cache)
+    for mode in arguments.modes:
+        if mode == "f32_cached" or mode == "bf16_cached" and has_bfloat16():
+            fill_cache(arguments.bin, arguments.data, cache, mode)
     speeds, memory = {}, {}
     if not has_bfloat16():
         print("this processor has no bfloat16 products: bfloat16 is measured in one round of 2 steps at batch 8, and not at batch 32 (null)", file=sys.stderr)

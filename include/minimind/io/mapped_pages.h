@@ -8,4 +8,7 @@ namespace minimind {
 /// again when touched. Nothing happens to a tensor with memory of its own.
 void release_mapped_pages(const at::Tensor& tensor);
 
+/// Whether the tensor lies in a file that read_state_dict() mapped.
+bool is_mapped(const at::Tensor& tensor);
+
 }  // namespace minimind

@@ -64,6 +64,9 @@ class ClipVisionImpl : public torch::nn::Module {
   /// From now on one or two pictures at once go through our own kernels where the processor has them (few_rows.h):
   /// other roundings than a larger batch's. narrow: the blocks' matrices are kept in bfloat16, half the memory.
   void use_row_kernels(bool narrow);
+  /// From now on the memory of weights that lie in a mapped file is given back after each use, block by block: between
+  /// batches they stay in the system's page cache alone.
+  void release_after_use() { releases_ = true; }
   /// Per-channel mean and standard deviation of pictures scaled to [0, 1]; those of CLIP are the default.
   void set_normalisation(const std::array<float, 3>& mean, const std::array<float, 3>& std);
   const ClipVisionConfig& config() const { return config_; }
@@ -77,6 +80,7 @@ class ClipVisionImpl : public torch::nn::Module {
   torch::Tensor position_embedding_;  ///< [P, W]
   LayerNorm pre_layrnorm_ = nullptr;
   std::shared_ptr<ModuleListImpl<ClipBlock>> layers_;
+  bool releases_ = false;
   torch::Tensor mean_;  ///< [3, 1, 1] on the CPU; not part of the state dict
   torch::Tensor std_;   ///< the same
 };

@@ -74,6 +74,10 @@ std::string_view tensor_bytes(const at::Tensor& tensor) {
 
 namespace minimind {
 
+bool is_mapped(const at::Tensor& tensor) {
+  return tensor.defined() && tensor.is_cpu() && detail::mapping_of(tensor) != nullptr;
+}
+
 void release_mapped_pages(const at::Tensor& tensor) {
   if (!tensor.defined() || tensor.numel() == 0 || !tensor.is_cpu() || !tensor.is_contiguous()) {
     return;
