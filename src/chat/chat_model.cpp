@@ -102,7 +102,10 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
   model->to(device);
   encoder->to(device);
   if (device.is_cpu()) {
-    encoder->use_row_kernels(/*narrow=*/files.weights != WeightFormat::kFloat32);
+    encoder->use_row_kernels();
+    if (files.weights != WeightFormat::kFloat32) {
+      encoder->narrow_matrices();
+    }
   }
   return std::make_unique<ChatModel>(std::move(tokenizer), std::move(encoder), std::move(model), std::move(pattern),
                                      files.remembered_pictures);

@@ -54,21 +54,24 @@ at::Tensor attention_shares(const at::Tensor& queries, const at::Tensor& keys, c
   return at::softmax(at::baddbmm(bias, queries, keys.transpose(1, 2), /*beta=*/1.0, /*alpha=*/scale), -1);
 }
 
-/// The shares are made again on the way back: they are most of what a long sample would keep.
+/// Of long samples the shares are made again on the way back: they would be most of what is kept. Up to four times the
+/// size of a token's queries they are kept.
 class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& queries, const at::Tensor& keys,
                             const at::Tensor& values, const at::Tensor& bias, double scale) {
-    context->save_for_backward({queries, keys, values, bias});
+    const at::Tensor shares = attention_shares(queries, keys, bias, scale);
+    const bool keeps = keys.size(1) <= 4 * keys.size(2);
+    context->save_for_backward({queries, keys, values, bias, keeps ? shares : at::Tensor()});
     context->saved_data["scale"] = scale;
-    return at::bmm(attention_shares(queries, keys, bias, scale), values);
+    return at::bmm(shares, values);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &queries = saved[0], &keys = saved[1], &values = saved[2];
     const double scale = context->saved_data["scale"].toDouble();
-    const at::Tensor shares = attention_shares(queries, keys, saved[3], scale);
+    const at::Tensor shares = saved[4].defined() ? saved[4] : attention_shares(queries, keys, saved[3], scale);
     const at::Tensor& gradient = gradients[0];
     const at::Tensor value_gradient = at::bmm(shares.transpose(1, 2), gradient);
     const at::Tensor slope =

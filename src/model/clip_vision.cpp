@@ -78,11 +78,7 @@ torch::Tensor ClipBlockImpl::forward(const torch::Tensor& hidden) const {
   return attended + product(fc2_, inner);
 }
 
-void ClipBlockImpl::use_row_kernels(bool narrow) {
-  has_row_kernels_ = true;
-  if (!narrow) {
-    return;
-  }
+void ClipBlockImpl::narrow_matrices() {
   for (const Linear& linear : {q_proj_, k_proj_, v_proj_, out_proj_, fc1_, fc2_}) {
     const at::Tensor wide = linear->weight.detach();
     linear->weight.set_data(wide.to(at::kBFloat16));
@@ -113,10 +109,16 @@ ClipVisionImpl::ClipVisionImpl(const ClipVisionConfig& config) : config_(config)
   eval();
 }
 
-void ClipVisionImpl::use_row_kernels(bool narrow) {
+void ClipVisionImpl::use_row_kernels() {
+  for (ClipBlock& layer : layers_->items()) {
+    layer->use_row_kernels();
+  }
+}
+
+void ClipVisionImpl::narrow_matrices() {
   const at::NoGradGuard without_gradients;
   for (ClipBlock& layer : layers_->items()) {
-    layer->use_row_kernels(narrow);
+    layer->narrow_matrices();
   }
 }
 

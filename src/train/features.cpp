@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "minimind/data/content_hash.h"
+#include "minimind/io/mapped_pages.h"
 #include "minimind/train/precision.h"
 
 namespace minimind {
@@ -95,6 +96,7 @@ std::string encoder_key(ClipVisionImpl& encoder) {
   const auto add = [&hash](const at::Tensor& tensor) {
     const at::Tensor bytes = tensor.detach().cpu().contiguous();
     hash = hash_content({static_cast<const char*>(bytes.const_data_ptr()), bytes.nbytes()}, hash);
+    release_mapped_pages(tensor);
   };
   for (const auto& item : encoder.named_parameters()) {
     hash = hash_content(item.key(), hash);

@@ -156,6 +156,9 @@ TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::De
   setup.encoder = load_clip_vision(options.clip_dir, &encoder_report, /*share_file=*/true);
   log_info(concat(options.clip_dir, ":\n", encoder_report.summary()));
   setup.encoder->to(device);
+  if (device.is_cpu() && setup.dtype == at::kBFloat16) {
+    setup.encoder->narrow_matrices();
+  }
   setup.encoder->release_after_use();
   setup.dataset = Dataset::load(options.data_path, data_kind(stage));
   require(setup.dataset->size() > 0, options.data_path, ": expected samples, found an empty list");

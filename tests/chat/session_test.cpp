@@ -59,9 +59,9 @@ TEST(ChatModelPictures, RowKernelsGiveTheFrameworksFeatures) {
   const auto gap = [&] {
     return ((encoder->encode(pictures) - expected).abs().max() / expected.abs().max()).item<double>();
   };
-  encoder->use_row_kernels(/*narrow=*/false);
+  encoder->use_row_kernels();
   EXPECT_LE(gap(), 1e-5);
-  encoder->use_row_kernels(/*narrow=*/true);
+  encoder->narrow_matrices();
   EXPECT_LE(gap(), 0.05);
   EXPECT_GT(gap(), 1e-6) << "the format has no effect";
 }

@@ -145,6 +145,26 @@ TEST(GroupedQueryAttention, AgreesWithLoopsOverHeadsAndKeys) {
   }
 }
 
+// 5 positions are few enough for the shares to be kept, 33 are made again.
+TEST(GroupedQueryAttention, BackwardAgreesWithLoops) {
+  for (const int64_t count : {1, 5, 33}) {
+    SCOPED_TRACE(count);
+    std::vector<at::Tensor> ours, theirs;
+    for (std::vector<at::Tensor>* side : {&ours, &theirs}) {
+      *side = {waves({2, count, 4, 8}), waves({2, 2, count, 8}, 0.8), waves({2, 2, count, 8}, 1.9)};
+      for (const at::Tensor& tensor : *side) {
+        tensor.requires_grad_();
+      }
+    }
+    const at::Tensor gradient = waves({2, count, 32}, 0.4);
+    grouped_query_attention(ours[0], ours[1], ours[2]).backward(gradient);
+    attention_by_loops(theirs[0], theirs[1], theirs[2]).backward(gradient);
+    for (size_t i = 0; i < ours.size(); ++i) {
+      EXPECT_LE(largest_gap(ours[i].grad(), theirs[i].grad()), 1e-4) << i;
+    }
+  }
+}
+
 TEST(Attention, RefusesAnotherWidthAndAFullCache) {
   const LmConfig config = small_config();
   Attention attention(config);

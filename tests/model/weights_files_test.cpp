@@ -201,6 +201,20 @@ class ClipFolder : public ::testing::Test {
   TemporaryFolder folder_;
 };
 
+TEST_F(ClipFolder, GivesTheSameFeaturesWhileItsFilesPagesComeAndGo) {
+  ClipVision own = load_clip_vision(fixtures_dir() / "clip");
+  ClipVision shared = load_clip_vision(fixtures_dir() / "clip", nullptr, /*share_file=*/true);
+  shared->release_after_use();
+  EXPECT_TRUE(is_mapped(shared->parameters().back()));
+  EXPECT_FALSE(is_mapped(own->parameters().back()));
+  const int64_t size = own->config().image_size;
+  const at::Tensor pictures = at::arange(2 * 3 * size * size).remainder(251).to(at::kByte).view({2, 3, size, size});
+  const at::Tensor expected = own->encode(pictures);
+  for (int turn = 0; turn < 2; ++turn) {
+    EXPECT_TRUE(same_bytes(shared->encode(pictures), expected)) << turn;
+  }
+}
+
 TEST_F(ClipFolder, LoadsFullOrVisionOnlyFromEitherFile) {
   LoadReport report;
   const ClipVision full = load_clip_vision(fixtures_dir() / "clip", &report);

@@ -31,8 +31,9 @@ class ClipBlockImpl : public torch::nn::Module {
   explicit ClipBlockImpl(const ClipVisionConfig& config);
   /// hidden [N, P, W] → the same shape.
   torch::Tensor forward(const torch::Tensor& hidden) const;
-  /// ClipVision::use_row_kernels() for this block.
-  void use_row_kernels(bool narrow);
+  /// As in ClipVision, for this block.
+  void use_row_kernels() { has_row_kernels_ = true; }
+  void narrow_matrices();
 
  private:
   torch::Tensor attend(const torch::Tensor& input) const;
@@ -62,8 +63,10 @@ class ClipVisionImpl : public torch::nn::Module {
   /// pictures [N, 3, size, size] uint8 (as the loader gives them) → features; normalises on the module's device.
   torch::Tensor encode(const torch::Tensor& pictures);
   /// From now on one or two pictures at once go through our own kernels where the processor has them (few_rows.h):
-  /// other roundings than a larger batch's. narrow: the blocks' matrices are kept in bfloat16, half the memory.
-  void use_row_kernels(bool narrow);
+  /// other roundings than a larger batch's.
+  void use_row_kernels();
+  /// From now on the blocks' matrices are kept in bfloat16: half the memory, and nothing to convert for products in it.
+  void narrow_matrices();
   /// From now on the memory of weights that lie in a mapped file is given back after each use, block by block: between
   /// batches they stay in the system's page cache alone.
   void release_after_use() { releases_ = true; }
