@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "minimind/model/unfilled.h"
+#include "model/detail/row_passes.h"
 
 namespace minimind {
 
@@ -13,10 +14,23 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+bool has_row_pass(const at::Tensor& tensor) {
+  return tensor.is_cpu() && tensor.scalar_type() == at::kFloat && tensor.is_contiguous();
+}
+
 /// One node in place of five, which saves three tensors and as many sweeps over them.
 class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight, double eps) {
+    if (has_row_pass(input) && has_row_pass(weight)) {
+      const at::Tensor output = at::empty_like(input);
+      std::vector<int64_t> rows = input.sizes().vec();
+      rows.back() = 1;
+      const at::Tensor inverse = at::empty(rows, input.options());
+      detail::normalise_rows(input, weight, eps, output, inverse);
+      context->save_for_backward({input, weight, inverse});
+      return output;
+    }
     const at::Tensor wide = input.to(at::kFloat);
     const at::Tensor inverse = wide.square().mean(-1, /*keepdim=*/true).add_(eps).rsqrt_();
     const at::Tensor normed = at::mul(wide, inverse).to(input.scalar_type());
@@ -30,6 +44,12 @@ class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
     const at::Tensor& weight = saved[1];
     const at::Tensor& inverse = saved[2];
     const at::Tensor gradient = gradients[0].to(at::kFloat);
+    if (has_row_pass(input) && has_row_pass(weight)) {
+      const at::Tensor input_gradient = at::empty_like(input);
+      const at::Tensor weight_gradient = context->needs_input_grad(1) ? at::empty_like(weight) : at::Tensor();
+      detail::normalise_rows_backward(gradient.contiguous(), input, weight, inverse, input_gradient, weight_gradient);
+      return {input_gradient, weight_gradient, at::Tensor()};
+    }
     const at::Tensor normed = at::mul(input.to(at::kFloat), inverse);
     at::Tensor weight_gradient;
     if (context->needs_input_grad(1)) {

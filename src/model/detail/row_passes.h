@@ -1,0 +1,23 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace minimind::detail {
+
+// Passes over the rows of a training step on a CPU, each one sweep where the framework's operations need five to ten.
+// Tensors are contiguous. The results do not depend on the number of threads.
+
+/// y = x / sqrt(mean(x²) + eps) * weight for float32 x [..., D]; inverse [...] gets the factor of each row.
+void normalise_rows(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& y,
+                    const at::Tensor& inverse);
+
+/// The way back of normalise_rows(): fills x_gradient [..., D] and, if it is defined, weight_gradient [D].
+void normalise_rows_backward(const at::Tensor& gradient, const at::Tensor& x, const at::Tensor& weight,
+                             const at::Tensor& inverse, const at::Tensor& x_gradient,
+                             const at::Tensor& weight_gradient);
+
+/// Turns consecutive pairs: y[b, s, n, 2i : 2i+2] = x[…] times rotations[s, i] as complex numbers, or times their
+/// conjugates. x, y: float32 or bfloat16 [B, S, n, d]; rotations: complex64 [S, d/2].
+void turn_pairs(const at::Tensor& x, const at::Tensor& rotations, bool conjugate, const at::Tensor& y);
+
+}  // namespace minimind::detail
