@@ -10,6 +10,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <chrono>
@@ -63,6 +64,19 @@ __attribute__((target_clones("avx2", "default"))) uint64_t sum_words(const uint6
   return sum;
 }
 
+/// Ones in large pages, as the decoder's weights lie in them.
+at::Tensor buffer_of_ones(int64_t words) {
+  at::Tensor buffer = at::empty({words}, at::kLong);
+  constexpr uintptr_t kLargePage = uintptr_t{2} << 20;
+  const auto address = reinterpret_cast<uintptr_t>(buffer.data_ptr());
+  const uintptr_t start = (address + kLargePage - 1) / kLargePage * kLargePage;
+  const uintptr_t end = (address + buffer.nbytes()) / kLargePage * kLargePage;
+  if (start < end) {
+    ::madvise(reinterpret_cast<void*>(start), end - start, MADV_HUGEPAGE);
+  }
+  return buffer.fill_(1);
+}
+
 double sum_rate(const at::Tensor& buffer) {
   const int64_t words = buffer.numel();
   const auto* data = reinterpret_cast<const uint64_t*>(buffer.const_data_ptr<int64_t>());
@@ -88,7 +102,7 @@ void serve_decode(const std::string& checkpoint, WeightFormat format, int64_t pr
   const auto decoder = make_decoder(model, 1024, DecoderKind::kAuto, format);
   const at::Tensor prompt = at::randn({prompt_tokens, file.config.dim}) * 0.02;
   const int64_t bytes = decoder_weights(model) * bytes_per_weight(format);
-  const at::Tensor buffer = at::ones({bytes / 8}, at::kLong);
+  const at::Tensor buffer = buffer_of_ones(bytes / 8);
   std::cout << "{\"ready\": true, \"weight_bytes\": " << bytes << "}" << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream words(line);
