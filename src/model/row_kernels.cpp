@@ -141,6 +141,19 @@ const RowKernels kPlainKernels = {.name = "plain",
                                   .softmax = plain_softmax,
                                   .mix = plain_mix};
 
+#if !defined(__x86_64__)
+namespace {
+
+bool never_available() {
+  return false;
+}
+
+}  // namespace
+
+const RowKernels kAvx2Kernels = {.name = "avx2", .available = never_available};
+const RowKernels kAvx512Kernels = {.name = "avx512", .available = never_available};
+#endif
+
 const RowKernels& best_row_kernels() {
   return kAvx512Kernels.available() ? kAvx512Kernels : kAvx2Kernels.available() ? kAvx2Kernels : kPlainKernels;
 }

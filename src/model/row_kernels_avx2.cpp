@@ -146,20 +146,4 @@ const RowKernels kAvx2Kernels = {.name = "avx2",
 
 }  // namespace minimind
 
-#else
-
-namespace minimind {
-
-namespace {
-
-bool avx2_available() {
-  return false;
-}
-
-}  // namespace
-
-const RowKernels kAvx2Kernels = {.name = "avx2", .available = avx2_available};
-
-}  // namespace minimind
-
 #endif

@@ -120,20 +120,4 @@ const RowKernels kAvx512Kernels = {.name = "avx512",
 
 }  // namespace minimind
 
-#else
-
-namespace minimind {
-
-namespace {
-
-bool avx512_available() {
-  return false;
-}
-
-}  // namespace
-
-const RowKernels kAvx512Kernels = {.name = "avx512", .available = avx512_available};
-
-}  // namespace minimind
-
 #endif
