@@ -19,8 +19,8 @@ at::Tensor channel_constants(const std::array<float, 3>& values) {
   return at::tensor(at::ArrayRef<float>(values)).view({3, 1, 1});
 }
 
-void release_pages(const ClipBlockImpl& layer) {
-  for (const at::Tensor& weight : layer.parameters()) {
+void release_pages(const torch::nn::Module& part) {
+  for (const at::Tensor& weight : part.parameters()) {
     release_mapped_pages(weight);
   }
 }
@@ -152,7 +152,9 @@ torch::Tensor ClipVisionImpl::forward(const torch::Tensor& pixel_values) {
     }
   }
   if (releases_) {
+    release_pages(*pre_layrnorm_);
     release_mapped_pages(patch_weight_);
+    release_mapped_pages(position_embedding_);
   }
   return hidden;
 }

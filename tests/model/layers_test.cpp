@@ -43,6 +43,20 @@ TEST(Rope, BackwardTurnsTheOtherWay) {
   EXPECT_LE(largest_gap(apply_rope(heads.grad(), rope), gradient), 1e-5);
 }
 
+TEST(Rope, BFloat16IsTheFloat32ResultRounded) {
+  RopeTable table(8);
+  const RopeSlice rope = table.slice(3, 4, at::kCPU);
+  const at::Tensor heads = waves({2, 4, 3, 8}).to(at::kBFloat16).requires_grad_();
+  const at::Tensor wide = heads.detach().to(at::kFloat).requires_grad_();
+  const at::Tensor gradient = waves({2, 4, 3, 8}, 0.9).to(at::kBFloat16);
+  const at::Tensor turned = apply_rope(heads, rope), wide_turned = apply_rope(wide, rope);
+  EXPECT_EQ(turned.scalar_type(), at::kBFloat16);
+  EXPECT_TRUE(at::equal(turned, wide_turned.to(at::kBFloat16)));
+  turned.backward(gradient);
+  wide_turned.backward(gradient.to(at::kFloat));
+  EXPECT_TRUE(at::equal(heads.grad(), wide.grad().to(at::kBFloat16)));
+}
+
 TEST(Rope, GrowsForPositionsBeyondTheTable) {
   RopeTable small(8), large(8);
   (void)small.slice(0, 4, at::kCPU);

@@ -66,6 +66,7 @@ class ClipVisionImpl : public torch::nn::Module {
   /// other roundings than a larger batch's.
   void use_row_kernels();
   /// From now on the blocks' matrices are kept in bfloat16: half the memory, and nothing to convert for products in it.
+  /// A later load rounds to it as well.
   void narrow_matrices();
   /// From now on the memory of weights that lie in a mapped file is given back after each use, block by block: between
   /// batches they stay in the system's page cache alone.
