@@ -54,6 +54,7 @@ void few_rows_product(const RowKernels& kernels, const at::Tensor& weight, const
   const int64_t rows = weight.size(0), cols = weight.size(1);
   at::Tensor narrow;
   if (kernels.rounds_x && weight.scalar_type() == at::kBFloat16) {
+    // from_blob() has no form for what is only read.
     narrow = at::from_blob(const_cast<float*>(x), {count, cols}, at::kFloat).to(at::kBFloat16);
   }
   const auto* const narrow_x = narrow.defined() ? static_cast<const uint16_t*>(narrow.const_data_ptr()) : nullptr;

@@ -5,7 +5,8 @@
 namespace minimind::detail {
 
 // Passes over the rows of a training step on a CPU, each one sweep where the framework's operations need five to ten.
-// Tensors are contiguous. The results do not depend on the number of threads.
+// Tensors are contiguous and of the shapes and dtypes that are named: the caller sees to it, nothing is checked. The
+// results do not depend on the number of threads.
 
 /// y = x / sqrt(mean(x²) + eps) * weight for float32 x [..., D]; inverse [...] gets the factor of each row.
 void normalise_rows(const at::Tensor& x, const at::Tensor& weight, double eps, const at::Tensor& y,
