@@ -7,6 +7,7 @@
 #include "minimind/io/mapped_pages.h"
 #include "minimind/model/unfilled.h"
 #include "minimind/model/weights.h"
+#include "model/small_model.h"
 #include "support/fixtures.h"
 
 namespace minimind {
@@ -17,6 +18,7 @@ using testing::fixtures_dir;
 using testing::fixtures_manifest;
 using testing::run_python;
 using testing::same_bytes;
+using testing::small_config;
 using testing::TemporaryFolder;
 
 std::vector<std::filesystem::path> pth_files(const std::filesystem::path& folder) {
@@ -45,17 +47,6 @@ std::string key_of(std::string name) {
     name = name.starts_with(prefix) ? name.substr(prefix.size()) : name;
   }
   return name;
-}
-
-LmConfig small_config() {
-  LmConfig config;
-  config.dim = 32;
-  config.n_layers = 2;
-  config.n_heads = 4;
-  config.n_kv_heads = 2;
-  config.vocab_size = 50;
-  config.vision_dim = 12;
-  return config;
 }
 
 Vlm unfilled() {
@@ -107,7 +98,7 @@ TEST(SharedWeights, ReleaseLeavesATensorOfItsOwnAlone) {
 
 TEST(SharedWeights, GuardEndsWithItsScope) {
   unfilled();
-  EXPECT_EQ(Vlm(small_config())->head_weight().storage().nbytes(), 50U * 32 * 4);
+  EXPECT_EQ(Vlm(small_config())->head_weight().storage().nbytes(), 61U * 32 * 4);
 }
 
 TEST(GoldenWeights, LoadCompletelyUnderTheOriginalsNames) {

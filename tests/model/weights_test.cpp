@@ -8,6 +8,7 @@
 #include "io/io_support.h"
 #include "minimind/base/file.h"
 #include "minimind/model/export_model.h"
+#include "model/small_model.h"
 #include "support/fixtures.h"
 
 namespace minimind {
@@ -19,11 +20,7 @@ using testing::same_bytes;
 using testing::TemporaryFolder;
 
 LmConfig small_config() {
-  LmConfig config;
-  config.dim = 32;
-  config.n_layers = 2;
-  config.n_heads = 4;
-  config.n_kv_heads = 2;
+  LmConfig config = testing::small_config();
   config.vocab_size = 80;
   config.hidden_dim = 48;
   config.vision_dim = 24;
