@@ -2,10 +2,14 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "minimind/base/error.h"
 #include "minimind/io/mapped_pages.h"
 #include "minimind/model/few_rows.h"
 #include "minimind/model/unfilled.h"
+#include "model/detail/row_passes.h"
 
 namespace minimind {
 
@@ -17,6 +21,27 @@ std::shared_ptr<torch::nn::Module> named_group(const char* name) {
 
 at::Tensor channel_constants(const std::array<float, 3>& values) {
   return at::tensor(at::ArrayRef<float>(values)).view({3, 1, 1});
+}
+
+void apply_quick_gelu(at::Tensor& inner) {
+  const auto type = inner.scalar_type();
+  if (inner.is_cpu() && inner.is_contiguous() && (type == at::kFloat || type == at::kBFloat16)) {
+    detail::quick_gelu_rows(inner);
+  } else {
+    inner.mul_(at::sigmoid(inner * 1.702));
+  }
+}
+
+/// Pictures [first, first + count) of [N, ...]; what lies beyond the last one is zero.
+at::Tensor group_of(const at::Tensor& pictures, int64_t first, int64_t count) {
+  const int64_t held = std::min(count, pictures.size(0) - first);
+  const at::Tensor part = pictures.narrow(0, first, held);
+  if (held == count) {
+    return part;
+  }
+  std::vector<int64_t> sizes = pictures.sizes().vec();
+  sizes[0] = count - held;
+  return at::cat({part, at::zeros(sizes, pictures.options())});
 }
 
 void release_pages(const torch::nn::Module& part) {
@@ -74,7 +99,7 @@ torch::Tensor ClipBlockImpl::attend(const torch::Tensor& input) const {
 torch::Tensor ClipBlockImpl::forward(const torch::Tensor& hidden) const {
   const at::Tensor attended = hidden + attend(to_autocast_dtype(layer_norm1_->forward(hidden)));
   at::Tensor inner = product(fc1_, to_autocast_dtype(layer_norm2_->forward(attended)));
-  inner.mul_(at::sigmoid(inner * 1.702));  // quick GELU
+  apply_quick_gelu(inner);
   return attended + product(fc2_, inner);
 }
 
@@ -144,9 +169,17 @@ torch::Tensor ClipVisionImpl::forward(const torch::Tensor& pixel_values) {
               pixel_values.size(3) == config_.image_size,
           "vision encoder: expected pictures [N, 3, ", config_.image_size, ", ", config_.image_size, "], found ",
           pixel_values.sizes());
-  at::Tensor hidden = pre_layrnorm_->forward(embed_patches(pixel_values.to(patch_weight_.options()).contiguous()));
+  const int64_t count = pixel_values.size(0), group = group_ > 0 ? group_ : count;
+  std::vector<at::Tensor> groups;
+  for (int64_t first = 0; first == 0 || first < count; first += group) {
+    const at::Tensor pixels = group_of(pixel_values, first, group).to(patch_weight_.options()).contiguous();
+    groups.push_back(pre_layrnorm_->forward(embed_patches(pixels)));
+  }
+  // Block by block, so that its weights are fetched once for all groups.
   for (const ClipBlock& layer : layers_->items()) {
-    hidden = layer->forward(hidden);
+    for (at::Tensor& hidden : groups) {
+      hidden = layer->forward(hidden);
+    }
     if (releases_) {
       release_pages(*layer);
     }
@@ -156,7 +189,7 @@ torch::Tensor ClipVisionImpl::forward(const torch::Tensor& pixel_values) {
     release_mapped_pages(patch_weight_);
     release_mapped_pages(position_embedding_);
   }
-  return hidden;
+  return groups.size() == 1 && group == count ? groups[0] : at::cat(groups).narrow(0, 0, count);
 }
 
 torch::Tensor ClipVisionImpl::encode(const torch::Tensor& pictures) {

@@ -8,6 +8,7 @@
 #include "minimind/model/attention.h"
 #include "minimind/model/clip_vision.h"
 #include "minimind/model/rope.h"
+#include "model/detail/row_passes.h"
 #include "model/small_model.h"
 
 namespace minimind::testing {
@@ -227,6 +228,59 @@ TEST(ClipVision, EncodesBytesAsTheirNormalisedPixels) {
   const at::Tensor pixels = (bytes.to(at::kFloat) / 255 - mean) / deviation;
   EXPECT_LE(largest_gap(encoder->encode(bytes), encoder->forward(pixels)), 1e-6);
   EXPECT_GT(largest_gap(encoder->encode(bytes)[0], encoder->encode(bytes)[1]), 1e-3);
+}
+
+/// Weights of every sign and size, so that another order of a sum shows.
+void fill_with_waves(ClipVision& encoder) {
+  const at::NoGradGuard without_gradients;
+  double phase = 0;
+  for (at::Tensor& parameter : encoder->parameters()) {
+    parameter.copy_(waves(parameter.sizes().vec(), phase += 0.7) * (parameter.dim() > 1 ? 0.05 : 1.0));
+  }
+}
+
+TEST(ClipVision, GivesAPictureTheSameNumbersInAnyGroup) {
+  ClipVisionConfig wide = small_clip_config();  // of the widths of ViT-B/32
+  wide.hidden_size = 768;
+  wide.intermediate_size = 3072;
+  wide.num_attention_heads = 12;
+  wide.num_hidden_layers = 1;
+  for (const ClipVisionConfig& config : {small_clip_config(), wide}) {
+    ClipVision encoder(config);
+    fill_with_waves(encoder);
+    for (const bool narrow : {false, true}) {
+      SCOPED_TRACE(::testing::Message() << config.hidden_size << (narrow ? " bfloat16" : " float32"));
+      if (narrow) {
+        encoder->narrow_matrices();
+      }
+      const at::Tensor pixels = waves({11, 3, config.image_size, config.image_size});
+      encoder->encode_in_groups(0);
+      const at::Tensor at_once = encoder->forward(pixels);
+      encoder->encode_in_groups(4);
+      const at::Tensor all = encoder->forward(pixels);
+      EXPECT_LE(largest_gap(all, at_once) / at_once.abs().max().item<double>(), narrow ? 2e-2 : 1e-5);
+      for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 1}, {1, 3}, {2, 4}, {3, 7}, {10, 1}}) {
+        EXPECT_TRUE(at::equal(encoder->forward(pixels.narrow(0, first, count)), all.narrow(0, first, count)))
+            << first << " " << count;
+      }
+      EXPECT_EQ(encoder->forward(pixels.narrow(0, 0, 0)).size(0), 0);
+    }
+  }
+}
+
+TEST(ClipVision, ItsActivationIsXTimesTheSigmoidOfItsMultiple) {
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor x = at::cat({at::linspace(-110, 110, 39'960, at::kFloat), waves({37})}).view({-1, 37}).to(type);
+    const at::Tensor expected = x.to(at::kDouble) * at::sigmoid(x.to(at::kDouble) * 1.702);
+    const at::Tensor found = x.clone();
+    detail::quick_gelu_rows(found);
+    // Rounding 1.702 x to float32 moves its exponential by a share that grows with x.
+    const at::Tensor step = x.to(at::kDouble).abs() * 2e-7 + (type == at::kFloat ? 5e-7 : 4e-3);
+    EXPECT_TRUE(((found.to(at::kDouble) - expected).abs() <= expected.abs() * step + 1e-35).all().item<bool>());
+  }
+  at::Tensor broken = at::full({1, 20}, std::nan(""));
+  detail::quick_gelu_rows(broken);
+  EXPECT_TRUE(broken.isnan().all().item<bool>());
 }
 
 TEST(ClipVision, RefusesPicturesOfAnotherSizeOrType) {

@@ -71,6 +71,10 @@ class ClipVisionImpl : public torch::nn::Module {
   /// From now on the memory of weights that lie in a mapped file is given back after each use, block by block: between
   /// batches they stay in the system's page cache alone.
   void release_after_use() { releases_ = true; }
+  /// From now on `pictures` at a time go through the blocks, a last group filled up with empty ones, so that a
+  /// picture's output is the same, bit for bit on a CPU, whatever it is encoded with: products sum in an order that
+  /// depends on their size. 0 (the start): all at once.
+  void encode_in_groups(int64_t pictures) { group_ = pictures; }
   /// Per-channel mean and standard deviation of pictures scaled to [0, 1]; those of CLIP are the default.
   void set_normalisation(const std::array<float, 3>& mean, const std::array<float, 3>& std);
   const ClipVisionConfig& config() const { return config_; }
@@ -85,6 +89,7 @@ class ClipVisionImpl : public torch::nn::Module {
   LayerNorm pre_layrnorm_ = nullptr;
   std::shared_ptr<ModuleListImpl<ClipBlock>> layers_;
   bool releases_ = false;
+  int64_t group_ = 0;
   torch::Tensor mean_;  ///< [3, 1, 1] on the CPU; not part of the state dict
   torch::Tensor std_;   ///< the same
 };

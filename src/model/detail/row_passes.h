@@ -17,6 +17,10 @@ void normalise_rows_backward(const at::Tensor& gradient, const at::Tensor& x, co
                              const at::Tensor& inverse, const at::Tensor& x_gradient,
                              const at::Tensor& weight_gradient);
 
+/// x = x * sigmoid(1.702 x) in place ("quick GELU"); x: float32 or bfloat16 [..., D], computed in float32. A row's
+/// numbers do not depend on where it stands.
+void quick_gelu_rows(const at::Tensor& x);
+
 /// Turns consecutive pairs: y[b, s, n, 2i : 2i+2] = x[…] times rotations[s, i] as complex numbers, or times their
 /// conjugates. x, y: float32 or bfloat16 [B, S, n, d]; rotations: complex64 [S, d/2].
 void turn_pairs(const at::Tensor& x, const at::Tensor& rotations, bool conjugate, const at::Tensor& y);
