@@ -77,6 +77,8 @@ class Bench:
         peer_file = self.data / f"{dim}_{PEER_TYPES[weights]}.gguf"
         with self.ours("decode", weights, threads, PROMPT_TOKENS, checkpoint=self.data / f"{dim}_vlm_sft.pth") as ours, \
                 Worker(self.arguments.llama_python, HERE / "chat_peer.py", "llama", peer_file, threads, PROMPT_TOKENS, threads=threads) as peer:
+            if not peer.ready["repacks"]:
+                say(f"llama.cpp dies here where it repacks {PEER_TYPES[weights]} weights, so it runs without (use_extra_bufts off)")
             own, other, sums = [], [], []
             for _ in range(self.rounds + 1):
                 own.append(ours.ask(f"decode {tokens}"))
