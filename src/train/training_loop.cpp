@@ -189,7 +189,8 @@ bool TrainingLoop::run_epoch() {
     const auto passed = [&](int64_t interval) { return interval > 0 && position_.step / interval > before / interval; };
     const bool lasting = passed(*options_.log_interval) || position_.step == schedule_.total || before == 0;
     reporter_->show(moment(), lasting);
-    if (passed(options_.save_interval) && !stop_ && position_.step < schedule_.total) {
+    const bool has_learned = first_step_ > 0 || reporter_->samples() > 0;
+    if (passed(options_.save_interval) && !stop_ && has_learned && position_.step < schedule_.total) {
       save();
     }
   }
@@ -210,6 +211,10 @@ TrainResult TrainingLoop::run() {
     position_.step = position_.epoch * loader_->steps_per_epoch();
   }
   reporter_->break_line();
+  // Else the weights of an earlier run would be replaced by the ones to start from.
+  require(stop_ || first_step_ > 0 || position_.step == 0 || reporter_->samples() > 0, options_.data_path,
+          ": expected samples to learn from, found that all of ", position_.step,
+          " steps were skipped; nothing was written. --check_data tells why");
   if (stop_ || options_.save_last) {
     save();
   }

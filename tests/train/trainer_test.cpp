@@ -125,6 +125,17 @@ TEST_F(TrainerRun, StartsALaterStageFromTheEarlierOnesFile) {
   EXPECT_TRUE(fs::exists(fs::path(second.out_dir) / "16_vlm_sft.pth"));
 }
 
+TEST_F(TrainerRun, KeepsTheWeightsOfAnEarlierRunWhereEverySampleIsSkipped) {
+  TrainOptions settings = options("out");
+  run_and_record(settings);
+  const std::string learned = weights_of(settings);
+  settings.max_seq_len = 8;  // no answer is left
+  settings.max_steps = 3;    // before the loader has given up
+  settings.save_interval = 1;
+  EXPECT_THROW(run_and_record(settings), Error);
+  EXPECT_TRUE(weights_of(settings) == learned);
+}
+
 TEST_F(TrainerRun, RefusesAShapeThatTheStartingWeightsDoNotHave) {
   run_and_record(options("out"));
   TrainOptions settings = options("other");
