@@ -152,10 +152,16 @@ bool never_available() {
 
 const RowKernels kAvx2Kernels = {.name = "avx2", .available = never_available};
 const RowKernels kAvx512Kernels = {.name = "avx512", .available = never_available};
+const RowKernels kAmxKernels = {.name = "amx", .available = never_available};
 #endif
 
 const RowKernels& best_row_kernels() {
-  return kAvx512Kernels.available() ? kAvx512Kernels : kAvx2Kernels.available() ? kAvx2Kernels : kPlainKernels;
+  for (const RowKernels* kernels : {&kAmxKernels, &kAvx512Kernels, &kAvx2Kernels}) {
+    if (kernels->available()) {
+      return *kernels;
+    }
+  }
+  return kPlainKernels;
 }
 
 }  // namespace minimind

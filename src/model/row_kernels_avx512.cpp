@@ -101,22 +101,39 @@ MINIMIND_AVX512 void avx512_int8(const int8_t* weights, const float* scales, con
   }
 }
 
+bool avx512_amx_available() {
+  return avx512_available() && detail::amx_available();
+}
+
+constexpr RowKernels avx512_kernels() {
+  return {.name = "avx512",
+          .available = avx512_available,
+          .rounds_x = true,
+          .float32 = avx512_float32,
+          .bfloat16 = avx512_bfloat16,
+          .split_pairs = avx512_split_pairs,
+          .int8 = avx512_int8,
+          .quantise = detail::avx2_quantise,
+          .float32_rows = detail::avx512_float32_rows,
+          .bfloat16_rows = detail::avx512_bfloat16_rows,
+          .int8_rows = detail::avx512_int8_rows,
+          .gate = detail::avx2_gate,
+          .softmax = detail::avx2_softmax,
+          .mix = detail::avx2_mix};
+}
+
+constexpr RowKernels amx_kernels() {
+  RowKernels kernels = avx512_kernels();
+  kernels.name = "amx";
+  kernels.available = avx512_amx_available;
+  kernels.bfloat16_rows = detail::amx_bfloat16_rows;
+  return kernels;
+}
+
 }  // namespace
 
-const RowKernels kAvx512Kernels = {.name = "avx512",
-                                   .available = avx512_available,
-                                   .rounds_x = true,
-                                   .float32 = avx512_float32,
-                                   .bfloat16 = avx512_bfloat16,
-                                   .split_pairs = avx512_split_pairs,
-                                   .int8 = avx512_int8,
-                                   .quantise = detail::avx2_quantise,
-                                   .float32_rows = detail::avx512_float32_rows,
-                                   .bfloat16_rows = detail::avx512_bfloat16_rows,
-                                   .int8_rows = detail::avx512_int8_rows,
-                                   .gate = detail::avx2_gate,
-                                   .softmax = detail::avx2_softmax,
-                                   .mix = detail::avx2_mix};
+const RowKernels kAvx512Kernels = avx512_kernels();
+const RowKernels kAmxKernels = amx_kernels();
 
 }  // namespace minimind
 

@@ -15,7 +15,7 @@ namespace {
 
 std::vector<const RowKernels*> kernels_here() {
   std::vector<const RowKernels*> all;
-  for (const RowKernels* kernels : {&kPlainKernels, &kAvx2Kernels, &kAvx512Kernels}) {
+  for (const RowKernels* kernels : {&kPlainKernels, &kAvx2Kernels, &kAvx512Kernels, &kAmxKernels}) {
     if (kernels->available()) {
       all.push_back(kernels);
     }
@@ -76,9 +76,17 @@ TEST(RowKernels, EveryInstructionSetAgreesWithTheFrameworksProduct) {
 
 TEST(RowKernels, ProductsWithFewRowsAgreeWithTheFrameworks) {
   for (const RowKernels* kernels : kernels_here()) {
-    for (const int64_t count : {1, 2, 3, 4, 5, 131}) {
-      for (const auto& [rows, cols] :
-           {std::pair<int64_t, int64_t>{1, 1}, {3, 7}, {5, 8}, {7, 33}, {13, 48}, {4, 1030}, {9, 1600}}) {
+    for (const int64_t count : {1, 2, 3, 4, 5, 16, 33, 131}) {
+      for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{1, 1},
+                                       {3, 7},
+                                       {5, 8},
+                                       {7, 33},
+                                       {13, 48},
+                                       {4, 1030},
+                                       {9, 1600},
+                                       {16, 32},
+                                       {45, 96},
+                                       {64, 1024}}) {
         SCOPED_TRACE(::testing::Message() << kernels->name << " " << count << "x" << rows << "x" << cols);
         const at::Tensor weights = waves_of(rows, cols, 0.731), x = waves_of(count, cols, 0.37);
         for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kChar}) {

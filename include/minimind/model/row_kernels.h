@@ -21,7 +21,7 @@ struct FewRows {
 /// The arithmetic of decoding for one instruction set. Products read each weight once, in the order of memory, which is
 /// what a decoding step waits for. Buffers need no alignment.
 struct RowKernels {
-  const char* name;  ///< instruction set: "avx512", "avx2", "plain"
+  const char* name;  ///< instruction set: "amx", "avx512", "avx2", "plain"
   bool (*available)();
   bool rounds_x = false;  ///< bfloat16_rows() reads FewRows::narrow_x: the processor multiplies bfloat16 with bfloat16
 
@@ -55,6 +55,7 @@ struct RowKernels {
 extern const RowKernels kPlainKernels;
 extern const RowKernels kAvx2Kernels;
 extern const RowKernels kAvx512Kernels;  ///< with products of bfloat16
+extern const RowKernels kAmxKernels;     ///< the same, products of few rows in bfloat16 by tiles
 
 /// The fastest that this processor has.
 const RowKernels& best_row_kernels();

@@ -28,6 +28,11 @@ void avx512_float32_rows(const float* weights, const FewRows& product);
 void avx512_bfloat16_rows(const uint16_t* weights, const FewRows& product);
 void avx512_int8_rows(const int8_t* weights, const FewRows& product);
 
+/// Whether processor and system let a program multiply tiles of bfloat16 (Intel's AMX).
+bool amx_available();
+/// avx512_bfloat16_rows() in tiles of 16 rows and 32 columns; what does not fill them goes the other way.
+void amx_bfloat16_rows(const uint16_t* weights, const FewRows& product);
+
 }  // namespace minimind::detail
 
 #endif

@@ -1,0 +1,215 @@
+#include "model/detail/avx512.h"
+
+#if defined(__x86_64__)
+
+#include <cpuid.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define MINIMIND_AMX __attribute__((target(MINIMIND_AVX512_SET ",amx-tile,amx-bf16")))
+
+namespace minimind::detail {
+
+namespace {
+
+// A tile is 16 rows of 64 bytes: of bfloat16 weights 16 rows with 32 columns, of sums 16 x 16.
+constexpr int64_t kTileRows = 16;
+constexpr int64_t kTileCols = 32;
+constexpr int64_t kTileWords = 256;  // of 32 bits
+
+/// What the processor wants to be told before tiles are used (Intel's manual: TILECFG).
+struct alignas(64) TileShapes {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t bytes_of_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+/// Memory of a thread that is kept from product to product.
+struct Scratch {
+  uint32_t* words = nullptr;
+  int64_t size = 0;
+
+  ~Scratch() { free(words); }
+  /// So many words at a multiple of 64 bytes, or null where there is no memory.
+  uint32_t* take(int64_t wanted) {
+    if (wanted > size) {
+      free(words);
+      words = static_cast<uint32_t*>(aligned_alloc(64, static_cast<size_t>(wanted) * sizeof(uint32_t)));
+      size = words == nullptr ? 0 : wanted;
+    }
+    return words;
+  }
+};
+
+/// Rows become columns, of 16 x 16 numbers of 32 bits.
+MINIMIND_AVX512_INLINE void transpose(__m512i rows[16]) {
+  __m512i fours[16];  // [4 * g + j]: in quarter q column 4 * q + j of rows 4 * g to 4 * g + 3
+  for (int g = 0; g < 16; g += 4) {
+    const __m512i low = _mm512_unpacklo_epi32(rows[g], rows[g + 1]);
+    const __m512i high = _mm512_unpackhi_epi32(rows[g], rows[g + 1]);
+    const __m512i next_low = _mm512_unpacklo_epi32(rows[g + 2], rows[g + 3]);
+    const __m512i next_high = _mm512_unpackhi_epi32(rows[g + 2], rows[g + 3]);
+    fours[g] = _mm512_unpacklo_epi64(low, next_low);
+    fours[g + 1] = _mm512_unpackhi_epi64(low, next_low);
+    fours[g + 2] = _mm512_unpacklo_epi64(high, next_high);
+    fours[g + 3] = _mm512_unpackhi_epi64(high, next_high);
+  }
+  for (int j = 0; j < 4; ++j) {
+    const __m512i even = _mm512_shuffle_i32x4(fours[j], fours[4 + j], 0x88);
+    const __m512i odd = _mm512_shuffle_i32x4(fours[j], fours[4 + j], 0xDD);
+    const __m512i next_even = _mm512_shuffle_i32x4(fours[8 + j], fours[12 + j], 0x88);
+    const __m512i next_odd = _mm512_shuffle_i32x4(fours[8 + j], fours[12 + j], 0xDD);
+    rows[j] = _mm512_shuffle_i32x4(even, next_even, 0x88);
+    rows[4 + j] = _mm512_shuffle_i32x4(odd, next_odd, 0x88);
+    rows[8 + j] = _mm512_shuffle_i32x4(even, next_even, 0xDD);
+    rows[12 + j] = _mm512_shuffle_i32x4(odd, next_odd, 0xDD);
+  }
+}
+
+/// x as second factor of tiles: block by block of 16 rows (the last one filled up with zeros) and 32 columns, within
+/// which the rows lie side by side in pairs of numbers.
+MINIMIND_AVX512 void pack(const FewRows& product, uint32_t* packed) {
+  for (int64_t first = 0; first < product.count; first += kTileRows) {
+    for (int64_t col = 0; col < product.cols; col += kTileCols, packed += kTileWords) {
+      __m512i rows[16];
+      for (int64_t r = 0; r < kTileRows; ++r) {
+        rows[r] = first + r < product.count ? _mm512_loadu_si512(product.narrow_x + (first + r) * product.cols + col)
+                                            : _mm512_setzero_si512();
+      }
+      transpose(rows);
+      for (int64_t r = 0; r < kTileRows; ++r) {
+        _mm512_store_si512(packed + r * 16, rows[r]);
+      }
+    }
+  }
+}
+
+/// Sums [weights' row, x's row] to y [x's row, weights' row]; only `held` rows of x are there.
+MINIMIND_AVX512_INLINE void store_sums(const float* sums, float* y, int64_t y_stride, int64_t held) {
+  __m512i rows[16];
+  for (int64_t r = 0; r < kTileRows; ++r) {
+    rows[r] = _mm512_load_si512(sums + r * 16);
+  }
+  transpose(rows);
+  for (int64_t r = 0; r < held; ++r) {
+    _mm512_storeu_si512(y + r * y_stride, rows[r]);
+  }
+}
+
+/// Two blocks of weights' rows with one or two blocks of x's: two to four sums stay in tiles over all columns.
+struct Corner {
+  const uint16_t* weights[2];
+  const uint32_t* packed[2];
+};
+
+MINIMIND_AMX void multiply_four(const Corner& corner, int64_t cols, float* sums) {
+  const uint16_t *upper = corner.weights[0], *lower = corner.weights[1];
+  const uint32_t *left = corner.packed[0], *right = corner.packed[1];
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  for (int64_t col = 0; col < cols; col += kTileCols, left += kTileWords, right += kTileWords) {
+    _tile_loadd(4, upper + col, 2 * cols);
+    _tile_loadd(5, left, 64);
+    _tile_loadd(6, lower + col, 2 * cols);
+    _tile_loadd(7, right, 64);
+    _tile_dpbf16ps(0, 4, 5);
+    _tile_dpbf16ps(1, 6, 5);
+    _tile_dpbf16ps(2, 4, 7);
+    _tile_dpbf16ps(3, 6, 7);
+  }
+  _tile_stored(0, sums, 64);
+  _tile_stored(1, sums + kTileWords, 64);
+  _tile_stored(2, sums + 2 * kTileWords, 64);
+  _tile_stored(3, sums + 3 * kTileWords, 64);
+}
+
+MINIMIND_AMX void multiply_two(const Corner& corner, int64_t cols, float* sums) {
+  const uint16_t *upper = corner.weights[0], *lower = corner.weights[1];
+  const uint32_t* left = corner.packed[0];
+  _tile_zero(0);
+  _tile_zero(1);
+  for (int64_t col = 0; col < cols; col += kTileCols, left += kTileWords) {
+    _tile_loadd(4, upper + col, 2 * cols);
+    _tile_loadd(5, left, 64);
+    _tile_loadd(6, lower + col, 2 * cols);
+    _tile_dpbf16ps(0, 4, 5);
+    _tile_dpbf16ps(1, 6, 5);
+  }
+  _tile_stored(0, sums, 64);
+  _tile_stored(1, sums + kTileWords, 64);
+}
+
+MINIMIND_AMX void multiply_rows(const uint16_t* weights, const FewRows& product, const uint32_t* packed) {
+  alignas(64) float sums[4 * kTileWords];
+  const int64_t block_words = product.cols / kTileCols * kTileWords, last_row = product.rows - kTileRows;
+  for (int64_t row = 0; row < product.rows; row += 2 * kTileRows) {
+    // Where the rows do not fill their blocks, the last ones overlap.
+    const int64_t rows[2] = {row < last_row ? row : last_row, row + kTileRows < last_row ? row + kTileRows : last_row};
+    for (int64_t first = 0; first < product.count; first += 2 * kTileRows) {
+      const int64_t left = product.count - first;
+      const uint32_t* const block = packed + first / kTileRows * block_words;
+      const Corner corner = {{weights + rows[0] * product.cols, weights + rows[1] * product.cols},
+                             {block, block + block_words}};
+      if (left > kTileRows) {
+        multiply_four(corner, product.cols, sums);
+      } else {
+        multiply_two(corner, product.cols, sums);
+      }
+      for (int64_t part = 0; part < (left > kTileRows ? 4 : 2); ++part) {
+        const int64_t held = left - part / 2 * kTileRows;
+        store_sums(sums + part * kTileWords,
+                   product.y + (first + part / 2 * kTileRows) * product.y_stride + rows[part % 2], product.y_stride,
+                   held < kTileRows ? held : kTileRows);
+      }
+    }
+  }
+}
+
+/// Linux gives the tiles' registers to a process that asks for them (since 5.16).
+bool tiles_granted() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
+bool processor_has_tiles() {
+  constexpr unsigned kBFloat16Tiles = 1U << 22, kTiles = 1U << 24;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kBFloat16Tiles) != 0 && (edx & kTiles) != 0;
+}
+
+}  // namespace
+
+bool amx_available() {
+  static const bool available = processor_has_tiles() && tiles_granted();
+  return available;
+}
+
+MINIMIND_AMX void amx_bfloat16_rows(const uint16_t* weights, const FewRows& product) {
+  static thread_local Scratch scratch;
+  const int64_t blocks = (product.count + kTileRows - 1) / kTileRows;
+  const bool fits = product.rows >= kTileRows && product.cols % kTileCols == 0;
+  uint32_t* const packed = fits ? scratch.take(blocks * kTileRows * product.cols / 2) : nullptr;
+  if (packed == nullptr) {
+    avx512_bfloat16_rows(weights, product);
+    return;
+  }
+  pack(product, packed);
+  __asm__ volatile("" ::: "memory");  // GCC's tile loads do not tell the compiler that they read memory
+  const TileShapes shapes;
+  _tile_loadconfig(&shapes);
+  multiply_rows(weights, product, packed);
+  _tile_release();
+}
+
+}  // namespace minimind::detail
+
+#endif
