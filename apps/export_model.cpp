@@ -4,52 +4,59 @@
 
 #include "minimind/base/error.h"
 #include "minimind/cli/run_main.h"
+#include "minimind/text/tokenizer.h"
 
 namespace {
 
+using namespace minimind;
+
 struct Flags {
   std::string checkpoint, out, tokenizer;
-  minimind::ExportOptions options;
+  ExportOptions options;
 
-  minimind::Fields fields() {
+  Fields fields() {
     return {
         {"checkpoint", &checkpoint, "model: .pth, .safetensors, a training checkpoint or a Hugging Face folder", {}},
         {"out", &out, "what to write: NAME.pth, NAME.safetensors, or else a Hugging Face folder", {}},
         {"tokenizer", &tokenizer, "tokenizer file or folder to be copied into the folder; empty: the model's own", {}},
-        {"weights",
-         &options.weights,
-         "a folder's weights: model.safetensors or pytorch_model.bin",
-         {"safetensors", "bin"}},
+        {"weights", &options.weights, "a folder's: model.safetensors or pytorch_model.bin", {"safetensors", "bin"}},
+        {"allow_missing", &options.allow_missing, "keys or key prefixes that may be absent, by commas", {}},
         {"dtype", &options.dtype, "numbers of the weights", {"float32", "float16", "bfloat16"}},
     };
   }
 };
 
-/// The folder of the model itself if a tokenizer lies in it.
-std::string own_tokenizer(const std::filesystem::path& folder) {
-  return std::filesystem::exists(folder / "tokenizer.json") ? folder.string() : "";
+/// Checked before anything is written. Without a name: what lies in the model's own folder, or none.
+std::string tokenizer_for(const ModelFile& model, std::string path) {
+  if (path.empty() && std::filesystem::exists(model.weights.parent_path() / "tokenizer.json")) {
+    path = model.weights.parent_path().string();
+  }
+  if (!path.empty()) {
+    load_tokenizer_for(model.weights.string(), model.config.vocab_size, path);
+  }
+  return path;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   Flags flags;
-  minimind::CommandLine command_line;
+  CommandLine command_line;
   command_line.description = "Converts a model between .pth, .safetensors and a Hugging Face folder.";
   command_line.sections = {{"Export", flags.fields()}};
-  command_line.footer =
-      "Example: export_model --checkpoint out/512_vlm_sft.pth --out exported --tokenizer tokenizer.json";
-  return minimind::run_main(argc, argv, command_line, [&flags] {
+  command_line.footer = "Example: export_model --checkpoint out/512_vlm_sft.pth --out exported --tokenizer t.json";
+  return run_main(argc, argv, command_line, [&flags] {
     if (flags.checkpoint.empty() || flags.out.empty()) {
-      throw minimind::UsageError("--checkpoint and --out: expected a model and a target, found one missing");
+      throw UsageError("--checkpoint and --out: expected a model and a target, found one missing");
     }
-    const minimind::ModelFile source = minimind::find_model(flags.checkpoint);
-    if (!source.notice.empty()) {
-      std::cerr << "note: " << source.notice << "\n";
-    }
+    const ModelFile source = find_model(flags.checkpoint);
+    std::cerr << (source.notice.empty() ? "" : "note: " + source.notice + "\n");
     flags.options.target = flags.out;
-    flags.options.tokenizer = flags.tokenizer.empty() ? own_tokenizer(source.weights.parent_path()) : flags.tokenizer;
-    for (const std::filesystem::path& path : minimind::export_model(source, flags.options)) {
+    if (exports_folder(flags.out)) {
+      flags.options.tokenizer = tokenizer_for(source, flags.tokenizer);
+      std::cerr << (flags.options.tokenizer.empty() ? "note: no tokenizer is copied; --tokenizer names one\n" : "");
+    }
+    for (const std::filesystem::path& path : export_model(source, flags.options)) {
       std::cout << path.string() << "\n";
     }
     return 0;

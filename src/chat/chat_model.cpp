@@ -79,10 +79,7 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
   const ModelFile file = find_model(files.checkpoint);
   tell(file.notice);
   tell(stage_warning(file, files.stage));
-  std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(files.tokenizer);
-  require(tokenizer->vocab_size() <= file.config.vocab_size, files.tokenizer, ": expected at most ",
-          file.config.vocab_size, " tokens (the vocabulary of ", files.checkpoint, "), found ", tokenizer->vocab_size(),
-          "; is it this model's tokenizer?");
+  std::unique_ptr<Tokenizer> tokenizer = load_tokenizer_for(files.checkpoint, file.config.vocab_size, files.tokenizer);
   LoadReport encoder_report;
   ClipVision encoder = load_clip_vision(files.clip_dir, &encoder_report, /*share_file=*/true);
   log_info(concat(files.clip_dir, ":\n", encoder_report.summary()));

@@ -1,10 +1,14 @@
 #include "minimind/model/export_model.h"
 
-#include <ATen/Tensor.h>
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
+#include "model/detail/export_folder.h"
 
 namespace minimind {
 
@@ -25,14 +29,23 @@ bool is_head(const std::string& key) {
   return key == "output.weight";
 }
 
+/// Numbers beyond float16's range would become infinite.
+at::Tensor narrowed(const std::string& key, const at::Tensor& tensor, const std::string& dtype) {
+  const at::Tensor narrow = tensor.to(export_dtype(dtype));
+  const double highest = tensor.numel() == 0 ? 0 : tensor.abs().max().item<double>();
+  require(narrow.numel() == 0 || at::isfinite(narrow).all().item<bool>(), "key \"", key, "\": expected numbers that ",
+          dtype, " can hold, found the magnitude ", highest, "; --dtype bfloat16 or float32 keeps its range");
+  return narrow;
+}
+
 /// All keys in the dtype asked for; the tied pair stays one storage.
-StateDict converted(const StateDict& state, at::ScalarType dtype, bool with_projection) {
+StateDict converted(const StateDict& state, const std::string& dtype, bool with_projection) {
   StateDict result;
   for (const auto& [key, tensor] : state.entries()) {
     if (is_head(key)) {
       result.add(key, *result.find("tok_embeddings.weight"));
     } else if (with_projection || !key.starts_with("vision_proj.")) {
-      result.add(key, tensor.to(dtype));
+      result.add(key, narrowed(key, tensor, dtype));
     }
   }
   return result;
@@ -49,71 +62,89 @@ StateDict without_head(const StateDict& state) {
   return result;
 }
 
-bool is_tokenizer_file(const fs::path& path) {
-  const std::string name = path.filename().string();
-  return name == "tokenizer.json" || name == "tokenizer_config.json" || name == "special_tokens_map.json" ||
-         name == "vocab.json" || name == "merges.txt" || path.extension() == ".model";
+bool is_pth(const fs::path& target) {
+  return target.extension() == ".pth" || target.extension() == ".bin";
 }
 
-void copy_tokenizer(const fs::path& from, const fs::path& folder, std::vector<fs::path>& written) {
-  std::vector<fs::path> files;
-  if (fs::is_directory(from)) {
-    for (const auto& entry : fs::directory_iterator(from)) {
-      if (entry.is_regular_file() && is_tokenizer_file(entry.path())) {
-        files.push_back(entry.path());
-      }
-    }
-  } else if (fs::exists(from)) {
-    files.push_back(from);
-  }
-  require(!files.empty(), from.string(), ": expected a tokenizer (tokenizer.json or a .model file), found none");
+/// Suffixes of other programs' model files: a folder of such a name is hardly what is meant.
+bool looks_like_a_file(const fs::path& target) {
+  constexpr std::array<const char*, 7> kSuffixes = {".pt", ".ckpt", ".gguf", ".onnx", ".h5", ".pkl", ".json"};
+  return std::ranges::find(kSuffixes, target.extension().string()) != kSuffixes.end();
+}
+
+void copy_files(const std::vector<fs::path>& files, const fs::path& folder, std::vector<fs::path>& written) {
   for (const fs::path& file : files) {
-    if (!fs::exists(folder / file.filename()) || !fs::equivalent(file, folder / file.filename())) {
-      write_file_atomically(folder / file.filename(), read_file(file));
+    const fs::path copy = folder / file.filename();
+    if (!fs::exists(copy) || !fs::equivalent(file, copy)) {
+      write_file_atomically(copy, read_file(file));
     }
-    written.push_back(folder / file.filename());
+    written.push_back(copy);
   }
+}
+
+/// The model's own form: the shapes do not tell all settings (head counts), so the configuration lies beside.
+std::vector<fs::path> export_pth(const fs::path& target, const StateDict& state, const std::string& config) {
+  fs::path beside = target;
+  beside.replace_extension(".json");
+  detail::require_replaceable_config(beside);
+  write_file_atomically(beside, config);
+  write_pth(target, state);
+  return {target, beside};
+}
+
+std::vector<fs::path> export_folder(const ExportOptions& options, const StateDict& state, const std::string& config,
+                                    const std::map<std::string, std::string>& metadata) {
+  const fs::path& folder = options.target;
+  const std::string weights = options.weights == "bin" ? "pytorch_model.bin" : "model.safetensors";
+  detail::require_room_in_folder(folder, weights);
+  std::vector<fs::path> tokenizer;
+  if (!options.tokenizer.empty()) {
+    tokenizer = detail::tokenizer_files(options.tokenizer);
+  }
+  ensure_writable_folder(folder);
+  std::vector<fs::path> written = {folder / weights, folder / "config.json"};
+  if (options.weights == "bin") {
+    write_pth(written[0], state);
+  } else {
+    write_safetensors(written[0], without_head(state), metadata);
+  }
+  write_file_atomically(written[1], config);
+  copy_files(tokenizer, folder, written);
+  return written;
 }
 
 }  // namespace
 
+bool exports_folder(const fs::path& target) {
+  return !is_pth(target) && target.extension() != ".safetensors";
+}
+
 std::vector<fs::path> export_model(const ModelFile& source, const ExportOptions& options) {
-  const at::ScalarType dtype = export_dtype(options.dtype);
+  export_dtype(options.dtype);  // an unknown one ends here
   require(options.weights == "safetensors" || options.weights == "bin", "weights: expected safetensors or bin, found ",
           options.weights);
+  require(!looks_like_a_file(options.target), options.target.string(),
+          ": expected NAME.pth, NAME.bin, NAME.safetensors or a folder to be written, found the name of another kind "
+          "of file");
   Vlm model(source.config);
-  const LoadReport report = load_vlm(*model, source.state, source.weights.string());
+  LoadOptions contract;
+  contract.allow_missing = options.allow_missing;
+  const LoadReport report = load_vlm(*model, source.state, source.weights.string(), contract);
   log_info(concat(source.weights.string(), ":\n", report.summary()));
-  const StateDict state = converted(vlm_state_dict(*model), dtype, !report.lacks_projection());
-  const std::string config = lm_config_to_json(source.config);
-  std::map<std::string, std::string> metadata = {{"format", "pt"}, {"config", config}};
+  const StateDict state = converted(vlm_state_dict(*model), options.dtype, !report.lacks_projection());
+  const std::string config = lm_config_to_json(source.config) + "\n";
+  if (is_pth(options.target)) {
+    return export_pth(options.target, state, config);
+  }
+  std::map<std::string, std::string> metadata = {{"format", "pt"}, {"config", lm_config_to_json(source.config)}};
   if (!source.stage.empty()) {
     metadata["stage"] = source.stage;
   }
-  const std::string suffix = options.target.extension().string();
-  if (suffix == ".pth" || suffix == ".bin") {
-    write_pth(options.target, state);
-    return {options.target};
-  }
-  if (suffix == ".safetensors") {
+  if (!exports_folder(options.target)) {
     write_safetensors(options.target, without_head(state), metadata);
     return {options.target};
   }
-  ensure_writable_folder(options.target);
-  std::vector<fs::path> written;
-  if (options.weights == "bin") {
-    written.push_back(options.target / "pytorch_model.bin");
-    write_pth(written.back(), state);
-  } else {
-    written.push_back(options.target / "model.safetensors");
-    write_safetensors(written.back(), without_head(state), metadata);
-  }
-  written.push_back(options.target / "config.json");
-  write_file_atomically(written.back(), config + "\n");
-  if (!options.tokenizer.empty()) {
-    copy_tokenizer(options.tokenizer, options.target, written);
-  }
-  return written;
+  return export_folder(options, state, config, metadata);
 }
 
 }  // namespace minimind

@@ -59,6 +59,14 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path) {
   return text_detail::read_sentencepiece_model(file.string());
 }
 
+std::unique_ptr<Tokenizer> load_tokenizer_for(const std::string& model, int64_t vocabulary, const fs::path& path) {
+  std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(path);
+  require(tokenizer->vocab_size() <= vocabulary, path.string(), ": expected at most ", vocabulary,
+          " tokens (the vocabulary of ", model, "), found ", tokenizer->vocab_size(),
+          "; is it this model's tokenizer?");
+  return tokenizer;
+}
+
 std::string StreamDecoder::push(TokenId id) {
   pending_ += tokenizer_.token_bytes(id);
   const size_t ready = complete_utf8_prefix(pending_);

@@ -7,61 +7,22 @@
 
 #include "io/io_support.h"
 #include "minimind/base/file.h"
-#include "minimind/model/export_model.h"
-#include "model/small_model.h"
+#include "model/weights_support.h"
 #include "support/fixtures.h"
 
 namespace minimind {
 namespace {
 
 using testing::error_of;
+using testing::expect_equal_weights;
 using testing::fixtures_dir;
+using testing::model_config;
+using testing::moe_config;
+using testing::renamed;
 using testing::same_bytes;
+using testing::small_model;
 using testing::TemporaryFolder;
-
-LmConfig small_config() {
-  LmConfig config = testing::small_config();
-  config.vocab_size = 80;
-  config.hidden_dim = 48;
-  config.vision_dim = 24;
-  return config;
-}
-
-LmConfig small_moe_config() {
-  LmConfig config = small_config();
-  config.use_moe = true;
-  config.n_routed_experts = 3;
-  return config;
-}
-
-Vlm small_model(const LmConfig& config, uint64_t seed = 5) {
-  Vlm model(config);
-  initialise(*model, seed);
-  model->eval();
-  return model;
-}
-
-StateDict renamed(const StateDict& state, const std::function<std::string(const std::string&)>& rename) {
-  StateDict result;
-  for (const auto& [key, tensor] : state.entries()) {
-    if (const std::string name = rename(key); !name.empty()) {
-      result.add(name, tensor);
-    }
-  }
-  return result;
-}
-
-StateDict without(const StateDict& state, const std::string& prefix) {
-  return renamed(state, [&](const std::string& key) { return key.starts_with(prefix) ? "" : key; });
-}
-
-void expect_equal_weights(const VlmImpl& a, const VlmImpl& b) {
-  const StateDict left = vlm_state_dict(a), right = vlm_state_dict(b);
-  ASSERT_EQ(left.size(), right.size());
-  for (const auto& [key, tensor] : left.entries()) {
-    EXPECT_TRUE(same_bytes(tensor, *right.find(key))) << key;
-  }
-}
+using testing::without;
 
 /// The message of a load that must fail, after the check that nothing was copied.
 std::string load_error(const LmConfig& config, const StateDict& state, const LoadOptions& options = {}) {
@@ -76,8 +37,8 @@ std::string load_error(const LmConfig& config, const StateDict& state, const Loa
 #define EXPECT_SAYS(message, text) EXPECT_NE((message).find(text), std::string::npos) << (message)
 
 TEST(LoadVlm, CopiesEveryTensorAndCountsByModule) {
-  const Vlm source = small_model(small_moe_config());
-  Vlm target = small_model(small_moe_config(), 6);
+  const Vlm source = small_model(moe_config());
+  Vlm target = small_model(moe_config(), 6);
   const LoadReport report = load_vlm(*target, vlm_state_dict(*source), "x.pth");
   expect_equal_weights(*source, *target);
   EXPECT_EQ(report.modules.at("vision_proj").matched, 2);
@@ -88,12 +49,12 @@ TEST(LoadVlm, CopiesEveryTensorAndCountsByModule) {
 }
 
 TEST(LoadVlm, StripsWrappersAndSkipsLeftovers) {
-  const Vlm source = small_model(small_config());
+  const Vlm source = small_model(model_config());
   for (const std::string prefix : {"_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module."}) {
     StateDict state = renamed(vlm_state_dict(*source), [&](const std::string& key) { return prefix + key; });
     state.add(prefix + "layers.0.attention.mask", at::ones({2, 2}));
     state.add(prefix + "pos_cis", at::ones({2, 2}));
-    Vlm target = small_model(small_config(), 6);
+    Vlm target = small_model(model_config(), 6);
     const LoadReport report = load_vlm(*target, state, "x.pth");
     expect_equal_weights(*source, *target);
     EXPECT_EQ(report.total().skipped, 2);
@@ -101,24 +62,24 @@ TEST(LoadVlm, StripsWrappersAndSkipsLeftovers) {
 }
 
 TEST(LoadVlm, AcceptsEitherOfTheTiedPairAndRefusesTwoThatDiffer) {
-  const Vlm source = small_model(small_config());
+  const Vlm source = small_model(model_config());
   const StateDict state = vlm_state_dict(*source);
   for (const char* absent : {"output.weight", "tok_embeddings.weight"}) {
-    Vlm target = small_model(small_config(), 6);
+    Vlm target = small_model(model_config(), 6);
     load_vlm(*target, without(state, absent), "x.pth");
     expect_equal_weights(*source, *target);
   }
   StateDict differing = without(state, "output.weight");
   differing.add("output.weight", state.find("output.weight")->add(1e-3));
-  EXPECT_SAYS(load_error(small_config(), differing), "found two different ones");
-  EXPECT_SAYS(load_error(small_config(), without(without(state, "output.weight"), "tok_embeddings.weight")),
+  EXPECT_SAYS(load_error(model_config(), differing), "found two different ones");
+  EXPECT_SAYS(load_error(model_config(), without(without(state, "output.weight"), "tok_embeddings.weight")),
               "tok_embeddings.weight expected [80, 32], found none");
 }
 
 TEST(LoadVlm, KeepsTheProjectionOfALanguageOnlyCheckpointUnlessItIsWanted) {
-  const Vlm source = small_model(small_config());
+  const Vlm source = small_model(model_config());
   const StateDict state = without(vlm_state_dict(*source), "vision_proj.");
-  Vlm target = small_model(small_config(), 6);
+  Vlm target = small_model(model_config(), 6);
   const at::Tensor projection = target->projection()->weight.clone();
   const LoadReport report = load_vlm(*target, state, "x.pth");
   EXPECT_TRUE(report.lacks_projection());
@@ -126,69 +87,69 @@ TEST(LoadVlm, KeepsTheProjectionOfALanguageOnlyCheckpointUnlessItIsWanted) {
   EXPECT_TRUE(same_bytes(projection, target->projection()->weight));
   LoadOptions strict;
   strict.allow_missing_projection = false;
-  EXPECT_SAYS(load_error(small_config(), state, strict), "a language-only checkpoint");
+  EXPECT_SAYS(load_error(model_config(), state, strict), "a language-only checkpoint");
   // Half a projection is no language-only checkpoint.
-  EXPECT_SAYS(load_error(small_config(), without(vlm_state_dict(*source), "vision_proj.vision_proj.0.bias")),
+  EXPECT_SAYS(load_error(model_config(), without(vlm_state_dict(*source), "vision_proj.vision_proj.0.bias")),
               "vision_proj.vision_proj.0.bias expected [32], found none");
 }
 
 TEST(LoadVlm, AllowsTheMissingKeysThatWereListed) {
-  const Vlm source = small_model(small_config());
+  const Vlm source = small_model(model_config());
   const StateDict state = without(vlm_state_dict(*source), "layers.1.");
-  EXPECT_SAYS(load_error(small_config(), state), "layers.1.attention.wq.weight expected [32, 32], found none");
+  EXPECT_SAYS(load_error(model_config(), state), "layers.1.attention.wq.weight expected [32, 32], found none");
   LoadOptions options;
   options.allow_missing = {"layers.1."};
-  Vlm target = small_model(small_config(), 6);
+  Vlm target = small_model(model_config(), 6);
   EXPECT_EQ(load_vlm(*target, state, "x.pth", options).missing_allowed.size(), 9U);
 }
 
 TEST(LoadVlm, NamesTheFlagsThatWouldFit) {
-  LmConfig wide = small_config();
+  LmConfig wide = model_config();
   wide.dim = 64;
   wide.n_layers = 3;
   wide.vocab_size = 90;
-  const std::string message = load_error(small_config(), vlm_state_dict(*small_model(wide)));
+  const std::string message = load_error(model_config(), vlm_state_dict(*small_model(wide)));
   EXPECT_SAYS(message, "out/file.pth: ");
   EXPECT_SAYS(message, "tok_embeddings.weight expected [80, 32], found [90, 64]");
   EXPECT_SAYS(message, "was --dim 64 --n_layers 3 --vocab_size 90 meant?");
-  EXPECT_SAYS(load_error(small_config(), vlm_state_dict(*small_model(small_moe_config()))),
+  EXPECT_SAYS(load_error(model_config(), vlm_state_dict(*small_model(moe_config()))),
               "a mixture-of-experts model: was --use_moe true --n_routed_experts 3 meant?");
-  EXPECT_SAYS(load_error(small_moe_config(), vlm_state_dict(*small_model(small_config()))),
+  EXPECT_SAYS(load_error(moe_config(), vlm_state_dict(*small_model(model_config()))),
               "a dense model: was --use_moe false meant?");
-  LmConfig unshared = small_moe_config();
+  LmConfig unshared = moe_config();
   unshared.has_shared_experts = false;
-  EXPECT_SAYS(load_error(small_moe_config(), vlm_state_dict(*small_model(unshared))), "--n_shared_experts false");
-  LmConfig inner = small_config();
+  EXPECT_SAYS(load_error(moe_config(), vlm_state_dict(*small_model(unshared))), "--n_shared_experts false");
+  LmConfig inner = model_config();
   inner.hidden_dim = 56;
-  EXPECT_SAYS(load_error(small_config(), vlm_state_dict(*small_model(inner))), "was --hidden_dim 56 meant?");
-  LmConfig heads = small_config();
+  EXPECT_SAYS(load_error(model_config(), vlm_state_dict(*small_model(inner))), "was --hidden_dim 56 meant?");
+  LmConfig heads = model_config();
   heads.n_kv_heads = 4;
-  EXPECT_SAYS(load_error(small_config(), vlm_state_dict(*small_model(heads))), "was --n_kv_heads 4 meant?");
-  LmConfig vision = small_config();
+  EXPECT_SAYS(load_error(model_config(), vlm_state_dict(*small_model(heads))), "was --n_kv_heads 4 meant?");
+  LmConfig vision = model_config();
   vision.vision_dim = 48;
-  EXPECT_SAYS(load_error(small_config(), vlm_state_dict(*small_model(vision))), "another --clip_dir");
+  EXPECT_SAYS(load_error(model_config(), vlm_state_dict(*small_model(vision))), "another --clip_dir");
 }
 
 TEST(LoadVlm, KnowsForeignWeights) {
   StateDict later;
   later.add("model.embed_tokens.weight", at::zeros({80, 32}));
   later.add("model.layers.0.self_attn.q_proj.weight", at::zeros({32, 32}));
-  EXPECT_SAYS(load_error(small_config(), later), "a later MiniMind generation");
-  EXPECT_SAYS(load_error(small_config(), later), "half-split");
+  EXPECT_SAYS(load_error(model_config(), later), "a later MiniMind generation");
+  EXPECT_SAYS(load_error(model_config(), later), "half-split");
   StateDict clip;
   clip.add("vision_model.embeddings.class_embedding", at::zeros({32}));
-  EXPECT_SAYS(load_error(small_config(), clip), "a CLIP encoder");
+  EXPECT_SAYS(load_error(model_config(), clip), "a CLIP encoder");
   StateDict other;
   other.add("fc.weight", at::zeros({3}));
-  EXPECT_SAYS(load_error(small_config(), other), "not the weights of a MiniMind language model");
-  StateDict integers = without(vlm_state_dict(*small_model(small_config())), "norm.weight");
+  EXPECT_SAYS(load_error(model_config(), other), "not the weights of a MiniMind language model");
+  StateDict integers = without(vlm_state_dict(*small_model(model_config())), "norm.weight");
   integers.add("norm.weight", at::zeros({32}, at::kLong));
-  EXPECT_SAYS(load_error(small_config(), integers), "norm.weight expected floating-point numbers");
+  EXPECT_SAYS(load_error(model_config(), integers), "norm.weight expected floating-point numbers");
 }
 
 TEST(FindModel, DeducesTheShapeAndSaysWhatItAssumed) {
   const TemporaryFolder folder;
-  LmConfig config = small_moe_config();
+  LmConfig config = moe_config();
   config.n_heads = 16;
   config.n_kv_heads = 8;
   write_pth(folder / "32_moe_vlm_sft.pth", vlm_state_dict(*small_model(config)));
@@ -208,7 +169,7 @@ TEST(FindModel, DeducesTheShapeAndSaysWhatItAssumed) {
 
 TEST(FindModel, ReadsTheConfigurationThatBelongsToTheFile) {
   const TemporaryFolder folder;
-  const LmConfig config = small_config();
+  const LmConfig config = model_config();
   const StateDict state = vlm_state_dict(*small_model(config));
   write_pth(folder / "a.pth", state);
   // Of another model: left out of account, and said so.
@@ -232,10 +193,10 @@ TEST(FindModel, ReadsTheConfigurationThatBelongsToTheFile) {
 
 TEST(FindModel, OpensATrainingCheckpoint) {
   const TemporaryFolder folder;
-  const Vlm source = small_model(small_config());
+  const Vlm source = small_model(model_config());
   StateDict state = renamed(without(vlm_state_dict(*source), "output."), [](auto& key) { return "model." + key; });
   state.add("adam.step", at::scalar_tensor(3, at::kLong));
-  const std::string config = nlohmann::json{{"config", lm_config_to_json(small_config())}, {"stage", "sft"}}.dump();
+  const std::string config = nlohmann::json{{"config", lm_config_to_json(model_config())}, {"stage", "sft"}}.dump();
   write_safetensors(folder / "step_1.safetensors", state, {{kCheckpointMetadataKey, config}});
   const ModelFile file = find_model(folder / "step_1.safetensors");
   EXPECT_EQ(file.config.n_heads, 4);
@@ -271,9 +232,9 @@ TEST(FindModel, SaysWhatIsThereInstead) {
 
 TEST(FindModel, RefusesAModelThatIsHugeByItsConfigurationAlone) {
   const TemporaryFolder folder;
-  const StateDict state = vlm_state_dict(*small_model(small_config()));
+  const StateDict state = vlm_state_dict(*small_model(model_config()));
   write_pth(folder / "pytorch_model.bin", state);
-  LmConfig huge = small_config();
+  LmConfig huge = model_config();
   huge.dim = 65536;
   huge.n_layers = 1000;
   write_file_atomically(folder / "config.json", lm_config_to_json(huge));
@@ -284,62 +245,6 @@ TEST(FindModel, RefusesAModelThatIsHugeByItsConfigurationAlone) {
   far.add("layers.999999.attention.wq.weight", at::zeros({32, 32}));
   write_pth(folder / "far.pth", far);
   EXPECT_LE(find_model(folder / "far.pth").config.n_layers, static_cast<int64_t>(far.size()));
-}
-
-at::Tensor logits_of(VlmImpl& model) {
-  const at::NoGradGuard without_gradients;
-  VlmInput input;
-  input.ids = at::arange(12, at::kLong).view({2, 6});
-  return model.logits(model.hidden(input));
-}
-
-TEST(ExportModel, GoesToEveryFormAndBackWithTheSameLogits) {
-  const TemporaryFolder folder;
-  const LmConfig config = small_moe_config();
-  Vlm source = small_model(config);
-  write_pth(folder / "32_moe_vlm_sft.pth", vlm_state_dict(*source));
-  write_file_atomically(folder / "32_moe_vlm_sft.json", lm_config_to_json(config));
-  std::filesystem::create_directory(folder / "tokenizer");
-  write_file_atomically(folder / "tokenizer/tokenizer.json", "{\"a\": 1}");
-  write_file_atomically(folder / "tokenizer/readme.txt", "no tokenizer file");
-  std::filesystem::path last = folder / "32_moe_vlm_sft.pth";
-  const auto step = [&](const std::string& target, const std::string& weights) {
-    ExportOptions options;
-    options.target = folder / target;
-    options.weights = weights;
-    options.tokenizer = folder / "tokenizer";
-    export_model(find_model(last), options);
-    last = options.target;
-    const ModelFile file = find_model(last);
-    EXPECT_TRUE(file.config_is_given || target.ends_with(".pth")) << target;
-    Vlm found(file.config_is_given ? file.config : config);
-    load_vlm(*found, file.state, target);
-    found->eval();
-    EXPECT_TRUE(same_bytes(logits_of(*found), logits_of(*source))) << target;
-    expect_equal_weights(*found, *source);
-  };
-  step("hf_safetensors", "safetensors");
-  step("one.safetensors", "safetensors");
-  EXPECT_EQ(find_model(last).config.n_heads, config.n_heads);
-  step("hf_bin", "bin");
-  step("back.pth", "bin");
-  EXPECT_EQ(testing::read_bytes(folder / "hf_bin/tokenizer.json"), "{\"a\": 1}");
-  EXPECT_FALSE(std::filesystem::exists(folder / "hf_bin/readme.txt"));
-  EXPECT_EQ(testing::read_bytes(folder / "back.pth"), testing::read_bytes(folder / "32_moe_vlm_sft.pth"));
-}
-
-TEST(ExportModel, LeavesALanguageOnlyCheckpointOne) {
-  const TemporaryFolder folder;
-  write_pth(folder / "a.pth", without(vlm_state_dict(*small_model(small_config())), "vision_proj."));
-  ExportOptions options;
-  options.target = folder / "b.pth";
-  options.dtype = "bfloat16";
-  ModelFile file = find_model(folder / "a.pth");
-  EXPECT_EQ(export_model(file, options).size(), 1U);
-  const StateDict state = read_state_dict(folder / "b.pth");
-  EXPECT_EQ(state.find("vision_proj.vision_proj.0.weight"), nullptr);
-  EXPECT_EQ(state.find("norm.weight")->scalar_type(), at::kBFloat16);
-  EXPECT_EQ(state.find("output.weight")->const_data_ptr(), state.find("tok_embeddings.weight")->const_data_ptr());
 }
 
 }  // namespace

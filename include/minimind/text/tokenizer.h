@@ -37,6 +37,10 @@ class Tokenizer {
 /// Throws Error that names the file, what was expected and what was found.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
 
+/// The same for a model: throws Error too where the tokenizer has more tokens than `vocabulary`, that of `model`.
+std::unique_ptr<Tokenizer> load_tokenizer_for(const std::string& model, int64_t vocabulary,
+                                              const std::filesystem::path& path);
+
 /// Text out of ids that arrive one by one; holds back the bytes of a character that is not complete yet.
 class StreamDecoder {
  public:
