@@ -25,7 +25,7 @@ using HeaderJson = nlohmann::json;
 constexpr const char* kMetadataKey = "__metadata__";
 constexpr const char* kAgain = "; the file is truncated or damaged, copy or download it again";
 
-constexpr std::array<std::pair<const char*, at::ScalarType>, 10> kDtypes = {{{"F32", at::kFloat},
+constexpr std::array<std::pair<const char*, at::ScalarType>, 11> kDtypes = {{{"F32", at::kFloat},
                                                                              {"F16", at::kHalf},
                                                                              {"BF16", at::kBFloat16},
                                                                              {"F64", at::kDouble},
@@ -34,7 +34,8 @@ constexpr std::array<std::pair<const char*, at::ScalarType>, 10> kDtypes = {{{"F
                                                                              {"I16", at::kShort},
                                                                              {"I8", at::kChar},
                                                                              {"U8", at::kByte},
-                                                                             {"BOOL", at::kBool}}};
+                                                                             {"BOOL", at::kBool},
+                                                                             {"C64", at::kComplexFloat}}};
 
 struct TensorHeader {
   std::string name;
@@ -93,8 +94,8 @@ TensorHeader parse_tensor_header(const std::string& name, const HeaderJson& entr
       entry.value("dtype", HeaderJson()).dump(-1, ' ', true, HeaderJson::error_handler_t::replace);
   const auto known =
       std::ranges::find_if(kDtypes, [&](const auto& pair) { return concat('"', pair.first, '"') == dtype; });
-  require(known != kDtypes.end(), where, ": expected dtype F32, F16, BF16, F64, I64, I32, I16, I8, U8 or BOOL, found ",
-          dtype.substr(0, 40));
+  require(known != kDtypes.end(), where,
+          ": expected dtype F32, F16, BF16, F64, I64, I32, I16, I8, U8, BOOL or C64, found ", dtype.substr(0, 40));
   TensorHeader tensor{name, known->second, whole_numbers(entry, "shape", where), 0, 0};
   const std::vector<int64_t> offsets = whole_numbers(entry, "data_offsets", where);
   require(offsets.size() == 2 && offsets[0] <= offsets[1], where,
@@ -188,8 +189,11 @@ StateDict detail::read_safetensors(const MappedFile& file) {
 
 std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& path) {
   const MappedFile file(path);
-  const SafetensorsParts parts = split_safetensors(file);
   std::map<std::string, std::string> metadata;
+  if (!detail::is_safetensors(file)) {
+    return metadata;
+  }
+  const SafetensorsParts parts = split_safetensors(file);
   if (const auto found = parts.header.find(kMetadataKey); found != parts.header.end()) {
     const bool fits =
         found->is_object() && std::ranges::all_of(*found, [](const HeaderJson& value) { return value.is_string(); });

@@ -13,11 +13,13 @@ namespace {
 constexpr const char* kSaveAgain =
     "; load it in Python and save it again: torch.save(torch.load(path, weights_only=True), path)";
 
-bool is_safetensors(std::string_view bytes) {
-  return bytes.size() > 8 && bytes[8] == '{';
-}
-
 }  // namespace
+
+bool detail::is_safetensors(const MappedFile& file) {
+  const std::string_view bytes = file.bytes();
+  return !bytes.starts_with("PK\x03\x04") &&
+         (file.path().extension() == ".safetensors" || (bytes.size() > 8 && bytes[8] == '{'));
+}
 
 const at::Tensor* StateDict::find(const std::string& name) const {
   const auto found = std::ranges::find(entries_, name, &Entry::first);
@@ -37,7 +39,7 @@ StateDict read_state_dict(const std::filesystem::path& path) {
   if (bytes.starts_with("PK\x03\x04")) {
     return detail::read_pth(file);
   }
-  if (path.extension() == ".safetensors" || is_safetensors(bytes)) {
+  if (detail::is_safetensors(file)) {
     return detail::read_safetensors(file);
   }
   require(!bytes.starts_with("\x80"), path.string(),

@@ -126,6 +126,28 @@ TEST(Python, FilesOfItsAreReadEqual) {
   }
 }
 
+TEST(Python, ComplexTensorsOfItsAreReadEqual) {
+  MINIMIND_REQUIRE_PYTHON();
+  const TemporaryFolder folder;
+  run_python(folder, R"PY(
+import collections, sys, torch
+angles = torch.outer(torch.arange(4.0), torch.tensor([1.0, 0.1, 0.01]))
+pos_cis = torch.polar(torch.ones_like(angles), angles)
+torch.save(collections.OrderedDict(pos_cis=pos_cis, wide=pos_cis.to(torch.complex128), angles=angles), sys.argv[1])
+)PY",
+             (folder / "a.pth").string());
+  const StateDict found = read_state_dict(folder / "a.pth");
+  const at::Tensor pos_cis = *found.find("pos_cis"), angles = *found.find("angles");
+  EXPECT_EQ(pos_cis.scalar_type(), at::kComplexFloat);
+  EXPECT_TRUE(at::allclose(at::real(pos_cis), angles.cos()));
+  EXPECT_TRUE(at::allclose(at::imag(pos_cis), angles.sin()));
+  EXPECT_TRUE(same_bytes(found.find("wide")->to(at::kComplexFloat), pos_cis));
+  StateDict again;
+  again.add("pos_cis", pos_cis);
+  write_safetensors(folder / "a.safetensors", again);
+  EXPECT_TRUE(same_bytes(*read_state_dict(folder / "a.safetensors").find("pos_cis"), pos_cis));
+}
+
 TEST(Python, FilesOfOtherKindsAreRefusedWithTheCure) {
   MINIMIND_REQUIRE_PYTHON();
   const TemporaryFolder folder;

@@ -42,7 +42,7 @@ void write_pth(const std::filesystem::path& path, const StateDict& state);
 void write_safetensors(const std::filesystem::path& path, const StateDict& state,
                        const std::map<std::string, std::string>& metadata = {});
 
-/// The string metadata of a safetensors file.
+/// The string metadata of a safetensors file; none of a file of another form, which read_state_dict() judges.
 std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& path);
 
 }  // namespace minimind

@@ -9,6 +9,9 @@ namespace minimind::detail {
 StateDict read_pth(const MappedFile& file);
 StateDict read_safetensors(const MappedFile& file);
 
+/// By content; a file that is neither goes by its name.
+bool is_safetensors(const MappedFile& file);
+
 /// numbers [sizes] as text, `[2, 3]`.
 std::string shape_text(at::IntArrayRef sizes);
 
