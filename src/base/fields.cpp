@@ -22,8 +22,7 @@ template <class... Functions>
 Overloaded(Functions...) -> Overloaded<Functions...>;
 
 Json value_to_json(const FieldValue& value) {
-  return std::visit(Overloaded{[](const std::optional<int64_t>* v) { return *v ? Json(**v) : Json(); },
-                               [](const std::optional<double>* v) { return *v ? Json(**v) : Json(); },
+  return std::visit(Overloaded{[]<class T>(const std::optional<T>* v) { return *v ? Json(**v) : Json(); },
                                [](const auto* v) { return Json(*v); }},
                     value);
 }
@@ -39,6 +38,10 @@ class Setter {
     expect(json_.is_string(), "a text");
     *target = json_.get<std::string>();
     expect(field_.choices.empty() || std::ranges::count(field_.choices, *target) > 0, "one of " + choices());
+  }
+  void operator()(std::optional<bool>* target) const {
+    expect(json_.is_null() || json_.is_boolean(), "true, false or null");
+    *target = json_.is_null() ? std::nullopt : std::optional(json_.get<bool>());
   }
   void operator()(std::optional<int64_t>* target) const {
     *target = json_.is_null() ? std::nullopt : std::optional(integer());

@@ -117,7 +117,7 @@ std::string field_type_name(const Field& field) {
   return std::visit(
       [](auto* value) -> std::string {
         using T = std::remove_pointer_t<decltype(value)>;
-        if constexpr (std::is_same_v<T, bool>) {
+        if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, std::optional<bool>>) {
           return "BOOL";
         } else if constexpr (std::is_same_v<T, int64_t> || std::is_same_v<T, std::optional<int64_t>>) {
           return "INT";

@@ -52,7 +52,8 @@ CLI::Option* add_flag(CLI::App& app, const Field& field, const std::string& grou
   if (is_list) {
     option->type_size(1)->expected(1, CLI::detail::expected_max_vector_size)->allow_extra_args(true);
     option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  } else if (may_stand_alone || std::holds_alternative<bool*>(field.value)) {
+  } else if (may_stand_alone || std::holds_alternative<bool*>(field.value) ||
+             std::holds_alternative<std::optional<bool>*>(field.value)) {
     option->type_size(1)->expected(0, 1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   } else {
     option->type_size(1)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);

@@ -44,13 +44,13 @@ Fields ModelOptions::fields() {
       {"norm_eps", &norm_eps, "epsilon of the norms (else 1e-5)", {}},
       {"initializer_range", &initializer_range, "spread of fresh weights; 1/sqrt(dim) suits narrow models", {}},
       {"dropout", &dropout, "dropout in training (else 0)", {}},
-      {"use_moe", &use_moe, "mixture of experts", {}},
+      {"use_moe", &use_moe, "mixture of experts (else false)", {}},
       {"n_routed_experts", &n_routed_experts, "experts (else 4)", {}},
       {"num_experts_per_tok", &num_experts_per_tok, "experts of each token (else 2)", {}},
       {"aux_loss_alpha", &aux_loss_alpha, "weight of the balance of experts (else 0.01)", {}},
-      {"n_shared_experts", &n_shared_experts, "one more expert for every token", {}},
-      {"norm_topk_prob", &norm_topk_prob, "weights of a token's experts add up to 1", {}},
-      {"seq_aux", &seq_aux, "balance of experts within each sequence", {}},
+      {"n_shared_experts", &n_shared_experts, "one more expert for every token (else true)", {}},
+      {"norm_topk_prob", &norm_topk_prob, "weights of a token's experts add up to 1 (else true)", {}},
+      {"seq_aux", &seq_aux, "balance of experts within each sequence (else true)", {}},
   };
 }
 
@@ -74,10 +74,20 @@ void ModelOptions::apply(LmConfig& config) const {
   if (hidden_dim) {
     config.hidden_dim = hidden_dim;
   }
-  config.use_moe = config.use_moe || use_moe;
-  config.has_shared_experts = config.has_shared_experts && n_shared_experts;
-  config.norm_topk_prob = config.norm_topk_prob && norm_topk_prob;
-  config.seq_aux = config.seq_aux && seq_aux;
+  set(use_moe, config.use_moe);
+  set(n_shared_experts, config.has_shared_experts);
+  set(norm_topk_prob, config.norm_topk_prob);
+  set(seq_aux, config.seq_aux);
+}
+
+void ModelOptions::apply_to_known(LmConfig& config, const std::string& where) const {
+  const auto same = [&where](const char* name, const std::optional<int64_t>& given, int64_t known) {
+    require(!given || *given == known, "--", name, ": expected ", known, ", as ", where, " was trained, found ",
+            given.value_or(0), "; leave the flag out");
+  };
+  same("n_heads", n_heads, config.n_heads);
+  same("n_kv_heads", n_kv_heads, config.n_kv_heads);
+  apply(config);
 }
 
 Fields TrainOptions::file_fields() {

@@ -42,8 +42,13 @@ LmConfig fresh_config(const Tokenizer& tokenizer) {
   return config;
 }
 
-void finish_config(LmConfig& config, const TrainOptions& options, TrainingSetup& setup) {
-  options.model.apply(config);
+/// known_from: the file that tells the configuration; "" where it was assumed.
+void finish_config(LmConfig& config, const TrainOptions& options, const std::string& known_from, TrainingSetup& setup) {
+  if (known_from.empty()) {
+    options.model.apply(config);
+  } else {
+    options.model.apply_to_known(config, known_from);
+  }
   config.max_seq_len = std::max(config.max_seq_len, options.max_seq_len);
   config.vision_dim = setup.encoder->config().hidden_size;
   const int64_t vision_tokens = setup.encoder->config().tokens();
@@ -73,20 +78,23 @@ void load_from_checkpoint(VlmImpl& model, const Checkpoint& checkpoint) {
 void make_model(TrainingSetup& setup, const TrainOptions& options, Stage stage, const Checkpoint* checkpoint) {
   LmConfig config;
   std::optional<ModelFile> start;
+  std::string known_from;
   if (checkpoint != nullptr) {
+    known_from = checkpoint->path.string();
     config = lm_config_from_json(checkpoint->info.config, checkpoint->path.string());
   } else if (starts_fresh(options)) {
     config = fresh_config(*setup.tokenizer);
   } else {
     start = find_model(init_path(options, stage));
     config = start->config;
+    known_from = start->config_is_given ? start->weights.string() : "";
     for (const std::string& notice : {start->notice, stage_warning(*start, start_stage(stage))}) {
       if (!notice.empty()) {
         log_warning(notice);
       }
     }
   }
-  finish_config(config, options, setup);
+  finish_config(config, options, known_from, setup);
   setup.model = Vlm(config);
   initialise(*setup.model, static_cast<uint64_t>(options.seed), options.model.initializer_range);
   if (checkpoint != nullptr) {

@@ -88,17 +88,20 @@ struct Options {
   bool flag = false;
   std::string dtype = "float32";
   std::optional<int64_t> hidden;
+  std::optional<bool> experts;
   std::vector<std::string> names;
   Fields fields() {
-    return {{"epochs", &epochs, "", {}}, {"rate", &rate, "", {}},
-            {"flag", &flag, "", {}},     {"dtype", &dtype, "", {"float32", "bfloat16"}},
-            {"hidden", &hidden, "", {}}, {"names", &names, "", {}}};
+    return {{"epochs", &epochs, "", {}},  {"rate", &rate, "", {}},
+            {"flag", &flag, "", {}},      {"dtype", &dtype, "", {"float32", "bfloat16"}},
+            {"hidden", &hidden, "", {}},  {"names", &names, "", {}},
+            {"experts", &experts, "", {}}};
   }
 };
 
 TEST(Fields, ComeBackFromTheirJson) {
   Options written;
-  written.epochs = 3, written.rate = 0.1, written.flag = true, written.hidden = 7, written.names = {"a", "b"};
+  written.epochs = 3, written.rate = 0.1, written.flag = true, written.hidden = 7, written.experts = false,
+  written.names = {"a", "b"};
   Options read;
   fields_from_json(read.fields(), fields_to_json(written.fields()), "test");
   EXPECT_EQ(fields_to_json(read.fields()), fields_to_json(written.fields()));
@@ -116,6 +119,7 @@ TEST(Fields, RefuseWhatDoesNotFit) {
   EXPECT_NE(message(R"({"epochs": 1.5})").find("expected a whole number"), std::string::npos);
   EXPECT_NE(message(R"({"epochs": 1e300})").find("expected a whole number"), std::string::npos);
   EXPECT_NE(message(R"({"dtype": "int4"})").find("float32, bfloat16"), std::string::npos);
+  EXPECT_NE(message(R"({"experts": 1})").find("expected true, false or null"), std::string::npos);
   EXPECT_NE(message("[]").find("expected a JSON object"), std::string::npos);
   EXPECT_EQ(message(R"({"known": 1, "hidden": null})"), "");
 }

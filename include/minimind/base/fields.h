@@ -9,8 +9,8 @@
 namespace minimind {
 
 /// Where a field's value lives.
-using FieldValue = std::variant<bool*, int64_t*, double*, std::string*, std::optional<int64_t>*, std::optional<double>*,
-                                std::vector<std::string>*, std::vector<int64_t>*>;
+using FieldValue = std::variant<bool*, int64_t*, double*, std::string*, std::optional<bool>*, std::optional<int64_t>*,
+                                std::optional<double>*, std::vector<std::string>*, std::vector<int64_t>*>;
 
 /// One setting: its name (the flag without `--`, the JSON key), where it lives, and its help.
 struct Field {

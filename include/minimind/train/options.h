@@ -33,17 +33,20 @@ struct ModelOptions {
   std::optional<double> norm_eps;
   double initializer_range = 0.02;
   std::optional<double> dropout;
-  bool use_moe = false;
+  std::optional<bool> use_moe;
   std::optional<int64_t> n_routed_experts;
   std::optional<int64_t> num_experts_per_tok;
   std::optional<double> aux_loss_alpha;
-  bool n_shared_experts = true;
-  bool norm_topk_prob = true;
-  bool seq_aux = true;
+  std::optional<bool> n_shared_experts;
+  std::optional<bool> norm_topk_prob;
+  std::optional<bool> seq_aux;
 
   Fields fields();
   /// Overwrites the settings that were given.
   void apply(LmConfig& config) const;
+  /// The same for a model whose configuration is known, `where` names its file: throws Error for another number of
+  /// heads. Its weights would fit in shape and mean nothing.
+  void apply_to_known(LmConfig& config, const std::string& where) const;
 };
 
 /// Everything that a training run is told. Empty paths and absent numbers get their stage's default in resolve().
