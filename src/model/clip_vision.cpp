@@ -9,6 +9,7 @@
 #include "minimind/io/mapped_pages.h"
 #include "minimind/model/few_rows.h"
 #include "minimind/model/unfilled.h"
+#include "model/detail/all_finite.h"
 #include "model/detail/row_passes.h"
 
 namespace minimind {
@@ -199,7 +200,10 @@ torch::Tensor ClipVisionImpl::encode(const torch::Tensor& pictures) {
           pictures.sizes());
   const auto device = patch_weight_.device();
   const at::Tensor scaled = pictures.to(device).to(at::kFloat).div_(255.0);
-  return forward(scaled.sub_(mean_.to(device)).div_(std_.to(device)));
+  const at::Tensor features = forward(scaled.sub_(mean_.to(device)).div_(std_.to(device)));
+  require(!features.is_cpu() || detail::all_finite(features),
+          "vision encoder: expected numbers, found NaN or infinity; are the weights in --clip_dir damaged?");
+  return features;
 }
 
 }  // namespace minimind

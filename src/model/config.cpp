@@ -69,6 +69,16 @@ void validate_experts(const LmConfig& config) {
           "model configuration: aux_loss_alpha: expected 0 or more, found ", config.aux_loss_alpha);
 }
 
+/// validate(), with the file named.
+template <class Config>
+void require_valid(const Config& config, const std::string& where) {
+  try {
+    config.validate();
+  } catch (const Error& error) {
+    fail(where, ": ", error.what());
+  }
+}
+
 }  // namespace
 
 Fields LmConfig::fields() {
@@ -179,7 +189,7 @@ LmConfig lm_config_from_json(const std::string& json, const std::string& where) 
   LmConfig config;
   fields_from_json(json_fields(config), object.dump(-1, ' ', false, ConfigJson::error_handler_t::replace), where,
                    bookkeeping_keys());
-  config.validate();
+  require_valid(config, where);
   return config;
 }
 
@@ -211,7 +221,7 @@ ClipVisionConfig clip_config_from_json(const std::string& json, const std::strin
   const ConfigJson channels = vision.value("num_channels", ConfigJson(3));
   require(channels == 3, where, ": key \"num_channels\": expected 3, found ", channels.dump());
   fields_from_json(fields, known.dump(-1, ' ', false, ConfigJson::error_handler_t::replace), where);
-  config.validate();
+  require_valid(config, where);
   return config;
 }
 

@@ -72,7 +72,14 @@ std::string LoadReport::summary() const {
   if (lacks_projection()) {
     out << "\n  a language-only checkpoint: the projection keeps its initialisation";
   } else if (!missing_allowed.empty()) {
-    out << "\n  " << missing_allowed.size() << " absent keys were allowed";
+    constexpr size_t kShown = 8;
+    out << "\n  absent, as allowed:";
+    for (size_t i = 0; i < std::min(kShown, missing_allowed.size()); ++i) {
+      out << (i > 0 ? ", " : " ") << missing_allowed[i];
+    }
+    if (missing_allowed.size() > kShown) {
+      out << " and " << missing_allowed.size() - kShown << " more";
+    }
   }
   return out.str();
 }
@@ -92,14 +99,16 @@ LoadReport load_vlm(VlmImpl& model, const StateDict& state, const std::string& w
   detail::WeightMatch match = detail::match_weights(detail::named_weights(model), entries, allow_missing);
   const std::string cause =
       match.problems.empty() ? "" : detail::likely_cause(entries, model.config(), !options.allow_missing_projection);
-  detail::apply_weights(match, where, cause, options.share_file);
-  match.report.modules["output"].matched += had_pair ? 1 : 0;
+  if (had_pair) {
+    match.report.modules["output"].matched += 1;
+  }
   for (const auto& [module, counts] : skipped.modules) {
     match.report.modules[module].skipped += counts.skipped;
   }
-  if (!had_pair) {
-    match.report.modules.erase("output");
+  if (match.problems.empty()) {
+    detail::require_finite(entries, where);
   }
+  detail::apply_weights(match, where, cause, options.share_file);
   return match.report;
 }
 

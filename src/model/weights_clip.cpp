@@ -69,6 +69,17 @@ fs::path clip_weights(const fs::path& folder) {
   fail(folder.string(), ": expected model.safetensors or pytorch_model.bin of CLIP in this folder, found neither");
 }
 
+std::string clip_cause(const StateDict& state, const fs::path& config) {
+  const bool has_tower = std::ranges::any_of(state.entries(), [](const StateDict::Entry& entry) {
+    return detail::plain_key(entry.first).starts_with("vision_model.");
+  });
+  if (!has_tower) {
+    return "no key begins with vision_model. as in Hugging Face's CLIP: save its CLIPModel or CLIPVisionModel again "
+           "with save_pretrained()";
+  }
+  return "does " + config.string() + " belong to these weights?";
+}
+
 }  // namespace
 
 ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report, bool share_file) {
@@ -78,7 +89,7 @@ ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report, bool s
   const ClipVisionConfig config = clip_config_from_json(read_file(config_path), config_path.string());
   const fs::path weights = clip_weights(clip_dir);
   const StateDict state = read_state_dict(weights);
-  const std::string cause = "does " + config_path.string() + " belong to these weights?";
+  const std::string cause = clip_cause(state, config_path);
   detail::require_like_size(count_parameters(config), state, weights.string(), cause);
   std::optional<UnfilledWeights> unfilled;
   if (share_file) {
@@ -89,18 +100,19 @@ ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report, bool s
   read_normalisation(clip_dir / "preprocessor_config.json", *vision);
   LoadReport skipped;
   std::vector<StateDict::Entry> entries;
-  for (const StateDict::Entry& entry : state.entries()) {
-    if (is_skipped_clip_key(entry.first)) {
-      ++skipped.modules[detail::module_of(entry.first)].skipped;
+  for (const auto& [name, tensor] : state.entries()) {
+    const std::string key = detail::plain_key(name);
+    if (is_skipped_clip_key(key)) {
+      ++skipped.modules[detail::module_of(key)].skipped;
     } else {
-      entries.push_back(entry);
+      entries.emplace_back(key, tensor);
     }
   }
   detail::WeightMatch match = detail::match_weights(detail::named_weights(*vision), entries, {});
-  detail::apply_weights(match, weights.string(), cause, share_file);
   for (const auto& [module, counts] : skipped.modules) {
     match.report.modules[module].skipped += counts.skipped;
   }
+  detail::apply_weights(match, weights.string(), cause, share_file);
   if (report != nullptr) {
     *report = std::move(match.report);
   }

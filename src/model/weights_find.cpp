@@ -61,9 +61,6 @@ void take_checkpoint(ModelFile& file, const std::string& description) {
 
 /// What lies in a safetensors file's metadata; fills config and stage.
 void read_metadata(ModelFile& file) {
-  if (file.weights.extension() != ".safetensors") {
-    return;
-  }
   const auto metadata = read_safetensors_metadata(file.weights);
   if (const auto checkpoint = metadata.find(kCheckpointMetadataKey); checkpoint != metadata.end()) {
     take_checkpoint(file, checkpoint->second);
@@ -83,11 +80,16 @@ bool same_shape(const LmConfig& a, const LmConfig& b) {
          (!a.use_moe || (a.n_routed_experts == b.n_routed_experts && a.has_shared_experts == b.has_shared_experts));
 }
 
+fs::path own_config(const fs::path& weights) {
+  fs::path path = weights;
+  return path.replace_extension(".json");
+}
+
 /// Takes the file's own `NAME.json`, written by a training run, or config.json beside the weights. In a Hugging Face
 /// folder it is the model's; beside a single file it may be another's, and counts only if the shapes agree.
 void read_config_beside(ModelFile& file, bool is_folder, const std::vector<StateDict::Entry>& entries) {
-  fs::path own = file.weights;
-  if (fs::exists(own.replace_extension(".json"))) {
+  const fs::path own = own_config(file.weights);
+  if (fs::exists(own)) {
     file.config = lm_config_from_json(read_file(own), own.string());
     file.config_is_given = true;
     return;
@@ -142,7 +144,8 @@ void deduce_config(ModelFile& file, const std::vector<StateDict::Entry>& entries
          error.what(), "); put the model's config.json beside it");
   }
   file.notice += concat(file.notice.empty() ? "" : "; ", where, " does not tell its head counts: assumed n_heads ",
-                        file.config.n_heads, ", n_kv_heads ", file.config.n_kv_heads);
+                        file.config.n_heads, ", n_kv_heads ", file.config.n_kv_heads, "; a configuration beside it, ",
+                        own_config(file.weights).filename().string(), ", tells them");
   if (file.config.n_kv_heads * 4 == file.config.n_heads) {
     file.notice += " (the later MiniMind2 has this ratio, another rotary base and does not fit this program)";
   }

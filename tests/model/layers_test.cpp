@@ -214,6 +214,12 @@ TEST(ClipVision, IsFrozenAndHasOneTokenForEachPatchAndTheClass) {
   EXPECT_FALSE(features.requires_grad());
 }
 
+TEST(ClipVision, RefusesFeaturesThatAreNoNumbers) {
+  ClipVision encoder(small_clip_config());
+  encoder->parameters()[0].detach().fill_(std::nan(""));
+  EXPECT_THROW(encoder->encode(at::zeros({1, 3, 64, 64}, at::kByte)), Error);
+}
+
 TEST(ClipVision, EncodesBytesAsTheirNormalisedPixels) {
   ClipVision encoder(small_clip_config());
   const at::NoGradGuard without_gradients;

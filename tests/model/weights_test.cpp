@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 
 #include "io/io_support.h"
@@ -53,7 +54,7 @@ TEST(LoadVlm, StripsWrappersAndSkipsLeftovers) {
   for (const std::string prefix : {"_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module."}) {
     StateDict state = renamed(vlm_state_dict(*source), [&](const std::string& key) { return prefix + key; });
     state.add(prefix + "layers.0.attention.mask", at::ones({2, 2}));
-    state.add(prefix + "pos_cis", at::ones({2, 2}));
+    state.add(prefix + "pos_cis", at::polar(at::ones({2, 2}), at::ones({2, 2})));
     Vlm target = small_model(model_config(), 6);
     const LoadReport report = load_vlm(*target, state, "x.pth");
     expect_equal_weights(*source, *target);
@@ -103,6 +104,56 @@ TEST(LoadVlm, AllowsTheMissingKeysThatWereListed) {
   EXPECT_EQ(load_vlm(*target, state, "x.pth", options).missing_allowed.size(), 9U);
 }
 
+TEST(LoadVlm, NamesWhatIsAbsentAsAllowed) {
+  const StateDict state = without(vlm_state_dict(*small_model(model_config())), "norm.weight");
+  LoadOptions options;
+  options.allow_missing = {"norm"};
+  Vlm target = small_model(model_config());
+  EXPECT_SAYS(load_vlm(*target, state, "x.pth", options).summary(), "absent, as allowed: norm.weight");
+  // An empty list entry is no prefix of everything.
+  options.allow_missing = {""};
+  EXPECT_SAYS(load_error(model_config(), state, options), "1 of 23 keys do not fit (22 matched, 1 missing,");
+  // What may be absent is told apart from what may not.
+  EXPECT_SAYS(load_error(model_config(), StateDict()),
+              "20 of 22 keys do not fit (0 matched, 22 missing, of which 2 may be");
+}
+
+TEST(LoadVlm, ShowsTheCountsByModuleOfWhatItRefuses) {
+  ::testing::internal::CaptureStderr();
+  load_error(model_config(), without(vlm_state_dict(*small_model(model_config())), "norm.weight"));
+  const std::string shown = ::testing::internal::GetCapturedStderr();
+  EXPECT_SAYS(shown, "out/file.pth does not fit:\n  layers                      18 matched");
+  EXPECT_SAYS(shown, "  norm                         0 matched    1 missing");
+}
+
+TEST(LoadVlm, RefusesNumbersThatAreNone) {
+  for (const double wrong : {std::nan(""), HUGE_VAL}) {
+    for (const at::ScalarType dtype : {at::kFloat, at::kHalf, at::kBFloat16, at::kDouble}) {
+      StateDict state;
+      for (const auto& [key, tensor] : vlm_state_dict(*small_model(model_config())).entries()) {
+        state.add(key, tensor.to(dtype).clone());
+      }
+      EXPECT_EQ(error_of([&] {
+                  Vlm target = small_model(model_config());
+                  load_vlm(*target, without(state, "output.weight"), "x.pth");
+                }),
+                "");
+      state.find("layers.1.attention.wo.weight")->view(-1)[1023] = wrong;
+      EXPECT_SAYS(load_error(model_config(), without(state, "output.weight")),
+                  "key \"layers.1.attention.wo.weight\": expected numbers, found NaN or infinity");
+    }
+  }
+}
+
+TEST(LoadVlm, RefusesAKeyThatIsThereWithAndWithoutAPrefix) {
+  StateDict state = vlm_state_dict(*small_model(model_config()));
+  state.add("module.norm.weight", at::zeros({32}));
+  EXPECT_SAYS(load_error(model_config(), state), "norm.weight is there twice, with and without a prefix");
+  state = vlm_state_dict(*small_model(model_config()));
+  state.add("x\x1b[31m\n", at::zeros({1}));
+  EXPECT_SAYS(load_error(model_config(), state), "x\\u001b[31m\\u000a [1] unexpected");
+}
+
 TEST(LoadVlm, NamesTheFlagsThatWouldFit) {
   LmConfig wide = model_config();
   wide.dim = 64;
@@ -124,7 +175,8 @@ TEST(LoadVlm, NamesTheFlagsThatWouldFit) {
   EXPECT_SAYS(load_error(model_config(), vlm_state_dict(*small_model(inner))), "was --hidden_dim 56 meant?");
   LmConfig heads = model_config();
   heads.n_kv_heads = 4;
-  EXPECT_SAYS(load_error(model_config(), vlm_state_dict(*small_model(heads))), "was --n_kv_heads 4 meant?");
+  EXPECT_SAYS(load_error(model_config(), vlm_state_dict(*small_model(heads))),
+              "was --n_kv_heads 4 (where --n_heads is 4; the file tells their ratio alone) meant?");
   LmConfig vision = model_config();
   vision.vision_dim = 48;
   EXPECT_SAYS(load_error(model_config(), vlm_state_dict(*small_model(vision))), "another --clip_dir");
@@ -189,6 +241,29 @@ TEST(FindModel, ReadsTheConfigurationThatBelongsToTheFile) {
   write_file_atomically(folder / "a.json", lm_config_to_json(own));
   EXPECT_EQ(find_model(folder / "a.pth").config.norm_eps, 1e-6);
   EXPECT_TRUE(find_model(folder / "a.pth").config_is_given);
+}
+
+TEST(FindModel, GoesByContentNotByName) {
+  const TemporaryFolder folder;
+  const LmConfig config = model_config();
+  const StateDict state = without(vlm_state_dict(*small_model(config)), "output.weight");
+  write_safetensors(folder / "a.pth", state, {{"config", lm_config_to_json(config)}, {"stage", "vlm_sft"}});
+  EXPECT_TRUE(find_model(folder / "a.pth").config_is_given);
+  EXPECT_EQ(find_model(folder / "a.pth").config.n_heads, config.n_heads);
+  EXPECT_EQ(find_model(folder / "a.pth").stage, "vlm_sft");
+  write_pth(folder / "b.safetensors", state);
+  EXPECT_FALSE(find_model(folder / "b.safetensors").config_is_given);
+  EXPECT_SAYS(find_model(folder / "b.safetensors").notice, "a configuration beside it, b.json, tells them");
+}
+
+TEST(FindModel, NamesTheFileOfAConfigurationThatCannotBe) {
+  const TemporaryFolder folder;
+  write_pth(folder / "a.pth", vlm_state_dict(*small_model(model_config())));
+  LmConfig config = model_config();
+  config.n_heads = 5;
+  write_file_atomically(folder / "a.json", lm_config_to_json(config));
+  const std::string told = error_of([&] { find_model(folder / "a.pth"); });
+  EXPECT_SAYS(told, "a.json: model configuration: dim: expected a multiple of n_heads = 5");
 }
 
 TEST(FindModel, OpensATrainingCheckpoint) {

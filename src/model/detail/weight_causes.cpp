@@ -78,7 +78,10 @@ std::string shape_flags(const LmConfig& config, const LmConfig& file) {
   add_difference(flags, "n_layers", config.n_layers, file.n_layers);
   add_difference(flags, "vocab_size", config.vocab_size, file.vocab_size);
   // Heads as the model has them: the file's key/value width tells their ratio alone.
-  add_difference(flags, "n_kv_heads", config.n_kv_heads, file.n_kv_heads);
+  if (config.n_kv_heads != file.n_kv_heads) {
+    flags += concat(" --n_kv_heads ", file.n_kv_heads, " (where --n_heads is ", config.n_heads,
+                    "; the file tells their ratio alone)");
+  }
   if (config.use_moe != file.use_moe) {
     flags += concat(" --use_moe ", file.use_moe ? "true" : "false");
   }

@@ -9,6 +9,10 @@
 #include <unordered_map>
 
 #include "minimind/base/error.h"
+#include "minimind/base/log.h"
+#include "minimind/base/utf8.h"
+#include "minimind/io/mapped_pages.h"
+#include "model/detail/all_finite.h"
 
 namespace minimind::detail {
 
@@ -33,14 +37,18 @@ WeightMatch match_weights(const std::vector<StateDict::Entry>& expected, const s
   WeightMatch match;
   std::unordered_map<std::string, const at::Tensor*> by_name;
   for (const auto& [key, tensor] : found) {
-    by_name.emplace(key, &tensor);
+    if (!by_name.emplace(key, &tensor).second) {
+      ++match.report.modules[module_of(key)].unexpected;
+      match.problems.push_back(concat(printable(key), " is there twice, with and without a prefix"));
+    }
   }
   for (const auto& [key, parameter] : expected) {
     LoadReport::Counts& counts = match.report.modules[module_of(key)];
     const auto source = by_name.find(key);
     if (source == by_name.end()) {
       ++counts.missing;
-      if (std::ranges::any_of(allow_missing, [&](const std::string& prefix) { return key.starts_with(prefix); })) {
+      if (std::ranges::any_of(allow_missing,
+                              [&](const std::string& prefix) { return !prefix.empty() && key.starts_with(prefix); })) {
         match.report.missing_allowed.push_back(key);
         match.absent.push_back(parameter);
       } else {
@@ -65,7 +73,7 @@ WeightMatch match_weights(const std::vector<StateDict::Entry>& expected, const s
   for (const auto& [key, tensor] : found) {
     if (by_name.contains(key)) {
       ++match.report.modules[module_of(key)].unexpected;
-      match.problems.push_back(concat(key, " ", sizes_text(tensor), " unexpected"));
+      match.problems.push_back(concat(printable(key), " ", sizes_text(tensor), " unexpected"));
     }
   }
   return match;
@@ -82,9 +90,13 @@ void apply_weights(const WeightMatch& match, const std::string& where, const std
     if (match.problems.size() > kShown) {
       shown += concat("; and ", match.problems.size() - kShown, " more");
     }
-    fail(where, ": ", match.problems.size(), " of ", match.problems.size() + match.fits.size(), " keys do not fit (",
-         counts.matched, " matched, ", counts.missing, " missing, ", counts.unexpected, " unexpected, ",
-         counts.wrong_shape, " of another shape): ", shown, cause.empty() ? "" : "; " + cause);
+    log_info(concat(where, " does not fit:\n", match.report.summary()));
+    const size_t allowed = match.absent.size();
+    const int64_t keys = counts.matched + counts.missing + counts.unexpected + counts.wrong_shape;
+    fail(where, ": ", match.problems.size(), " of ", keys, " keys do not fit (", counts.matched, " matched, ",
+         counts.missing, " missing", allowed > 0 ? ", of which " : "", allowed > 0 ? concat(allowed, " may be") : "",
+         ", ", counts.unexpected, " unexpected, ", counts.wrong_shape, " of another shape): ", shown,
+         cause.empty() ? "" : "; " + cause);
   }
   const at::NoGradGuard without_gradients;
   for (const auto& [parameter, tensor] : match.fits) {
@@ -98,6 +110,15 @@ void apply_weights(const WeightMatch& match, const std::string& where, const std
     if (share_file) {
       parameter.set_data(at::zeros(parameter.sizes(), parameter.options()));
     }
+  }
+}
+
+void require_finite(const std::vector<StateDict::Entry>& entries, const std::string& where) {
+  for (const auto& [key, tensor] : entries) {
+    require(!tensor.is_floating_point() || all_finite(tensor), where, ": key \"", printable(key),
+            "\": expected numbers, found NaN or infinity; the run that wrote this file had failed: take an earlier "
+            "checkpoint of it, or copy or download the file again");
+    release_mapped_pages(tensor);
   }
 }
 
@@ -127,25 +148,27 @@ std::string module_of(const std::string& key) {
   return key.substr(0, is_vision ? key.find('.', first + 1) : first);
 }
 
+std::string plain_key(std::string_view name) {
+  for (bool stripped = true; stripped;) {
+    stripped = false;
+    for (const std::string_view prefix : {"_orig_mod.", "module."}) {
+      if (name.starts_with(prefix)) {
+        name.remove_prefix(prefix.size());
+        stripped = true;
+      }
+    }
+  }
+  return std::string(name);
+}
+
 std::vector<StateDict::Entry> clean_keys(const StateDict& state, LoadReport* report) {
   std::vector<StateDict::Entry> entries;
   for (const auto& [name, tensor] : state.entries()) {
-    std::string_view key = name;
-    for (bool stripped = true; stripped;) {
-      stripped = false;
-      for (const std::string_view prefix : {"_orig_mod.", "module."}) {
-        if (key.starts_with(prefix)) {
-          key.remove_prefix(prefix.size());
-          stripped = true;
-        }
-      }
-    }
-    if (is_leftover(std::string(key))) {
-      if (report != nullptr) {
-        ++report->modules[module_of(std::string(key))].skipped;
-      }
-    } else {
-      entries.emplace_back(key, tensor);
+    std::string key = plain_key(name);
+    if (!is_leftover(key)) {
+      entries.emplace_back(std::move(key), tensor);
+    } else if (report != nullptr) {
+      ++report->modules[module_of(key)].skipped;
     }
   }
   return entries;

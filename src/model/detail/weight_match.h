@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -26,11 +27,17 @@ WeightMatch match_weights(const std::vector<StateDict::Entry>& expected, const s
 void apply_weights(const WeightMatch& match, const std::string& where, const std::string& cause,
                    bool share_file = false);
 
+/// Throws Error with the key where a tensor holds NaN or infinity. Mapped pages are given back.
+void require_finite(const std::vector<StateDict::Entry>& entries, const std::string& where);
+
 /// The parameters of a module under their state keys.
 std::vector<StateDict::Entry> named_weights(const torch::nn::Module& module);
 
 /// The module that a key's counts go to: its first part, or its first two below vision_model.
 std::string module_of(const std::string& key);
+
+/// A key without `_orig_mod.` and `module.`, which wrappers of a model put in front.
+std::string plain_key(std::string_view name);
 
 /// Keys without `_orig_mod.` and `module.`, leftovers (`mask`, `pos_cis`) removed and counted as skipped.
 std::vector<StateDict::Entry> clean_keys(const StateDict& state, LoadReport* report);
