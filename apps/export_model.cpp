@@ -6,14 +6,12 @@
 #include "minimind/cli/run_main.h"
 #include "minimind/text/tokenizer.h"
 
-namespace {
-
 using namespace minimind;
 
+namespace {
 struct Flags {
   std::string checkpoint, out, tokenizer;
   ExportOptions options;
-
   Fields fields() {
     return {
         {"checkpoint", &checkpoint, "model: .pth, .safetensors, a training checkpoint or a Hugging Face folder", {}},
@@ -26,14 +24,12 @@ struct Flags {
   }
 };
 
-/// Checked before anything is written. Without a name: what lies in the model's own folder, or none.
+/// Without a name: what lies in the model's own folder, or none.
 std::string tokenizer_for(const ModelFile& model, std::string path) {
   if (path.empty() && std::filesystem::exists(model.weights.parent_path() / "tokenizer.json")) {
     path = model.weights.parent_path().string();
   }
-  if (!path.empty()) {
-    load_tokenizer_for(model.weights.string(), model.config.vocab_size, path);
-  }
+  std::cerr << (path.empty() ? "note: no tokenizer is copied; --tokenizer names one\n" : "");
   return path;
 }
 
@@ -52,9 +48,9 @@ int main(int argc, char** argv) {
     const ModelFile source = find_model(flags.checkpoint);
     std::cerr << (source.notice.empty() ? "" : "note: " + source.notice + "\n");
     flags.options.target = flags.out;
-    if (exports_folder(flags.out)) {
-      flags.options.tokenizer = tokenizer_for(source, flags.tokenizer);
-      std::cerr << (flags.options.tokenizer.empty() ? "note: no tokenizer is copied; --tokenizer names one\n" : "");
+    flags.options.tokenizer = exports_folder(flags.out) ? tokenizer_for(source, flags.tokenizer) : "";
+    if (!flags.options.tokenizer.empty()) {
+      load_tokenizer_for(source.weights.string(), source.config.vocab_size, flags.options.tokenizer);
     }
     for (const std::filesystem::path& path : export_model(source, flags.options)) {
       std::cout << path.string() << "\n";
