@@ -68,6 +68,7 @@ std::string settings_json(const WebChatOptions& options) {
   json["temperature"] = options.chat.chat.sampling.temperature;
   json["top_k"] = options.chat.chat.sampling.top_k;
   json["max_tokens"] = options.chat.chat.max_new_tokens;
+  json["max_messages"] = ChatRequestRules().messages;
   json["max_pictures"] = options.max_pictures;
   json["max_body_bytes"] = options.max_body_mb << 20;
   return json.dump();

@@ -95,7 +95,7 @@ class Routes(OneServer):
         self.assertEqual(status, 200)
         self.assertIn("text/html", headers["Content-Type"])
         self.assertIn("default-src 'none'", headers["Content-Security-Policy"])
-        for name in re.findall(r'(?:src|href)="([a-z]+\.\w+)"', page) + ["api.js", "view.js", "pictures.js", "texts.js"]:
+        for name in re.findall(r'(?:src|href)="([a-z]+\.\w+)"', page) + ["api.js", "turns.js", "view.js", "pictures.js", "texts.js"]:
             status, text, _ = self.server.get("/" + name)
             self.assertEqual(status, 200, name)
             page += text

@@ -177,10 +177,12 @@ class Errors(PageTest):
         self.assertFalse(self.page.run(f"{LAST}.classList.contains('failed')"))
 
     def test_a_long_conversation_loses_its_oldest_turns_with_a_note(self):
-        for number in range(1, 7):
+        before = self.server.refusals()
+        for number in range(1, 13):
             self.ask(f"Question {number}")
             self.page.wait_for(f"{ANSWERS}.length === {number} && {WRITTEN}")
         self.assertIn("left out", self.page.run(f"{LAST}.querySelector('.note').textContent"))
+        self.assertLess(self.server.refusals() - before, 12, "what was left out once is not sent again")
 
     def test_a_server_that_is_gone_is_told(self):
         server = WebChat(files)
@@ -192,6 +194,18 @@ class Errors(PageTest):
         page.press("Enter")
         page.wait_for(WRITTEN)
         self.assertIn("Is web_chat still running?", page.run(f"{ANSWERS}[0]"))
+
+
+class LongConversations(PageTest):
+    flags = ("--temperature", 0, "--max_seq_len", 30000, "--max_new_tokens", 2)
+
+    def test_a_conversation_goes_on_beyond_the_messages_of_a_request(self):
+        for number in range(1, 132):
+            self.ask(f"Q{number}")
+            self.page.wait_for(f"{ANSWERS}.length === {number} && {WRITTEN}")
+        self.assertFalse(self.page.run(f"{LAST}.classList.contains('failed')"), self.page.run(f"{ANSWERS}.pop()"))
+        self.assertIn("oldest 3 turns were left out", self.page.run(f"{LAST}.querySelector('.note').textContent"))
+        self.assertEqual(self.server.refusals(), 0)
 
 
 class Stopping(PageTest):

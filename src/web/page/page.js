@@ -1,6 +1,7 @@
 import { ApiFailure, settings, streamAnswer } from './api.js';
 import { pictureOfFile } from './pictures.js';
 import { rememberLanguage } from './texts.js';
+import { fittingTurns, messagesOf, shortened } from './turns.js';
 import {
   addText, byId, flushText, pictureCount, resizeQuestion, say, scrollDown, showAlert, showButtons, showNote, showTexts, showTurn, showWaiting, state,
 } from './view.js';
@@ -32,38 +33,10 @@ async function addFiles(files) {
 
 // ---- questions
 
-function contentOf(turn) {
-  if (turn.pictures.length === 0) {
-    return turn.question;
-  }
-  return [...turn.pictures.map((picture) => ({ type: 'image_url', image_url: { url: picture.url } })),
-    { type: 'text', text: turn.question }];
-}
-
-function messagesOf(turns) {
-  const messages = [];
-  for (const turn of turns) {
-    messages.push({ role: 'user', content: contentOf(turn) });
-    if (turn.answer !== null) {
-      messages.push({ role: 'assistant', content: turn.answer });
-    }
-  }
-  return messages;
-}
-
-// Turns that a request can hold: the oldest go where there are too many pictures, or bytes of them.
-function fittingTurns(turns) {
-  const size = (kept) => kept.reduce((sum, turn) => sum + turn.pictures.reduce((s, p) => s + p.url.length, 0), 0);
-  let kept = turns;
-  while (kept.length > 1 && (kept.reduce((sum, turn) => sum + turn.pictures.length, 0) > state.server.max_pictures ||
-                             size(kept) > state.server.max_body_bytes * 0.9)) {
-    kept = kept.slice(1);
-  }
-  return kept;
-}
-
+// Streams the answer into the turn. Resolves to the server's {finish, usage}. Turns that do not fit any more are marked,
+// once the server has answered without them, and never sent again.
 async function streamTurn(turn, earlier, signal) {
-  let turns = fittingTurns([...earlier, turn]);
+  let turns = fittingTurns([...earlier, turn], state.server);
   for (;;) {
     try {
       const result = await streamAnswer({
@@ -75,12 +48,13 @@ async function streamTurn(turn, earlier, signal) {
         turn.answer = (turn.answer || '') + text;
         addText(turn, text);
       });
-      return { result, leftOut: earlier.length + 1 - turns.length };
+      earlier.forEach((one) => { one.leftOut = !turns.includes(one); });
+      return result;
     } catch (error) {
       if (error.code !== 'context_length_exceeded' || turns.length === 1) {
         throw error;
       }
-      turns = turns.slice(1);
+      turns = shortened(turns);
     }
   }
 }
@@ -106,8 +80,8 @@ async function ask(text) {
   if (!question || state.running) {
     return;
   }
-  const earlier = state.turns.filter((turn) => turn.answer !== null);
-  const turn = { pictures, question, answer: null, notes: [], failure: null, view: null, text: null, unshown: '' };
+  const earlier = state.turns.filter((turn) => turn.answer !== null && !turn.leftOut);
+  const turn = { pictures, question, answer: null, leftOut: false, notes: [], failure: null, view: null, text: null, unshown: '' };
   state.turns.push(turn);
   state.waiting = [];
   state.running = new AbortController();
@@ -118,7 +92,7 @@ async function ask(text) {
   showWaiting();
   const start = performance.now();
   try {
-    const { result, leftOut } = await streamTurn(turn, earlier, state.running.signal);
+    const result = await streamTurn(turn, earlier, state.running.signal);
     turn.answer = turn.answer || '';
     const passed = (performance.now() - start) / 1000;
     const seconds = passed.toFixed(passed < 1 ? 2 : 1);
@@ -126,6 +100,7 @@ async function ask(text) {
     if (result.finish === 'length') {
       turn.notes.push(() => say().cutShort);
     }
+    const leftOut = state.turns.filter((one) => one.leftOut).length;
     if (leftOut > 0) {
       turn.notes.push(() => say().turnsLeftOut(leftOut));
     }

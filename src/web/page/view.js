@@ -4,9 +4,9 @@ import { firstLanguage, texts } from './texts.js';
 export const byId = (id) => document.getElementById(id);
 export const state = {
   language: firstLanguage(),
-  server: { model: '', temperature: 0.5, top_k: 8, max_tokens: 512, max_pictures: 8, max_body_bytes: 24 << 20 },
+  server: { model: '', temperature: 0.5, top_k: 8, max_tokens: 512, max_messages: 256, max_pictures: 8, max_body_bytes: 24 << 20 },
   waiting: [], // pictures for the next question
-  turns: [], // {pictures, question, answer, notes, failure, view, text, unshown}
+  turns: [], // {pictures, question, answer, leftOut, notes, failure, view, text, unshown}
   running: null, // AbortController of the answer that is being written
   alert: null, // () => text
   askExample: null, // (text) => …
