@@ -107,6 +107,37 @@ class Asking(PageTest):
         self.page.click("#thumbnails button")
         self.page.wait_for("document.querySelectorAll('#thumbnails img').length === 0")
 
+    def test_a_question_waits_for_its_picture(self):
+        """As long as a picture is read, Enter and the button ask nothing; the page says so."""
+        self.page.run("""(() => {
+          const decode = HTMLImageElement.prototype.decode;
+          const gate = new Promise((open) => { window.openGate = open; });
+          HTMLImageElement.prototype.decode = function () { return gate.then(() => decode.call(this)); };
+        })()""")
+        self.page.choose_files("#files", PICTURES[0])
+        self.page.wait_for("document.querySelectorAll('#thumbnails .loading').length === 1")
+        self.ask("What is this?")
+        self.page.click("#send")
+        self.assertIn("still being read", self.page.run("document.getElementById('reading').textContent"))
+        self.assertEqual(self.page.run("document.querySelectorAll('.turn').length"), 0)
+        self.page.run("window.openGate()")
+        self.page.wait_for("document.querySelectorAll('#thumbnails img').length === 1 && !document.getElementById('send').disabled")
+        self.assertEqual(self.page.run("document.getElementById('reading').textContent"), "")
+        self.page.press("Enter")
+        self.page.wait_for(WRITTEN)
+        self.assertEqual(self.page.run("document.querySelectorAll('.asked img').length"), 1)
+
+    def test_a_picture_that_is_read_after_clear_is_not_added(self):
+        self.page.run("""(() => {
+          const decode = HTMLImageElement.prototype.decode;
+          HTMLImageElement.prototype.decode = function () { return new Promise((done) => { window.openGate = done; }).then(() => decode.call(this)); };
+        })()""")
+        self.page.choose_files("#files", PICTURES[0])
+        self.page.wait_for("document.querySelectorAll('#thumbnails .loading').length === 1 && !!window.openGate")
+        self.page.click("#clear")
+        self.page.run("window.openGate()")
+        self.page.wait_for("document.querySelectorAll('#thumbnails li').length === 0")
+
     def test_an_empty_question_about_a_picture_asks_the_default_one(self):
         self.add(PICTURES[0])
         self.page.click("#send")

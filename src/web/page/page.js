@@ -8,27 +8,39 @@ import {
 
 // ---- pictures
 
+// The question is held back until all of them are read.
 async function addFiles(files) {
   showAlert(null);
-  for (const file of files) {
-    if (state.waiting.length >= state.server.max_pictures) {
-      showAlert(() => say().tooManyPictures(state.server.max_pictures));
-      break;
-    }
-    try {
-      const picture = await pictureOfFile(file);
-      const bytes = state.waiting.reduce((sum, one) => sum + one.url.length, picture.url.length);
-      if (bytes > state.server.max_body_bytes * 0.9) {
-        showAlert(() => say().tooLarge(file.name));
-      } else {
-        state.waiting.push(picture);
-      }
-    } catch (error) {
-      showAlert(() => say().notAPicture(file.name));
-    }
-  }
+  const conversation = state.turns;
+  state.loading += files.length;
   showWaiting();
+  for (const file of files) {
+    await addFile(file, conversation);
+    state.loading -= 1;
+    showWaiting();
+  }
   byId('question').focus();
+}
+
+async function addFile(file, conversation) {
+  if (state.waiting.length >= state.server.max_pictures) {
+    showAlert(() => say().tooManyPictures(state.server.max_pictures));
+    return;
+  }
+  try {
+    const picture = await pictureOfFile(file);
+    if (state.turns !== conversation) {
+      return; // the conversation was cleared meanwhile
+    }
+    const bytes = state.waiting.reduce((sum, one) => sum + one.url.length, picture.url.length);
+    if (bytes > state.server.max_body_bytes * 0.9) {
+      showAlert(() => say().tooLarge(file.name));
+    } else {
+      state.waiting.push(picture);
+    }
+  } catch (error) {
+    showAlert(() => say().notAPicture(file.name));
+  }
 }
 
 // ---- questions
@@ -77,7 +89,7 @@ function tellFailure(turn, error) {
 async function ask(text) {
   const pictures = state.waiting;
   const question = text.trim() || (pictures.length > 0 ? say().ask[pictureCount()] : '');
-  if (!question || state.running) {
+  if (!question || state.running || state.loading > 0) {
     return;
   }
   const earlier = state.turns.filter((turn) => turn.answer !== null && !turn.leftOut);
