@@ -43,12 +43,22 @@ async function addFile(file, conversation) {
   }
 }
 
+// ---- the server
+
+// Its name, limits and defaults. The model may be another one than before: a server can be started anew with the page
+// still open.
+async function readSettings() {
+  state.server = await settings();
+  byId('model').textContent = state.server.model;
+}
+
 // ---- questions
 
 // Streams the answer into the turn. Resolves to the server's {finish, usage}. Turns that do not fit any more are marked,
 // once the server has answered without them, and never sent again.
 async function streamTurn(turn, earlier, signal) {
   let turns = fittingTurns([...earlier, turn], state.server);
+  let knowsModel = false;
   for (;;) {
     try {
       const result = await streamAnswer({
@@ -63,10 +73,16 @@ async function streamTurn(turn, earlier, signal) {
       earlier.forEach((one) => { one.leftOut = !turns.includes(one); });
       return result;
     } catch (error) {
-      if (error.code !== 'context_length_exceeded' || turns.length === 1) {
+      if (error.code === 'context_length_exceeded' && turns.length > 1) {
+        turns = shortened(turns);
+      } else if (error.code === 'model_not_found' && !knowsModel) {
+        knowsModel = true;
+        await readSettings();
+        turns = fittingTurns(turns, state.server);
+        turn.notes.push(() => say().otherModel);
+      } else {
         throw error;
       }
-      turns = shortened(turns);
     }
   }
 }
@@ -86,6 +102,25 @@ function tellFailure(turn, error) {
   }
 }
 
+// A question that got no answer goes back to where it was written, unless something new is there already.
+function giveBack(turn, text) {
+  if (!byId('question').value) {
+    byId('question').value = text;
+    resizeQuestion();
+  }
+  if (state.waiting.length === 0) {
+    state.waiting = turn.pictures;
+    showWaiting();
+  }
+}
+
+// Buttons that vanish take the keyboard's focus with them.
+function keepFocus(target) {
+  if (document.activeElement === document.body || document.activeElement.hidden) {
+    byId(target).focus();
+  }
+}
+
 async function ask(text) {
   const pictures = state.waiting;
   const question = text.trim() || (pictures.length > 0 ? say().ask[pictureCount()] : '');
@@ -102,6 +137,7 @@ async function ask(text) {
   showAlert(null);
   showTurn(turn);
   showWaiting();
+  keepFocus('stop');
   const start = performance.now();
   try {
     const result = await streamTurn(turn, earlier, state.running.signal);
@@ -118,12 +154,16 @@ async function ask(text) {
     }
   } catch (error) {
     tellFailure(turn, error);
+    if (turn.failure && state.turns.includes(turn)) {
+      giveBack(turn, text);
+    }
   }
   flushText(turn);
   turn.view.classList.remove('writing');
   showNote(turn);
   state.running = null;
   showButtons();
+  keepFocus('question');
   scrollDown(false);
 }
 
@@ -228,11 +268,10 @@ async function begin() {
   listenForSettings();
   showTexts();
   try {
-    state.server = await settings();
+    await readSettings();
   } catch (error) {
     showAlert(() => say().noServer);
   }
-  byId('model').textContent = state.server.model;
   byId('temperature').value = state.server.temperature;
   byId('temperature-value').textContent = byId('temperature').value;
   byId('top-k').value = state.server.top_k;

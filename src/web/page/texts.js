@@ -28,6 +28,7 @@ export const texts = {
     cutShort: 'the answer reached its longest length',
     turnsLeftOut: (n) => (n === 1 ? 'the oldest turn was left out: the conversation had grown too long'
       : `the oldest ${n} turns were left out: the conversation had grown too long`),
+    otherModel: 'the server has another model now',
     speed: (tokens, seconds) => `${tokens} tokens in ${seconds} s`,
     notAPicture: (name) => `“${name}” is not a picture that can be read. JPEG, PNG, WebP, GIF and BMP are fine.`,
     tooManyPictures: (n) => `At most ${n} pictures can be shown at once.`,
@@ -68,6 +69,7 @@ export const texts = {
     stopped: '已停止',
     cutShort: '回答已达到最大长度',
     turnsLeftOut: (n) => `对话过长，最早的 ${n} 轮已略去`,
+    otherModel: '服务器现在使用另一个模型',
     speed: (tokens, seconds) => `${tokens} 个 token，${seconds} 秒`,
     notAPicture: (name) => `“${name}”不是可读取的图片。支持 JPEG、PNG、WebP、GIF 和 BMP。`,
     tooManyPictures: (n) => `一次最多 ${n} 张图片。`,
