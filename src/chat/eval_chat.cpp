@@ -8,6 +8,7 @@
 #include "chat/detail/interrupts.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
+#include "minimind/base/machine_limits.h"
 #include "minimind/chat/terminal.h"
 
 namespace minimind {
@@ -73,8 +74,9 @@ void EvalChatOptions::resolve() {
   if (!image_dir.empty() && !image.empty()) {
     throw UsageError("--image and --image_dir: expected one of them, found both");
   }
-  if (files.threads < 0) {
-    throw UsageError(concat("--threads: expected 0 or more, found ", files.threads));
+  if (files.threads < 0 || files.threads > most_threads()) {
+    throw UsageError(
+        concat("--threads: expected 0 (as many as there are cores) to ", most_threads(), ", found ", files.threads));
   }
   try {
     chat.validate();

@@ -17,11 +17,11 @@ constexpr float kNever = -std::numeric_limits<float>::infinity();
 }  // namespace
 
 void SamplingOptions::validate() const {
-  require(std::isfinite(temperature) && temperature >= 0, "temperature: expected 0 (greedy) or more, found ",
-          temperature);
+  require(std::isfinite(temperature) && (temperature == 0 || temperature >= kLeast),
+          "temperature: expected 0 (greedy), or ", kLeast, " or more, found ", temperature);
   require(top_k >= 0, "top_k: expected 0 (all tokens) or more, found ", top_k);
-  require(std::isfinite(repetition_penalty) && repetition_penalty > 0,
-          "repetition_penalty: expected more than 0 (1 is none), found ", repetition_penalty);
+  require(repetition_penalty >= kLeast && repetition_penalty <= 1 / kLeast, "repetition_penalty: expected ", kLeast,
+          " to ", 1 / kLeast, " (1 is none), found ", repetition_penalty);
   require(top_p > 0 && top_p <= 1, "top_p: expected more than 0 and at most 1 (all tokens), found ", top_p);
 }
 

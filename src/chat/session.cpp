@@ -5,12 +5,14 @@
 #include <utility>
 
 #include "minimind/base/error.h"
+#include "minimind/base/machine_limits.h"
 
 namespace minimind {
 
 void ChatOptions::validate() const {
   sampling.validate();
-  require(context >= 2, "max_seq_len: expected room for 2 tokens at least, found ", context);
+  require(context >= 2 && context <= kLongestContext, "max_seq_len: expected 2 to ", kLongestContext, " tokens, found ",
+          context);
   require(max_new_tokens >= 1, "max_new_tokens: expected 1 or more, found ", max_new_tokens);
 }
 

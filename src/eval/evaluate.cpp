@@ -9,6 +9,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
+#include "minimind/base/machine_limits.h"
 #include "minimind/base/progress.h"
 #include "minimind/base/random.h"
 #include "minimind/chat/batch_answers.h"
@@ -251,9 +252,14 @@ void EvaluateOptions::resolve() {
   at_least("max_samples", max_samples, 0);
   at_least("show", show, 0);
   at_least("max_new_tokens", max_new_tokens, 1);
-  at_least("max_seq_len", max_seq_len, 2);
   at_least("batch_size", batch_size, 1);
-  at_least("threads", files.threads, 0);
+  const auto within = [](const char* name, int64_t value, int64_t lowest, int64_t highest) {
+    if (value < lowest || value > highest) {
+      throw UsageError(concat("--", name, ": expected ", lowest, " to ", highest, ", found ", value));
+    }
+  };
+  within("max_seq_len", max_seq_len, 2, kLongestContext);
+  within("threads", files.threads, 0, most_threads());
 }
 
 std::string EvaluationResult::json(const EvaluateOptions& options) const {

@@ -42,6 +42,10 @@ void fail_picture(const DecodeRequest& request, const char* format, const std::s
   fail(request.name, ": expected a whole ", format, " picture, found ", what, "; fetch the file again or remove it");
 }
 
+void fail_stopped(const DecodeRequest& request) {
+  fail(request.name, ": its reading was stopped; it is not wanted any more, or takes too much work");
+}
+
 Image new_picture(const DecodeRequest& request, const char* format, int64_t width, int64_t height) {
   if (width <= 0 || height <= 0) {
     fail_picture(request, format, concat("one of ", width, "x", height, " pixels"));
@@ -50,6 +54,9 @@ Image new_picture(const DecodeRequest& request, const char* format, int64_t widt
   if (width > limits.max_side || height > limits.max_side || width > limits.max_pixels / height) {
     fail(request.name, ": expected a picture of at most ", limits.max_pixels, " pixels and ", limits.max_side,
          " a side, found a ", format, " of ", width, "x", height, "; make it smaller");
+  }
+  if (limits.go_on && !limits.go_on(width * height)) {
+    fail_stopped(request);
   }
   Image image;
   image.width = width;

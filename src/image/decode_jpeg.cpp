@@ -6,14 +6,18 @@
 #include <jpeglib.h>
 // clang-format on
 
+#include <functional>
+#include <utility>
+
 #include "image/detail/decoders.h"
 
 namespace minimind::detail {
 namespace {
 
-/// A hostile progressive file repeats scans over a huge picture; real ones have about ten.
+/// A hostile progressive file repeats scans over a huge picture; real ones have about ten, and even the largest picture
+/// that may be read has room for a dozen here.
 constexpr int kMaxScans = 500;
-constexpr int64_t kMaxScannedPixels = int64_t{8} << 30;
+constexpr int64_t kMaxScannedPixels = int64_t{2} << 30;
 
 /// State of one decompression. libjpeg reports errors by a call that must not return, so each step below is a function
 /// with a setjmp of its own and nothing in it that would need a destructor.
@@ -25,6 +29,9 @@ struct JpegReader {
   std::jmp_buf jump{};
   char message[JMSG_LENGTH_MAX + 1] = {};
   bool created = false;
+  const std::function<bool(int64_t)>* go_on = nullptr;
+  int scans_told = 1;  ///< to `go_on`; the first scan with the picture's size
+  bool stopped = false;
 
   ~JpegReader() {
     if (created) {
@@ -74,6 +81,12 @@ void on_jpeg_progress(j_common_ptr common) {
   const int64_t pixels = static_cast<int64_t>(info->image_width) * info->image_height;
   if (scans > kMaxScans || scans * pixels > kMaxScannedPixels) {
     stop_reading(common, "one with too many scans");
+  }
+  JpegReader& reader = reader_of(common);
+  const int64_t further = scans - std::exchange(reader.scans_told, info->input_scan_number);
+  if (*reader.go_on && !(*reader.go_on)(further * pixels)) {
+    reader.stopped = true;
+    std::longjmp(reader.jump, 1);
   }
 }
 
@@ -149,6 +162,7 @@ bool read_jpeg_pixels(JpegReader& reader, uint8_t* out) {
 // comes out with a damaged part, here as there.
 Image decode_jpeg(const DecodeRequest& request) {
   JpegReader reader;
+  reader.go_on = &request.limits.go_on;
   if (!read_jpeg_header(reader, request.data(), request.bytes.size())) {
     fail_picture(request, "JPEG", reader.message);
   }
@@ -158,6 +172,9 @@ Image decode_jpeg(const DecodeRequest& request) {
   }
   Image image = new_picture(request, "JPEG", reader.info.image_width, reader.info.image_height);
   if (!read_jpeg_pixels(reader, image.pixels.data())) {
+    if (reader.stopped) {
+      fail_stopped(request);
+    }
     fail_picture(request, "JPEG", reader.message);
   }
   return image;

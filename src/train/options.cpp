@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "minimind/base/error.h"
+#include "minimind/base/machine_limits.h"
 
 namespace minimind {
 
@@ -236,10 +237,15 @@ void TrainOptions::validate() const {
   at_least("max_steps", max_steps, int64_t{0});
   at_least("max_bad_steps", max_bad_steps, int64_t{1});
   at_least("moe_aux_loss", moe_aux_loss, 0.0);
-  at_least("max_seq_len", max_seq_len, int64_t{2});
-  at_least("num_workers", num_workers, int64_t{0});
   at_least("feature_memory_mb", feature_memory_mb, int64_t{0});
-  at_least("threads", threads, int64_t{0});
+  const auto within = [](const char* flag, int64_t value, int64_t minimum, int64_t maximum) {
+    if (value < minimum || value > maximum) {
+      throw UsageError(concat("--", flag, ": expected ", minimum, " to ", maximum, ", found ", value));
+    }
+  };
+  within("max_seq_len", max_seq_len, 2, kLongestContext);
+  within("num_workers", num_workers, 0, most_threads());
+  within("threads", threads, 0, most_threads());
   at_least("bucket_mb", bucket_mb, int64_t{1});
   at_least("log_interval", log_interval.value_or(1), int64_t{1});
   at_least("save_interval", save_interval, int64_t{0});

@@ -329,13 +329,14 @@ ChatRequest parse_chat_request(std::string_view body, const ChatRequestRules& ru
   }
   request.sampling = rules.sampling;
   read_double(
-      json, "temperature", "a number from 0 (greedy) to 2", [](double t) { return t >= 0 && t <= 2; },
+      json, "temperature", concat("0 (greedy), or a number from ", SamplingOptions::kLeast, " to ", kMostTemperature),
+      [](double t) { return t == 0 || (t >= SamplingOptions::kLeast && t <= kMostTemperature); },
       request.sampling.temperature);
   read_double(
       json, "top_p", "a number above 0, at most 1", [](double p) { return p > 0 && p <= 1; }, request.sampling.top_p);
   read_double(
-      json, "repetition_penalty", "a number above 0, at most 10", [](double p) { return p > 0 && p <= 10; },
-      request.sampling.repetition_penalty);
+      json, "repetition_penalty", concat("a number from ", SamplingOptions::kLeast, " to ", kMostPenalty),
+      [](double p) { return p >= SamplingOptions::kLeast && p <= kMostPenalty; }, request.sampling.repetition_penalty);
   read_integer(json, "top_k", 0, std::numeric_limits<int64_t>::max(), request.sampling.top_k);
   request.max_new_tokens = rules.max_new_tokens;
   const bool old_name = read_integer(json, "max_tokens", 1, rules.max_new_tokens, request.max_new_tokens);

@@ -17,6 +17,10 @@ namespace {
 
 constexpr const char* kRoute = "/v1/chat/completions";
 
+/// Pixels that the pictures of one request may make the server read, in largest pictures: a plain file counts its own
+/// once, a progressive JPEG once a scan (real ones have about ten). Others wait while they are read.
+constexpr int64_t kPictureBudget = 20;
+
 double seconds_since_time(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -157,13 +161,16 @@ void ChatService::give_up() {
 void ChatService::read_jobs() {
   while (JobPointer job = next(arrived_)) {
     try {
-      prepare(*job);
-      {
-        const std::lock_guard lock(mutex_);
-        ready_.push_back(std::move(job));
+      const Trouble why = prepare(*job);
+      if (why == Trouble::kNone) {
+        {
+          const std::lock_guard lock(mutex_);
+          ready_.push_back(std::move(job));
+        }
+        changed_.notify_all();
+        continue;
       }
-      changed_.notify_all();
-      continue;
+      end_in_trouble(*job, why);
     } catch (const ApiError& error) {
       refuse(*job, error);
     } catch (const Error& error) {
@@ -175,18 +182,44 @@ void ChatService::read_jobs() {
   }
 }
 
-void ChatService::prepare(Job& job) const {
-  job.request = parse_chat_request(job.http.body, options_.rules);
-  job.http = {};
+ChatService::Trouble ChatService::read_pictures(Job& job) const {
+  DecodeLimits limits = options_.picture_limits;
+  const int64_t budget = kPictureBudget * limits.max_pixels;
+  int64_t pixels = 0;
+  Trouble why = Trouble::kNone;
+  limits.go_on = [&](int64_t more) {
+    pixels += more;
+    why = trouble(job);
+    return why == Trouble::kNone && pixels <= budget;
+  };
   for (const RequestPicture& picture : job.request.pictures) {
     try {
-      const Image whole = decode_image(picture.bytes, picture.where, options_.picture_limits);
+      const Image whole = decode_image(picture.bytes, picture.where, limits);
       job.pictures.push_back(resize_bicubic(whole, model_.picture_side(), model_.picture_side()));
     } catch (const Error& error) {
+      if (why != Trouble::kNone) {
+        return why;
+      }
+      if (pixels > budget) {
+        throw ApiError(400,
+                       concat(picture.where, ": expected pictures of at most ", budget,
+                              " pixels in a request, those of a progressive JPEG counted once a scan, found more; make "
+                              "them smaller or send fewer"),
+                       picture.where, "invalid_image");
+      }
       throw ApiError(400, error.what(), picture.where, "invalid_image");
     }
   }
   job.request.pictures.clear();
+  return trouble(job);
+}
+
+ChatService::Trouble ChatService::prepare(Job& job) const {
+  job.request = parse_chat_request(job.http.body, options_.rules);
+  job.http = {};
+  if (const Trouble why = read_pictures(job); why != Trouble::kNone) {
+    return why;
+  }
   job.chat = encode_chat(model_.tokenizer(), model_.pattern(), job.request.messages);
   require_picture_for_each_slot(std::ssize(job.chat.slots), std::ssize(job.pictures), model_.pattern().mark);
   const int64_t length = std::ssize(job.chat.ids);
@@ -197,6 +230,7 @@ void ChatService::prepare(Job& job) const {
                           options_.context, " less ", reserve, " for the answer), found ", length),
                    "messages", "context_length_exceeded");
   }
+  return Trouble::kNone;
 }
 
 void ChatService::answer_jobs() {

@@ -68,6 +68,7 @@ std::string settings_json(const WebChatOptions& options) {
   json["temperature"] = options.chat.chat.sampling.temperature;
   json["top_k"] = options.chat.chat.sampling.top_k;
   json["max_tokens"] = options.chat.chat.max_new_tokens;
+  json["max_messages"] = ChatRequestRules().messages;
   json["max_pictures"] = options.max_pictures;
   json["max_body_bytes"] = options.max_body_mb << 20;
   return json.dump();
@@ -174,6 +175,13 @@ void WebChatOptions::resolve() {
       throw UsageError(concat("--", name, ": expected ", low, " to ", high, ", found ", value));
     }
   };
+  const auto at_most = [](const char* name, double high, double value) {
+    if (value > high) {
+      throw UsageError(concat("--", name, ": expected at most ", high, ", as in a request, found ", value));
+    }
+  };
+  at_most("temperature", kMostTemperature, chat.chat.sampling.temperature);
+  at_most("repetition_penalty", kMostPenalty, chat.chat.sampling.repetition_penalty);
   within("port", 0, 65535, port);
   within("max_body_mb", 1, 1024, max_body_mb);
   within("max_pictures", 0, 1000, max_pictures);

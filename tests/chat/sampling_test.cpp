@@ -184,6 +184,23 @@ TEST(Sampling, RefusesValuesThatCannotBe) {
   EXPECT_THROW(Sampler({.temperature = std::nan("")}), Error);
   EXPECT_THROW(Sampler({.top_k = -1}), Error);
   EXPECT_THROW(Sampler({.repetition_penalty = 0}), Error);
+  for (const double tiny : {1e-11, 1e-40, 1e-320}) {
+    EXPECT_THROW(Sampler({.temperature = tiny}), Error) << tiny;
+    EXPECT_THROW(Sampler({.repetition_penalty = tiny}), Error) << tiny;
+    EXPECT_THROW(Sampler({.repetition_penalty = 1 / tiny}), Error) << tiny;
+  }
+}
+
+TEST(Sampling, TheSmallestValuesKeepProbabilitiesNumbers) {
+  for (const double penalty : {SamplingOptions::kLeast, 1 / SamplingOptions::kLeast}) {
+    for (const RepetitionPenaltyMode mode : {RepetitionPenaltyMode::kUsual, RepetitionPenaltyMode::kOriginal}) {
+      Sampler sampler(
+          {.temperature = SamplingOptions::kLeast, .top_k = 0, .repetition_penalty = penalty, .penalty_mode = mode});
+      const std::span<const float> row =
+          sampler.probabilities(std::vector<float>{900.0F, -900.0F, 3.0F}, std::vector<TokenId>{0, 1});
+      EXPECT_FLOAT_EQ(row[0] + row[1] + row[2], 1.0F) << penalty;
+    }
+  }
 }
 
 TEST(Sampling, RefusesLogitsThatAreNoNumbers) {

@@ -7,6 +7,7 @@
 #include "chat/toy_chat.h"
 #include "minimind/base/error.h"
 #include "minimind/base/utf8.h"
+#include "minimind/chat/eval_chat.h"
 
 namespace minimind::testing {
 namespace {
@@ -25,6 +26,21 @@ std::string message_of(const std::function<void()>& action) {
     return error.what();
   }
   return "no error";
+}
+
+TEST(ChatSessionOptions, RefusesMoreThanAMachineHas) {
+  const auto refusal = [](const std::function<void(EvalChatOptions&)>& set) {
+    EvalChatOptions options;
+    set(options);
+    return message_of([&] { options.resolve(); });
+  };
+  EXPECT_EQ(refusal([](EvalChatOptions& options) { options.chat.context = 999'999'999'999; }),
+            "--max_seq_len: expected 2 to 1048576 tokens, found 999999999999");
+  EXPECT_NE(refusal([](EvalChatOptions& options) { options.files.threads = 5000; }).find("--threads: expected 0"),
+            std::string::npos);
+  EXPECT_NE(refusal([](EvalChatOptions& options) { options.chat.sampling.temperature = 1e-40; }).find("--temperature"),
+            std::string::npos);
+  EXPECT_EQ(refusal([](EvalChatOptions& options) { options.files.threads = 256; }), "no error");
 }
 
 TEST(ChatModelPictures, EncodesEqualPicturesOnce) {

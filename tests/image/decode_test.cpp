@@ -167,6 +167,37 @@ TEST(DecodeImage, ReadsAPngPaletteOfTwoColorsAndAnIndexOutsideIt) {
 TEST(DecodeImage, StopsAtAJpegOfEndlessScans) {
   EXPECT_EQ(decode_error(testing::many_scans_jpeg(20)), "");
   EXPECT_TRUE(contains(decode_error(testing::many_scans_jpeg(600)), "too many scans"));
+  EXPECT_TRUE(contains(decode_error(testing::many_scans_jpeg(100, 7000)), "too many scans"));
+}
+
+TEST(DecodeImage, AsksBeforeThePixelsOfEveryFormatWhetherToGoOn) {
+  for (const testing::SampleFile& file : testing::sample_files()) {
+    SCOPED_TRACE(file.format);
+    DecodeLimits limits;
+    limits.go_on = [](int64_t pixels) { return pixels != 13 * 9; };
+    EXPECT_TRUE(contains(decode_error(file.bytes, limits), "picture: its reading was stopped"));
+  }
+}
+
+TEST(DecodeImage, AsksInEveryScanOfAJpegWhetherToGoOn) {
+  const std::string jpeg = testing::many_scans_jpeg(30);
+  DecodeLimits limits;
+  int64_t pixels = 0;
+  limits.go_on = [&](int64_t more) {
+    pixels += more;
+    return true;
+  };
+  EXPECT_EQ(decode_error(jpeg, limits), "");
+  EXPECT_GT(pixels, 30 * 16 * 16);
+  EXPECT_LT(pixels, 42 * 16 * 16);
+  const int64_t all = pixels;
+  pixels = 0;
+  limits.go_on = [&](int64_t more) {
+    pixels += more;
+    return pixels < all / 2;
+  };
+  EXPECT_TRUE(contains(decode_error(jpeg, limits), "picture: its reading was stopped"));
+  EXPECT_LT(pixels, all / 2 + 2 * 16 * 16);
 }
 
 TEST(EncodePng, GivesEveryByteBack) {

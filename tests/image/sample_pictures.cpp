@@ -147,8 +147,13 @@ std::string four_color_gif() {
          std::string("\0;", 2);
 }
 
-std::string many_scans_jpeg(int repeats) {
-  const std::string whole = progressive_jpeg();
+std::string many_scans_jpeg(int repeats, uint16_t side) {
+  std::string whole = progressive_jpeg();
+  const size_t frame = whole.find("\xFF\xC2");  // its height and width lie behind marker, length and precision
+  for (const size_t at : {frame + 5, frame + 7}) {
+    whole[at] = static_cast<char>(side >> 8);
+    whole[at + 1] = static_cast<char>(side);
+  }
   const size_t last = whole.rfind("\xFF\xDA");
   const std::string scan = whole.substr(last, whole.size() - 2 - last);
   std::string result = whole.substr(0, last);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,7 @@ std::string palette_bmp(uint16_t width, uint16_t height);
 /// GIF of one row, 4 colours: red, green, blue, grey 9; the pixels are 0 1 2 3 3 3 3 0, index 1 is transparent.
 std::string four_color_gif();
 
-/// Progressive grey JPEG of 16x16 pixels whose last scan stands `repeats` times.
-std::string many_scans_jpeg(int repeats);
+/// Progressive grey JPEG of `side` x `side` pixels whose last scan stands `repeats` times; it has data for 16x16.
+std::string many_scans_jpeg(int repeats, uint16_t side = 16);
 
 }  // namespace minimind::testing

@@ -10,6 +10,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "minimind/base/error.h"
@@ -360,6 +361,13 @@ TEST(TrainOptions, RefusesValuesThatCannotBe) {
   options.batch_size = 1;
   options.device = "gpu";
   EXPECT_THROW(options.validate(), UsageError);
+  options.device = "cpu";
+  for (int64_t* const count : {&options.threads, &options.num_workers, &options.max_seq_len}) {
+    const int64_t before = std::exchange(*count, 100'000'000);
+    EXPECT_THROW(options.validate(), UsageError);
+    *count = before;
+  }
+  EXPECT_NO_THROW(options.validate());
 }
 
 TEST(TrainOptions, HasTheStagesOwnDefaults) {

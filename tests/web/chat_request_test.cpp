@@ -140,10 +140,10 @@ TEST(ChatRequest, RefusesJsonThatWouldFillTheMemory) {
 
 TEST(ChatRequest, NamesTheFieldThatIsWrong) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> wrong = {
-      {"temperature", {"\"hot\"", "-0.1", "2.1", "true", "[]"}},
+      {"temperature", {"\"hot\"", "-0.1", "2.1", "1e-40", "1e-320", "true", "[]"}},
       {"top_p", {"0", "-1", "1.5", "\"x\""}},
       {"top_k", {"-1", "1.5", "\"8\"", "9223372036854775808"}},
-      {"repetition_penalty", {"0", "-1", "11"}},
+      {"repetition_penalty", {"0", "-1", "11", "1e-40"}},
       {"max_tokens", {"0", "-5", "101", "1.0", "\"9\"", "18446744073709551615"}},
       {"max_completion_tokens", {"0", "101"}},
       {"seed", {"1.5", "\"x\"", "18446744073709551615"}},

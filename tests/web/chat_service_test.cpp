@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chat/toy_chat.h"
+#include "image/sample_pictures.h"
 #include "minimind/base/utf8.h"
 #include "minimind/chat/session.h"
 
@@ -138,6 +139,36 @@ std::string picture_content(const Image& image, const std::string& text) {
          R"("}}, {"type": "text", "text": ")" + text + "\"}]";
 }
 
+constexpr int kSlowPictures = 24;
+
+/// Pictures of a few hundred bytes that take seconds to read: a hundred and sixty scans of 12 million pixels
+/// each.
+std::string slow_pictures() {
+  const std::string part = R"({"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,)" +
+                           base64_of(many_scans_jpeg(160, 3500)) + "\"}}";
+  std::string content = "[" + part;
+  for (int i = 1; i < kSlowPictures; ++i) {
+    content += ", " + part;
+  }
+  return content + "]";
+}
+
+/// Takes slow_pictures().
+ChatServiceOptions patient_options() {
+  ChatServiceOptions options = toy_options();
+  options.picture_limits.max_pixels = int64_t{1} << 32;
+  options.rules.pictures = kSlowPictures;
+  return options;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void wait_a_little() {
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+}
+
 /// The texts of a stream's events put together.
 std::string streamed_text(const std::string& events) {
   std::string text;
@@ -251,6 +282,47 @@ TEST(ChatService, AVanishedClientsAnswerEndsAndTheNextOneIsServed) {
   EXPECT_FALSE(first->finished());
   EXPECT_EQ(server.metric("minimind_vanished_clients_total"), "1");
   EXPECT_LT(std::stoi(server.metric("minimind_completion_tokens_total")), 20'000);
+}
+
+TEST(ChatService, PicturesOfAVanishedClientAreReadNoFurther) {
+  Server server(patient_options());
+  const auto vanished = server.ask(slow_pictures());
+  wait_a_little();
+  ASSERT_FALSE(vanished->finished());
+  vanished->vanish();
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(server.ask("\"x\"")->status(), 200);
+  EXPECT_LT(seconds_since(start), 1.0);
+  server.wait_until_idle();
+  EXPECT_EQ(server.metric("minimind_vanished_clients_total"), "1");
+}
+
+TEST(ChatService, GivingUpAndTheTimeLimitHoldWhilePicturesAreRead) {
+  ChatServiceOptions options = patient_options();
+  options.request_seconds = 0.3;
+  Server hasty(options);
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(hasty.ask(slow_pictures())->status(), 504);
+  EXPECT_LT(seconds_since(start), 1.3);
+  Server ending(patient_options());
+  const auto reply = ending.ask(slow_pictures());
+  wait_a_little();
+  const auto end = std::chrono::steady_clock::now();
+  ending.service.give_up();
+  EXPECT_EQ(reply->status(), 503);
+  EXPECT_LT(seconds_since(end), 1.0);
+}
+
+TEST(ChatService, RefusesPicturesThatTakeTooMuchWork) {
+  ChatServiceOptions options = toy_options();
+  options.picture_limits.max_pixels = 3500 * 3500;
+  options.rules.pictures = kSlowPictures;
+  Server server(options);
+  const auto reply = server.ask(slow_pictures());
+  EXPECT_EQ(reply->status(), 400);
+  EXPECT_EQ(reply->json()["error"]["param"], "messages[0].content[0].image_url.url");
+  EXPECT_NE(reply->body().find("expected pictures of at most 245000000 pixels in a request"), std::string::npos)
+      << reply->body();
 }
 
 TEST(ChatService, AFullQueueIsToldAtOnceAndVanishedClientsLeaveIt) {

@@ -95,7 +95,7 @@ class Routes(OneServer):
         self.assertEqual(status, 200)
         self.assertIn("text/html", headers["Content-Type"])
         self.assertIn("default-src 'none'", headers["Content-Security-Policy"])
-        for name in re.findall(r'(?:src|href)="([a-z]+\.\w+)"', page) + ["api.js", "view.js", "pictures.js", "texts.js"]:
+        for name in re.findall(r'(?:src|href)="([a-z]+\.\w+)"', page) + ["api.js", "turns.js", "view.js", "pictures.js", "texts.js"]:
             status, text, _ = self.server.get("/" + name)
             self.assertEqual(status, 200, name)
             page += text
@@ -276,7 +276,8 @@ class Processes(unittest.TestCase):
             self.assertEqual(server.get("/healthz")[0], 200)
 
     def test_wrong_usage_exits_2_and_missing_files_1(self):
-        for flags, code in ((["--port", "70000"], 2), (["--temperature", "-1"], 2), (["--nonsense"], 2), (["--max_queue", "-1"], 2),
+        for flags, code in ((["--port", "70000"], 2), (["--temperature", "-1"], 2), (["--temperature", "1e-40"], 2), (["--temperature", "5"], 2),
+                            (["--repetition_penalty", "11"], 2), (["--max_seq_len", "999999999999"], 2), (["--threads", "5000"], 2), (["--nonsense"], 2), (["--max_queue", "-1"], 2),
                             (["--host", "no.such.host.invalid"], 1), (["--checkpoint", "/nowhere.pth"], 1)):
             result = subprocess.run([BIN / "web_chat", *files, "--port", "0", *flags], capture_output=True, text=True, timeout=60)
             self.assertEqual(result.returncode, code, result.stderr)

@@ -107,6 +107,37 @@ class Asking(PageTest):
         self.page.click("#thumbnails button")
         self.page.wait_for("document.querySelectorAll('#thumbnails img').length === 0")
 
+    def test_a_question_waits_for_its_picture(self):
+        """As long as a picture is read, Enter and the button ask nothing; the page says so."""
+        self.page.run("""(() => {
+          const decode = HTMLImageElement.prototype.decode;
+          const gate = new Promise((open) => { window.openGate = open; });
+          HTMLImageElement.prototype.decode = function () { return gate.then(() => decode.call(this)); };
+        })()""")
+        self.page.choose_files("#files", PICTURES[0])
+        self.page.wait_for("document.querySelectorAll('#thumbnails .loading').length === 1")
+        self.ask("What is this?")
+        self.page.click("#send")
+        self.assertIn("still being read", self.page.run("document.getElementById('reading').textContent"))
+        self.assertEqual(self.page.run("document.querySelectorAll('.turn').length"), 0)
+        self.page.run("window.openGate()")
+        self.page.wait_for("document.querySelectorAll('#thumbnails img').length === 1 && !document.getElementById('send').disabled")
+        self.assertEqual(self.page.run("document.getElementById('reading').textContent"), "")
+        self.page.press("Enter")
+        self.page.wait_for(WRITTEN)
+        self.assertEqual(self.page.run("document.querySelectorAll('.asked img').length"), 1)
+
+    def test_a_picture_that_is_read_after_clear_is_not_added(self):
+        self.page.run("""(() => {
+          const decode = HTMLImageElement.prototype.decode;
+          HTMLImageElement.prototype.decode = function () { return new Promise((done) => { window.openGate = done; }).then(() => decode.call(this)); };
+        })()""")
+        self.page.choose_files("#files", PICTURES[0])
+        self.page.wait_for("document.querySelectorAll('#thumbnails .loading').length === 1 && !!window.openGate")
+        self.page.click("#clear")
+        self.page.run("window.openGate()")
+        self.page.wait_for("document.querySelectorAll('#thumbnails li').length === 0")
+
     def test_an_empty_question_about_a_picture_asks_the_default_one(self):
         self.add(PICTURES[0])
         self.page.click("#send")
@@ -172,26 +203,50 @@ class Errors(PageTest):
         self.assertTrue(self.page.run(f"{LAST}.classList.contains('failed')"))
         self.assertIn("tokens (a context of 160", self.page.run(f"{ANSWERS}[0]"))
         self.page.screenshot(SCREENSHOTS / "refused.png")
+        self.assertEqual(self.page.run("document.getElementById('question').value"), "much too long " * 100, "it can be shortened and asked again")
+        self.page.run("document.getElementById('question').value = ''")
         self.ask("Short")
         self.page.wait_for(f"{ANSWERS}.length === 2 && {WRITTEN}")
         self.assertFalse(self.page.run(f"{LAST}.classList.contains('failed')"))
 
     def test_a_long_conversation_loses_its_oldest_turns_with_a_note(self):
-        for number in range(1, 7):
+        before = self.server.refusals()
+        for number in range(1, 13):
             self.ask(f"Question {number}")
             self.page.wait_for(f"{ANSWERS}.length === {number} && {WRITTEN}")
         self.assertIn("left out", self.page.run(f"{LAST}.querySelector('.note').textContent"))
+        self.assertLess(self.server.refusals() - before, 12, "what was left out once is not sent again")
 
-    def test_a_server_that_is_gone_is_told(self):
-        server = WebChat(files)
-        page = Page(browser, *self.size)
-        page.open(server.url)
-        self.assertEqual(server.stop(), 0)
-        server.__exit__()
-        page.type("Hello")
-        page.press("Enter")
-        page.wait_for(WRITTEN)
-        self.assertIn("Is web_chat still running?", page.run(f"{ANSWERS}[0]"))
+    def test_a_question_that_fails_comes_back_and_is_answered_by_a_server_started_anew(self):
+        with WebChat(files, *self.flags) as server:
+            self.page.open(server.url)
+            self.add(PICTURES[0])
+            self.assertEqual(server.stop(), 0)
+            self.ask("Hello")
+            self.page.wait_for(WRITTEN)
+            self.assertIn("Is web_chat still running?", self.page.run(f"{ANSWERS}[0]"))
+            self.assertEqual(self.page.run("document.getElementById('question').value"), "Hello")
+            self.assertEqual(self.thumbnails(), 1)
+        with WebChat(files, *self.flags, "--port", server.port, "--model_name", "another") as again:
+            self.page.press("Enter")
+            self.page.wait_for(f"{ANSWERS}.length === 2 && {WRITTEN}")
+            self.assertFalse(self.page.run(f"{LAST}.classList.contains('failed')"), self.page.run(f"{ANSWERS}.pop()"))
+            self.assertIn("another model", self.page.run(f"{LAST}.querySelector('.note').textContent"))
+            self.assertEqual(self.page.run("document.getElementById('model').textContent"), "another")
+            self.assertEqual(again.metric("minimind_pictures_total"), 1)
+        self.page.take_events("Network.requestWillBeSent")  # to these two servers
+
+
+class LongConversations(PageTest):
+    flags = ("--temperature", 0, "--max_seq_len", 30000, "--max_new_tokens", 2)
+
+    def test_a_conversation_goes_on_beyond_the_messages_of_a_request(self):
+        for number in range(1, 132):
+            self.ask(f"Q{number}")
+            self.page.wait_for(f"{ANSWERS}.length === {number} && {WRITTEN}")
+        self.assertFalse(self.page.run(f"{LAST}.classList.contains('failed')"), self.page.run(f"{ANSWERS}.pop()"))
+        self.assertIn("oldest 3 turns were left out", self.page.run(f"{LAST}.querySelector('.note').textContent"))
+        self.assertEqual(self.server.refusals(), 0)
 
 
 class Stopping(PageTest):
@@ -207,6 +262,7 @@ class Stopping(PageTest):
             self.assertFalse(self.page.run(WRITTEN), "the answer was over too soon for this test")
             stop()
             self.page.wait_for(WRITTEN)
+            self.assertEqual(self.page.run("document.activeElement.id"), "question")
             self.assertIn("stopped", self.page.run(f"{LAST}.querySelector('.note').textContent"))
             self.assertGreater(self.page.run(f"{ANSWERS}[0].length"), 20)
             self.page.wait_for(f"(async () => !(await (await fetch('metrics')).text()).includes('minimind_vanished_clients_total {before:g}\\n'))()", 5)
@@ -233,6 +289,20 @@ class Everybody(PageTest):
         self.page.reload()
         self.assertEqual(self.page.run("document.getElementById('clear').textContent"), "清空", "the language is remembered")
         self.page.click("#language")
+
+    def test_the_focus_stays_with_the_question(self):
+        focus = "document.activeElement.id"
+        self.page.run("document.querySelector('#examples button').focus()")
+        self.page.press("Enter")
+        self.page.wait_for(f"document.querySelector('.turn') && {WRITTEN}")
+        self.assertEqual(self.page.run(focus), "question", "after an example")
+        self.page.type("Hello")
+        self.page.run("document.getElementById('send').focus()")
+        self.page.press("Enter")
+        self.page.wait_for(f"{ANSWERS}.length === 2")
+        self.assertIn(self.page.run(focus), ("stop", "question"), "while the answer is written")
+        self.page.wait_for(WRITTEN)
+        self.assertEqual(self.page.run(focus), "question", "after the answer")
 
     def test_works_with_the_keyboard_alone(self):
         self.add(PICTURES[0])

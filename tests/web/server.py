@@ -81,6 +81,10 @@ class WebChat:
         found = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics")[1], re.MULTILINE)
         return float(found[1]) if found else None
 
+    def refusals(self):
+        """Questions answered with status 400 so far."""
+        return self.metric('minimind_http_responses_total{route="/v1/chat/completions",status="400"}') or 0
+
     def resident_bytes(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()
         return int(fields[1]) * os.sysconf("SC_PAGESIZE")

@@ -17,9 +17,12 @@ enum class RepetitionPenaltyMode {
 
 /// How the next token is chosen. SPEC.md section 7.
 struct SamplingOptions {
-  double temperature = 0.5;         ///< 0: greedy
+  /// Smaller numbers than this would make logits infinite; the answer would not differ from that of this one.
+  static constexpr double kLeast = 1e-10;
+
+  double temperature = 0.5;         ///< 0: greedy; else kLeast or more
   int64_t top_k = 8;                ///< keep the k highest logits, ties with the last of them too; 0: all
-  double repetition_penalty = 1.0;  ///< 1: none
+  double repetition_penalty = 1.0;  ///< 1: none; kLeast or more
   RepetitionPenaltyMode penalty_mode = RepetitionPenaltyMode::kUsual;
   /// Of what top-k leaves, keep the likeliest tokens that together have this probability (at least one); 1: all.
   double top_p = 1.0;

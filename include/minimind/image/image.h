@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,10 @@ struct Image {
 struct DecodeLimits {
   int64_t max_pixels = 178'956'970;  ///< Pillow's own limit against decompression bombs
   int64_t max_side = 65'535;
+  /// Asked before the pixels of a picture are read, with their number; for a progressive JPEG with their number again
+  /// before each further scan, and with 0 after every few rows: false ends the reading with an Error. Must not throw.
+  /// May be empty.
+  std::function<bool(int64_t pixels)> go_on;
 };
 
 /// Decodes JPEG, PNG, BMP, GIF (first frame) and WebP to RGB, as Pillow's `.convert("RGB")` does (alpha dropped, no

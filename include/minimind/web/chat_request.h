@@ -11,6 +11,9 @@
 
 namespace minimind {
 
+inline constexpr double kMostTemperature = 2;
+inline constexpr double kMostPenalty = 10;  ///< of repetition
+
 /// What a request may ask for at most, and what it gets if it does not say.
 struct ChatRequestRules {
   std::string model;             ///< the name that it goes by

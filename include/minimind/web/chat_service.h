@@ -33,7 +33,7 @@ struct ChatServiceOptions {
 
 /// Answers POST /v1/chat/completions with one model, first come first served. One thread reads requests (JSON,
 /// pictures, tokens) and refuses bad ones without touching the model; another one owns the model and answers one at a
-/// time. A request whose client has gone, or whose time is over, leaves the queue or stops being answered. Each
+/// time. A request whose client has gone, or whose time is over, leaves the queue or stops being read or answered. Each
 /// connection has one request at a time, so that first come first served is fair among clients.
 class ChatService {
  public:
@@ -65,7 +65,9 @@ class ChatService {
 
   void read_jobs();
   void answer_jobs();
-  void prepare(Job& job) const;
+  /// What the reading thread does for a request. Throws ApiError where it is wrong.
+  Trouble prepare(Job& job) const;
+  Trouble read_pictures(Job& job) const;
   void answer(Job& job);
   Trouble trouble(const Job& job) const;
   /// Tells the client, unless it has gone.

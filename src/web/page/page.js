@@ -1,69 +1,64 @@
 import { ApiFailure, settings, streamAnswer } from './api.js';
 import { pictureOfFile } from './pictures.js';
 import { rememberLanguage } from './texts.js';
+import { fittingTurns, messagesOf, shortened } from './turns.js';
 import {
   addText, byId, flushText, pictureCount, resizeQuestion, say, scrollDown, showAlert, showButtons, showNote, showTexts, showTurn, showWaiting, state,
 } from './view.js';
 
 // ---- pictures
 
+// The question is held back until all of them are read.
 async function addFiles(files) {
   showAlert(null);
-  for (const file of files) {
-    if (state.waiting.length >= state.server.max_pictures) {
-      showAlert(() => say().tooManyPictures(state.server.max_pictures));
-      break;
-    }
-    try {
-      const picture = await pictureOfFile(file);
-      const bytes = state.waiting.reduce((sum, one) => sum + one.url.length, picture.url.length);
-      if (bytes > state.server.max_body_bytes * 0.9) {
-        showAlert(() => say().tooLarge(file.name));
-      } else {
-        state.waiting.push(picture);
-      }
-    } catch (error) {
-      showAlert(() => say().notAPicture(file.name));
-    }
-  }
+  const conversation = state.turns;
+  state.loading += files.length;
   showWaiting();
+  for (const file of files) {
+    await addFile(file, conversation);
+    state.loading -= 1;
+    showWaiting();
+  }
   byId('question').focus();
+}
+
+async function addFile(file, conversation) {
+  if (state.waiting.length >= state.server.max_pictures) {
+    showAlert(() => say().tooManyPictures(state.server.max_pictures));
+    return;
+  }
+  try {
+    const picture = await pictureOfFile(file);
+    if (state.turns !== conversation) {
+      return; // the conversation was cleared meanwhile
+    }
+    const bytes = state.waiting.reduce((sum, one) => sum + one.url.length, picture.url.length);
+    if (bytes > state.server.max_body_bytes * 0.9) {
+      showAlert(() => say().tooLarge(file.name));
+    } else {
+      state.waiting.push(picture);
+    }
+  } catch (error) {
+    showAlert(() => say().notAPicture(file.name));
+  }
+}
+
+// ---- the server
+
+// Its name, limits and defaults. The model may be another one than before: a server can be started anew with the page
+// still open.
+async function readSettings() {
+  state.server = await settings();
+  byId('model').textContent = state.server.model;
 }
 
 // ---- questions
 
-function contentOf(turn) {
-  if (turn.pictures.length === 0) {
-    return turn.question;
-  }
-  return [...turn.pictures.map((picture) => ({ type: 'image_url', image_url: { url: picture.url } })),
-    { type: 'text', text: turn.question }];
-}
-
-function messagesOf(turns) {
-  const messages = [];
-  for (const turn of turns) {
-    messages.push({ role: 'user', content: contentOf(turn) });
-    if (turn.answer !== null) {
-      messages.push({ role: 'assistant', content: turn.answer });
-    }
-  }
-  return messages;
-}
-
-// Turns that a request can hold: the oldest go where there are too many pictures, or bytes of them.
-function fittingTurns(turns) {
-  const size = (kept) => kept.reduce((sum, turn) => sum + turn.pictures.reduce((s, p) => s + p.url.length, 0), 0);
-  let kept = turns;
-  while (kept.length > 1 && (kept.reduce((sum, turn) => sum + turn.pictures.length, 0) > state.server.max_pictures ||
-                             size(kept) > state.server.max_body_bytes * 0.9)) {
-    kept = kept.slice(1);
-  }
-  return kept;
-}
-
+// Streams the answer into the turn. Resolves to the server's {finish, usage}. Turns that do not fit any more are marked,
+// once the server has answered without them, and never sent again.
 async function streamTurn(turn, earlier, signal) {
-  let turns = fittingTurns([...earlier, turn]);
+  let turns = fittingTurns([...earlier, turn], state.server);
+  let knowsModel = false;
   for (;;) {
     try {
       const result = await streamAnswer({
@@ -75,12 +70,19 @@ async function streamTurn(turn, earlier, signal) {
         turn.answer = (turn.answer || '') + text;
         addText(turn, text);
       });
-      return { result, leftOut: earlier.length + 1 - turns.length };
+      earlier.forEach((one) => { one.leftOut = !turns.includes(one); });
+      return result;
     } catch (error) {
-      if (error.code !== 'context_length_exceeded' || turns.length === 1) {
+      if (error.code === 'context_length_exceeded' && turns.length > 1) {
+        turns = shortened(turns);
+      } else if (error.code === 'model_not_found' && !knowsModel) {
+        knowsModel = true;
+        await readSettings();
+        turns = fittingTurns(turns, state.server);
+        turn.notes.push(() => say().otherModel);
+      } else {
         throw error;
       }
-      turns = turns.slice(1);
     }
   }
 }
@@ -100,14 +102,33 @@ function tellFailure(turn, error) {
   }
 }
 
+// A question that got no answer goes back to where it was written, unless something new is there already.
+function giveBack(turn, text) {
+  if (!byId('question').value) {
+    byId('question').value = text;
+    resizeQuestion();
+  }
+  if (state.waiting.length === 0) {
+    state.waiting = turn.pictures;
+    showWaiting();
+  }
+}
+
+// Buttons that vanish take the keyboard's focus with them.
+function keepFocus(target) {
+  if (document.activeElement === document.body || document.activeElement.hidden) {
+    byId(target).focus();
+  }
+}
+
 async function ask(text) {
   const pictures = state.waiting;
   const question = text.trim() || (pictures.length > 0 ? say().ask[pictureCount()] : '');
-  if (!question || state.running) {
+  if (!question || state.running || state.loading > 0) {
     return;
   }
-  const earlier = state.turns.filter((turn) => turn.answer !== null);
-  const turn = { pictures, question, answer: null, notes: [], failure: null, view: null, text: null, unshown: '' };
+  const earlier = state.turns.filter((turn) => turn.answer !== null && !turn.leftOut);
+  const turn = { pictures, question, answer: null, leftOut: false, notes: [], failure: null, view: null, text: null, unshown: '' };
   state.turns.push(turn);
   state.waiting = [];
   state.running = new AbortController();
@@ -116,9 +137,10 @@ async function ask(text) {
   showAlert(null);
   showTurn(turn);
   showWaiting();
+  keepFocus('stop');
   const start = performance.now();
   try {
-    const { result, leftOut } = await streamTurn(turn, earlier, state.running.signal);
+    const result = await streamTurn(turn, earlier, state.running.signal);
     turn.answer = turn.answer || '';
     const passed = (performance.now() - start) / 1000;
     const seconds = passed.toFixed(passed < 1 ? 2 : 1);
@@ -126,17 +148,22 @@ async function ask(text) {
     if (result.finish === 'length') {
       turn.notes.push(() => say().cutShort);
     }
+    const leftOut = state.turns.filter((one) => one.leftOut).length;
     if (leftOut > 0) {
       turn.notes.push(() => say().turnsLeftOut(leftOut));
     }
   } catch (error) {
     tellFailure(turn, error);
+    if (turn.failure && state.turns.includes(turn)) {
+      giveBack(turn, text);
+    }
   }
   flushText(turn);
   turn.view.classList.remove('writing');
   showNote(turn);
   state.running = null;
   showButtons();
+  keepFocus('question');
   scrollDown(false);
 }
 
@@ -241,11 +268,10 @@ async function begin() {
   listenForSettings();
   showTexts();
   try {
-    state.server = await settings();
+    await readSettings();
   } catch (error) {
     showAlert(() => say().noServer);
   }
-  byId('model').textContent = state.server.model;
   byId('temperature').value = state.server.temperature;
   byId('temperature-value').textContent = byId('temperature').value;
   byId('top-k').value = state.server.top_k;

@@ -4,9 +4,10 @@ import { firstLanguage, texts } from './texts.js';
 export const byId = (id) => document.getElementById(id);
 export const state = {
   language: firstLanguage(),
-  server: { model: '', temperature: 0.5, top_k: 8, max_tokens: 512, max_pictures: 8, max_body_bytes: 24 << 20 },
+  server: { model: '', temperature: 0.5, top_k: 8, max_tokens: 512, max_messages: 256, max_pictures: 8, max_body_bytes: 24 << 20 },
   waiting: [], // pictures for the next question
-  turns: [], // {pictures, question, answer, notes, failure, view, text, unshown}
+  loading: 0, // files that are still read for it
+  turns: [], // {pictures, question, answer, leftOut, notes, failure, view, text, unshown}
   running: null, // AbortController of the answer that is being written
   alert: null, // () => text
   askExample: null, // (text) => …
@@ -70,7 +71,11 @@ export function showWaiting() {
     item.append(image, remove);
     return item;
   }));
-  list.hidden = state.waiting.length === 0;
+  for (let i = 0; i < state.loading; ++i) {
+    list.append(element('li', 'loading', '…'));
+  }
+  list.hidden = state.waiting.length + state.loading === 0;
+  byId('reading').textContent = state.loading > 0 ? say().reading : '';
   const follows = state.waiting.length === 0 && state.turns.some((turn) => turn.pictures.length > 0);
   byId('examples').replaceChildren(...say().exampleList[follows ? 'one' : pictureCount()].map((text) => {
     const button = element('button', '', text);
@@ -86,10 +91,10 @@ export function showButtons() {
   const running = state.running !== null;
   byId('send').hidden = running;
   byId('stop').hidden = !running;
-  byId('send').disabled = !byId('question').value.trim() && state.waiting.length === 0;
+  byId('send').disabled = state.loading > 0 || (!byId('question').value.trim() && state.waiting.length === 0);
   byId('welcome').hidden = state.turns.length > 0;
   for (const button of byId('examples').children) {
-    button.disabled = running;
+    button.disabled = running || state.loading > 0;
   }
 }
 
