@@ -106,13 +106,10 @@ void AuditPass::check_picture(const std::string& name) {
   }
   BadPicture bad{AuditKind::kMissingPicture, {}};
   try {
-    const auto found = find_picture(input_.images, name, prefix_);
-    if (found) {
-      bad.kind = AuditKind::kCorruptPicture;
-      decode_image(input_.images.read(*found), *found);
-      return;
-    }
-    bad.detail = concat(prefix_, name, " not found in ", input_.images.description());
+    const std::string found = find_picture(input_.images, name, prefix_);
+    bad.kind = AuditKind::kCorruptPicture;
+    decode_image(input_.images.read(found), found);
+    return;
   } catch (const Error& error) {
     bad.detail = error.what();
   }

@@ -43,11 +43,11 @@ std::string make_question(const Sample& sample, const ImageSource& images, const
   question = {sample.id, text, truth, {}};
   const std::string prefix = options.kind == "sft" ? options.image_prefix : "";
   for (const std::string& name : sample.images) {
-    const auto found = find_picture(images, name, prefix);
-    if (!found) {
-      return concat("picture ", name, " is not in ", images.description());
+    try {
+      question.pictures.push_back(find_picture(images, name, prefix));
+    } catch (const Error& error) {
+      return error.what();
     }
-    question.pictures.push_back(*found);
   }
   int64_t marks = 0;
   for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + mark.size())) {
