@@ -26,6 +26,8 @@ constexpr int64_t kChunk = 64;
 
 AuditKind kind_of(SampleProblem problem) {
   switch (problem) {
+    case SampleProblem::kWrongShape:
+      return AuditKind::kWrongShape;
     case SampleProblem::kNoTurn:
       return AuditKind::kNoTurn;
     case SampleProblem::kMarksAgainstImages:

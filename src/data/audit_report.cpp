@@ -20,6 +20,7 @@ struct KindText {
   const char* words;
 };
 constexpr std::array<KindText, kAuditKinds> kKinds = {{
+    {"wrong_shape", "wrong JSON shape"},
     {"missing_picture", "missing picture"},
     {"corrupt_picture", "corrupt picture"},
     {"marks_against_pictures", "image marks against pictures"},

@@ -36,6 +36,9 @@ DataKind kind_of(const std::string& name) {
 /// Why a sample cannot be asked about; "" if it can.
 std::string make_question(const Sample& sample, const ImageSource& images, const EvaluateOptions& options,
                           const std::string& mark, Question& question) {
+  if (!sample.problem.empty()) {
+    return sample.problem;
+  }
   if (sample.turns.empty()) {
     return "it has no question with an answer";
   }

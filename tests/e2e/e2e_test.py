@@ -98,10 +98,11 @@ class Chain(Folder):
         (broken / samples[0]["image"]).write_text("not a picture")
         samples[1]["image"] = "missing.jpg"
         samples[2]["conversations"][0]["value"] = "no mark at all"
+        samples[3]["conversations"][1]["value"] = None
         data = self.json_file("data.json", samples)
         result = train("pretrain_vlm", self.out / "out", *SHAPE, "--data_path", data, images_dir=broken)
         self.assertEqual(result.returncode, 0, result.stderr)
-        for sample in samples[:3]:
+        for sample in samples[:4]:
             self.assertIn(sample["id"], result.stderr + result.stdout)
 
 
