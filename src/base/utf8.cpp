@@ -1,6 +1,7 @@
 #include "minimind/base/utf8.h"
 
 #include <algorithm>
+#include <cstdio>
 
 namespace minimind {
 
@@ -83,6 +84,25 @@ void append_utf8(std::string& out, char32_t c) {
     out += static_cast<char>(0x80 | ((c >> 6) & 0x3F));
     out += static_cast<char>(0x80 | (c & 0x3F));
   }
+}
+
+std::string printable(std::string_view bytes) {
+  const auto is_shown = [](char32_t code) {
+    const bool is_control = code < 0x20 || (code >= 0x7F && code <= 0x9F);
+    const bool breaks_or_turns_a_line = (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
+    return !is_control && !breaks_or_turns_a_line;
+  };
+  std::string text;
+  for (const char32_t code : utf8_to_codepoints(bytes)) {
+    if (is_shown(code)) {
+      append_utf8(text, code);
+    } else {
+      char escape[8];
+      std::snprintf(escape, sizeof(escape), "\\u%04x", static_cast<unsigned>(code) & 0xFFFFU);
+      text += escape;
+    }
+  }
+  return text;
 }
 
 std::string repair_utf8(std::string_view bytes) {

@@ -156,6 +156,13 @@ TEST(Utf8, RepairsAsPythonDoes) {
   EXPECT_EQ(repair_utf8("\xC0\x80"), "\xEF\xBF\xBD\xEF\xBF\xBD");
 }
 
+TEST(Utf8, ShowsControlCharactersAsEscapes) {
+  EXPECT_EQ(printable("\x1b]0;t\a\n\t\x7f\u0085"), R"(\u001b]0;t\u0007\u000a\u0009\u007f\u0085)");
+  EXPECT_EQ(printable("a\u202eb\u2066c\u2028"), R"(a\u202eb\u2066c\u2028)") << "what turns or breaks the line";
+  EXPECT_EQ(printable("café 你好 😀 a\\b"), "café 你好 😀 a\\b");
+  EXPECT_EQ(printable("a\xff"), "a\uFFFD");
+}
+
 TEST(Utf8, HoldsBackOnlyWhatMayBecomeACharacter) {
   EXPECT_EQ(complete_utf8_prefix("ab\xE4\xBD"), 2U);
   EXPECT_EQ(complete_utf8_prefix("ab\xE4\xBD\xA0"), 5U);
