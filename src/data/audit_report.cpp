@@ -6,6 +6,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/progress.h"
+#include "minimind/base/utf8.h"
 #include "minimind/data/audit.h"
 
 namespace minimind {
@@ -68,7 +69,8 @@ std::string findings_text(const AuditReport& report) {
         text += concat("    … and ", report.count(kind) - kShownFindings, " more (all in the JSON report)\n");
         break;
       }
-      text += concat("    '", finding.id, "' (position ", finding.position, "): ", finding.detail, "\n");
+      text += concat("    ",
+                     printable(concat("'", finding.id, "' (position ", finding.position, "): ", finding.detail)), "\n");
     }
   }
   return text;

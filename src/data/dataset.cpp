@@ -8,6 +8,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/progress.h"
+#include "minimind/base/utf8.h"
 
 namespace minimind {
 
@@ -335,7 +336,7 @@ Dataset Dataset::load(const std::filesystem::path& json_path, DataKind kind) {
   if (std::ssize(dataset.problems_) == dataset.size()) {
     fail(json_path.string(), ": ", scanner.place(first_problem),
          ": expected samples {id, image, conversations}, found ", dataset.size(), " of another shape; the first, '",
-         dataset.id(0), "': ", dataset.problems_.at(0));
+         printable(dataset.id(0)), "': ", dataset.problems_.at(0));
   }
   return dataset;
 }

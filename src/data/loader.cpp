@@ -17,6 +17,7 @@
 #include "data/detail/sample_order.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
+#include "minimind/base/utf8.h"
 
 namespace minimind {
 
@@ -168,7 +169,7 @@ void Loader::State::note_skipped(const detail::BuiltBatch& built) {
     }
     skipped.push_back(sample);
     if (skipped.size() <= kLoggedSkips) {
-      log_warning(concat("sample '", sample.id, "' skipped: ", sample.reason));
+      log_warning(printable(concat("sample '", sample.id, "' skipped: ", sample.reason)));
     } else if (skipped.size() == kLoggedSkips + 1) {
       log_warning("more samples are skipped; they are counted, and --check_data lists them all");
     }
@@ -176,8 +177,9 @@ void Loader::State::note_skipped(const detail::BuiltBatch& built) {
   samples_handed_out += std::ssize(built.batch.sample_ids);
   const bool whole_epoch = options.world_size == 1 && first_group == 0 && to_hand_out == steps;
   if (samples_handed_out == 0 && !skipped.empty() && (skipped.size() >= kHopelessSkips || whole_epoch)) {
-    fail("no sample can be used: all ", skipped.size(), " so far were skipped; the first, '", skipped.front().id,
-         "': ", skipped.front().reason, " (pictures come from ", description, ")");
+    fail("no sample can be used: all ", skipped.size(), " so far were skipped; the first, '",
+         printable(skipped.front().id), "': ", printable(skipped.front().reason), " (pictures come from ", description,
+         ")");
   }
 }
 

@@ -11,6 +11,7 @@
 #include "minimind/base/log.h"
 #include "minimind/base/progress.h"
 #include "minimind/base/random.h"
+#include "minimind/base/utf8.h"
 #include "minimind/chat/batch_answers.h"
 #include "minimind/chat/session.h"
 #include "minimind/data/dataset.h"
@@ -73,7 +74,7 @@ std::optional<BatchQuestion> with_features(const Question& question, ChatModel& 
     try {
       asked.features.push_back(model.features(images.read(name), name));
     } catch (const Error& error) {
-      log_warning(concat("sample ", question.id, " is left out: ", error.what()));
+      log_warning(printable(concat("sample ", question.id, " is left out: ", error.what())));
       return std::nullopt;
     }
   }
@@ -125,13 +126,13 @@ std::vector<Question> swap_pictures(const std::vector<Question>& questions, cons
 
 std::string one_line(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
-  return text;
+  return printable(text);
 }
 
 void show_answer(const Question& question, const std::string& answer, const char* verdict,
                  const EvaluateOptions& options, std::ostream& out) {
   for (const std::string& picture : question.pictures) {
-    out << "picture   " << (std::filesystem::path(options.images_dir) / picture).string() << "\n";
+    out << "picture   " << one_line((std::filesystem::path(options.images_dir) / picture).string()) << "\n";
   }
   out << "question  " << one_line(question.text) << "\n"
       << "answer    " << one_line(answer) << "\n"
@@ -153,7 +154,7 @@ std::vector<Question> read_questions(const EvaluateOptions& options, const Image
       questions.push_back(std::move(question));
     } else {
       ++skipped;
-      log_warning(concat("sample ", sample.id, " is left out: ", problem));
+      log_warning(printable(concat("sample ", sample.id, " is left out: ", problem)));
     }
   }
   return questions;
