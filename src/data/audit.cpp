@@ -264,7 +264,7 @@ AuditReport audit_data(const LoaderInput& input, const LoaderOptions& options, c
   require(options.max_seq_len > 1, "max_seq_len: expected at least 2, found ", options.max_seq_len);
   const auto start = std::chrono::steady_clock::now();
   AuditPass pass(input, options);
-  pass.run(std::max<int64_t>(options.num_workers, 1));
+  pass.run(std::clamp<int64_t>(options.num_workers, 1, kMaxLoaderThreads));
   pass.spread_bad_pictures();
   pass.find_duplicate_ids();
   AuditReport report;

@@ -10,6 +10,7 @@
 #include <set>
 #include <span>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -30,7 +31,8 @@ constexpr size_t kHopelessSkips = 1000;
 
 void check_options(const LoaderInput& input, const LoaderOptions& options) {
   require(options.batch_size > 0, "batch_size: expected at least 1, found ", options.batch_size);
-  require(options.num_workers >= 0, "num_workers: expected at least 0, found ", options.num_workers);
+  require(options.num_workers >= 0 && options.num_workers <= kMaxLoaderThreads, "num_workers: expected 0 to ",
+          kMaxLoaderThreads, ", found ", options.num_workers);
   require(options.max_seq_len > 1, "max_seq_len: expected at least 2, found ", options.max_seq_len);
   require(options.prefetch >= 0, "prefetch: expected at least 0, found ", options.prefetch);
   if (options.world_size < 1 || options.rank < 0 || options.rank >= options.world_size || options.image_size < 1) {
@@ -109,8 +111,13 @@ void Loader::State::stop_workers() {
 
 void Loader::State::start_workers() {
   const int64_t count = std::min(options.num_workers, steps);
-  for (int64_t i = 0; i < count; ++i) {
-    threads.emplace_back([this] { work(); });
+  try {
+    for (int64_t i = 0; i < count; ++i) {
+      threads.emplace_back([this] { work(); });
+    }
+  } catch (const std::system_error& error) {
+    fail("num_workers: expected ", count, " threads, found that the system gives ", threads.size(), " (",
+         error.code().message(), "); lower --num_workers");
   }
 }
 

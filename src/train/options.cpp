@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "minimind/base/error.h"
+#include "minimind/data/loader.h"
 
 namespace minimind {
 
@@ -228,6 +229,9 @@ void TrainOptions::validate() const {
   at_least("moe_aux_loss", moe_aux_loss, 0.0);
   at_least("max_seq_len", max_seq_len, int64_t{2});
   at_least("num_workers", num_workers, int64_t{0});
+  if (num_workers > kMaxLoaderThreads) {
+    throw UsageError(concat("--num_workers: expected at most ", kMaxLoaderThreads, ", found ", num_workers));
+  }
   at_least("feature_memory_mb", feature_memory_mb, int64_t{0});
   at_least("threads", threads, int64_t{0});
   at_least("bucket_mb", bucket_mb, int64_t{1});
