@@ -222,7 +222,7 @@ std::unique_ptr<ImageSource> open_image_source(const std::filesystem::path& path
     return open_image_source(zip);
   }
   require(exists, path.string(), ": expected a folder of pictures or a zip, found ",
-          errno == ENOENT ? "nothing" : std::strerror(errno));
+          errno == ENOENT ? "nothing" : std::strerror(errno), "; --images_dir names another place");
   if (S_ISDIR(status.st_mode)) {
     return std::make_unique<FolderImageSource>(path);
   }

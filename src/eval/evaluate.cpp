@@ -218,7 +218,10 @@ Fields EvaluateOptions::file_fields() {
       {"data_path", &data_path, "JSON file in the training data's format", {}},
       {"images_dir", &images_dir, "folder or .zip of its pictures", {}},
       {"image_prefix", &image_prefix, "of the picture files' names with --kind sft", {}},
-      {"attributes", &attributes, "JSON file that says which words make an answer right", {}},
+      {"attributes",
+       &attributes,
+       "JSON file that says which words make an answer right; none or empty: score by words alone",
+       {}},
       {"allow_missing",
        &files.allow_missing,
        "keys, or beginnings of keys, that the weights may lack (vision_proj: a language model that sees no pictures)",
@@ -284,9 +287,11 @@ EvaluationResult evaluate(const EvaluateOptions& options, std::ostream& out) {
   const auto start = std::chrono::steady_clock::now();
   require(!options.data_path.empty(), "--data_path: expected a JSON file, found none");
   require(!options.images_dir.empty(), "--images_dir: expected a folder or .zip of pictures, found none");
+  require(std::filesystem::exists(options.data_path), options.data_path,
+          ": expected a JSON file of questions and answers, found nothing");
   const std::unique_ptr<ImageSource> images = open_image_source(options.images_dir);
   std::optional<AttributeRules> rules;
-  if (!options.attributes.empty()) {
+  if (!options.attributes.empty() && options.attributes != "none") {
     const std::string name = std::filesystem::path(options.data_path).filename().string();
     rules = AttributeRules::load(options.attributes, name);
   }
