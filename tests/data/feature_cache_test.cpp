@@ -221,6 +221,21 @@ TEST(FeatureCache, StartsAnewOnADamagedHeaderAndCutFiles) {
   }
 }
 
+TEST(FeatureCache, OutlivesRowsThatAreCutWhileItReads) {
+  TemporaryFolder folder;
+  const int status = wait_status(spawn([&] {
+    const auto cache = open_cache(folder.path());
+    for (int64_t picture = 0; picture < 40; ++picture) {  // more than a page of memory
+      cache->put(key_of(picture), row_of(picture));
+    }
+    fs::resize_file(cache_file(folder.path(), ".rows"), 256);
+    const bool rest_is_gone = holds(*cache, 0) && lacks(*cache, 1) && lacks(*cache, 39);
+    cache->put(key_of(39), row_of(39));
+    return rest_is_gone && holds(*cache, 39) ? 0 : 1;
+  }));
+  EXPECT_EQ(status, 0) << "a signal if negative";
+}
+
 TEST(FeatureCache, SeesWhatAnotherProcessPuts) {
   TemporaryFolder folder;
   const auto cache = open_cache(folder.path());

@@ -12,7 +12,7 @@
 
 namespace minimind {
 
-/// The frozen encoder's output per picture, [P, W], in a memory-mapped file: filled on the first pass, by several
+/// The frozen encoder's output per picture, [P, W], in a file: filled on the first pass, by several
 /// threads and processes at once, and read on the later ones. A row is found by the picture's content; a folder may
 /// hold the rows of several encoders beside one another. Every row carries a checksum: what a killed process, a full
 /// disk or a damaged file left behind reads as "not there" and is written anew.
