@@ -64,8 +64,8 @@ int64_t file_size(int descriptor) {
   return ::fstat(descriptor, &status) == 0 ? static_cast<int64_t>(status.st_size) : 0;
 }
 
-FileDescriptor open_file(const std::filesystem::path& path) {
-  FileDescriptor descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+FileDescriptor open_file(const std::filesystem::path& path, int flags = O_RDWR | O_CREAT) {
+  FileDescriptor descriptor(::open(path.c_str(), flags | O_CLOEXEC, 0644));
   require(descriptor.get() >= 0, path.string(), ": cannot be opened: ", std::strerror(errno));
   return descriptor;
 }
@@ -123,7 +123,8 @@ class WriteLock {
 
 }  // namespace
 
-FeatureFile::FeatureFile(const std::filesystem::path& folder, const ContentHash& file_key, size_t row_bytes)
+FeatureFile::FeatureFile(const std::filesystem::path& folder, const ContentHash& file_key, size_t row_bytes,
+                         Access access)
     : file_key_(file_key),
       row_bytes_(row_bytes),
       stride_((row_bytes + kRowAlignment - 1) / kRowAlignment * kRowAlignment),
@@ -131,11 +132,10 @@ FeatureFile::FeatureFile(const std::filesystem::path& folder, const ContentHash&
   const std::string name = "features_" + to_hex(file_key).substr(0, 16);
   index_path_ = folder / (name + ".index");
   rows_path_ = folder / (name + ".rows");
-  const auto lock_path = folder / (name + ".lock");
-  lock_ = open_file(lock_path);
-  {
-    const WriteLock lock(lock_.get(), lock_path);
-    open_files();
+  if (access == Access::kReadWrite) {
+    open_to_write(folder / (name + ".lock"));
+  } else {
+    open_to_read();
   }
   const std::lock_guard guard(mutex_);
   grow_table();
@@ -152,7 +152,15 @@ FeatureFile::~FeatureFile() {
   }
 }
 
-void FeatureFile::open_files() {
+void FeatureFile::open_to_read() {
+  index_ = open_file(index_path_, O_RDONLY);
+  rows_ = open_file(rows_path_, O_RDONLY);
+  require(header_fits(), index_path_.string(), ": damaged, and cannot be built anew where nothing can be written");
+}
+
+void FeatureFile::open_to_write(const std::filesystem::path& lock_path) {
+  lock_ = open_file(lock_path);
+  const WriteLock lock(lock_.get(), lock_path);
   index_ = open_file(index_path_);
   rows_ = open_file(rows_path_);
   if (file_size(index_.get()) > 0 && !header_fits()) {

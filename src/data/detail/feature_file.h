@@ -23,7 +23,9 @@ namespace minimind::detail {
 /// take no lock, and read rows by pread instead of a mapping: a file that is cut while they read ends no process.
 class FeatureFile {
  public:
-  FeatureFile(const std::filesystem::path& folder, const ContentHash& file_key, size_t row_bytes);
+  enum class Access { kReadWrite, kReadOnly };
+  /// Read only, the files must be there and whole: nothing is created, locked or mended, and append() is a mistake.
+  FeatureFile(const std::filesystem::path& folder, const ContentHash& file_key, size_t row_bytes, Access access);
   ~FeatureFile();
   FeatureFile(const FeatureFile&) = delete;
   FeatureFile& operator=(const FeatureFile&) = delete;
@@ -58,7 +60,8 @@ class FeatureFile {
     size_t used = 0;
   };
 
-  void open_files();
+  void open_to_write(const std::filesystem::path& lock_path);
+  void open_to_read();
   bool header_fits() const;
   void write_header() const;
   /// Takes in the entries that this process or others appended. Under mutex_.
