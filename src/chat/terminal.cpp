@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "minimind/base/error.h"
+#include "minimind/base/utf8.h"
 #include "minimind/chat/picture_groups.h"
 
 namespace minimind {
@@ -159,7 +160,7 @@ int run_terminal(const TerminalChat& chat) {
       run_line(chat, *line, state);
     } catch (const Error& error) {
       state.failed = true;
-      chat.notes << "error: " << error.what() << "\n" << std::flush;
+      chat.notes << "error: " << printable(error.what()) << "\n" << std::flush;
     }
   }
   if (!chat.lines.is_terminal() && !chat.first_pictures.empty() && !state.asked && !state.failed) {
@@ -180,13 +181,13 @@ int ask_about_folder(const TerminalChat& chat, const std::filesystem::path& fold
   bool failed = false;
   for (const PictureGroup& group : groups) {
     chat.session.clear();
-    chat.out << group.name << ": " << std::flush;
+    chat.out << printable(group.name) << ": " << std::flush;
     try {
       ask_once(chat, group.pictures, question);
     } catch (const Error& error) {
       failed = true;
       chat.out << "\n" << std::flush;
-      chat.notes << "error: " << error.what() << "\n" << std::flush;
+      chat.notes << "error: " << printable(error.what()) << "\n" << std::flush;
     }
   }
   return failed ? 1 : 0;

@@ -13,6 +13,7 @@
 
 #include "data/detail/sample_order.h"
 #include "minimind/base/error.h"
+#include "minimind/base/machine_limits.h"
 #include "minimind/base/progress.h"
 #include "minimind/data/encode_sample.h"
 #include "minimind/image/image.h"
@@ -26,6 +27,8 @@ constexpr int64_t kChunk = 64;
 
 AuditKind kind_of(SampleProblem problem) {
   switch (problem) {
+    case SampleProblem::kWrongShape:
+      return AuditKind::kWrongShape;
     case SampleProblem::kNoTurn:
       return AuditKind::kNoTurn;
     case SampleProblem::kMarksAgainstImages:
@@ -106,13 +109,10 @@ void AuditPass::check_picture(const std::string& name) {
   }
   BadPicture bad{AuditKind::kMissingPicture, {}};
   try {
-    const auto found = find_picture(input_.images, name, prefix_);
-    if (found) {
-      bad.kind = AuditKind::kCorruptPicture;
-      decode_image(input_.images.read(*found), *found);
-      return;
-    }
-    bad.detail = concat(prefix_, name, " not found in ", input_.images.description());
+    const std::string found = find_picture(input_.images, name, prefix_);
+    bad.kind = AuditKind::kCorruptPicture;
+    decode_image(input_.images.read(found), found);
+    return;
   } catch (const Error& error) {
     bad.detail = error.what();
   }
@@ -265,7 +265,7 @@ AuditReport audit_data(const LoaderInput& input, const LoaderOptions& options, c
   require(options.max_seq_len > 1, "max_seq_len: expected at least 2, found ", options.max_seq_len);
   const auto start = std::chrono::steady_clock::now();
   AuditPass pass(input, options);
-  pass.run(std::max<int64_t>(options.num_workers, 1));
+  pass.run(std::clamp<int64_t>(options.num_workers, 1, most_threads()));
   pass.spread_bad_pictures();
   pass.find_duplicate_ids();
   AuditReport report;

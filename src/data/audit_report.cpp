@@ -6,6 +6,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/progress.h"
+#include "minimind/base/utf8.h"
 #include "minimind/data/audit.h"
 
 namespace minimind {
@@ -20,6 +21,7 @@ struct KindText {
   const char* words;
 };
 constexpr std::array<KindText, kAuditKinds> kKinds = {{
+    {"wrong_shape", "wrong JSON shape"},
     {"missing_picture", "missing picture"},
     {"corrupt_picture", "corrupt picture"},
     {"marks_against_pictures", "image marks against pictures"},
@@ -67,7 +69,8 @@ std::string findings_text(const AuditReport& report) {
         text += concat("    … and ", report.count(kind) - kShownFindings, " more (all in the JSON report)\n");
         break;
       }
-      text += concat("    '", finding.id, "' (position ", finding.position, "): ", finding.detail, "\n");
+      text += concat("    ",
+                     printable(concat("'", finding.id, "' (position ", finding.position, "): ", finding.detail)), "\n");
     }
   }
   return text;

@@ -8,6 +8,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/progress.h"
+#include "minimind/base/utf8.h"
 
 namespace minimind {
 
@@ -73,52 +74,73 @@ std::vector<std::string_view> split_image_list(std::string_view list) {
 // Reads one element of the array after the other; its buffers are used again and again.
 class SampleParser {
  public:
-  SampleParser(JsonScanner& scanner, std::string where, DataKind kind)
-      : scanner_(scanner), where_(std::move(where)), first_pair_only_(kind != DataKind::kPretrain) {}
+  SampleParser(JsonScanner& scanner, DataKind kind)
+      : scanner_(scanner), first_pair_only_(kind != DataKind::kPretrain) {}
 
-  /// Appends the record of element `number` to `out`.
+  /// Appends the record of element `number` to `out`; without pictures and turns where its shape is wrong.
   void parse(int64_t number, std::string& out);
+
+  /// The first wrong shape of the element that was parsed last.
+  struct Problem {
+    size_t offset;
+    std::string text;
+  };
+  const std::optional<Problem>& problem() const { return problem_; }
 
  private:
   void parse_field();
   void parse_id();
   void parse_image();
+  void parse_image_list();
+  template <class Name>
+  void read_text(const Name& field_name, std::string& out);
   void parse_conversations();
   void parse_message();
   void parse_value();
   void wrong_shape(const std::string& field, const std::string& expected);
+  void note_problem(size_t offset, std::string text);
   void write_record(int64_t number, std::string& out) const;
 
-  struct Problem {
-    size_t offset;
-    std::string text;
-  };
   JsonScanner& scanner_;
-  std::string where_;
   bool first_pair_only_;
   std::string key_;
   std::string id_;
   std::string image_;
+  std::vector<std::string> images_;
   std::vector<std::string> values_;
   size_t value_count_ = 0;
   bool has_conversations_ = false;
-  // The first wrong shape of the element: told once its id is known, which may stand last.
   std::optional<Problem> problem_;
 };
+
+void SampleParser::note_problem(size_t offset, std::string text) {
+  if (!problem_) {
+    problem_ = Problem{offset, std::move(text)};
+  }
+}
 
 void SampleParser::wrong_shape(const std::string& field, const std::string& expected) {
   const std::string found = scanner_.kind_of_next();
   const size_t offset = scanner_.offset();
   scanner_.skip_value();
-  if (!problem_) {
-    problem_ = Problem{offset, concat(field, ": expected ", expected, ", found ", found)};
+  note_problem(offset, concat(field, ": expected ", expected, ", found ", found));
+}
+
+// The field's name is wanted only where something is wrong with it: most fields never ask.
+template <class Name>
+void SampleParser::read_text(const Name& field_name, std::string& out) {
+  const size_t offset = scanner_.offset();
+  scanner_.read_string(out);
+  if (scanner_.met_lone_surrogate()) {
+    note_problem(offset, concat(field_name(),
+                                ": expected whole pairs of surrogate escapes (\\ud800 to \\udfff), found half of one"));
   }
 }
 
 void SampleParser::parse_id() {
   const char next = scanner_.peek();
   if (next == '"') {
-    scanner_.read_string(id_);
+    read_text([] { return "id"; }, id_);
   } else if (next == '-' || (next >= '0' && next <= '9')) {
     id_ = scanner_.read_number();
   } else {
@@ -128,21 +150,43 @@ void SampleParser::parse_id() {
 
 void SampleParser::parse_image() {
   const char next = scanner_.peek();
-  image_.clear();
+  images_.clear();
   if (next == '"') {
-    scanner_.read_string(image_);
+    read_text([] { return "image"; }, image_);
+    const auto names = split_image_list(image_);
+    images_.assign(names.begin(), names.end());
+  } else if (next == '[') {
+    parse_image_list();
   } else if (next == 'n') {
     scanner_.skip_value();
   } else {
-    wrong_shape("image", "a string of file names");
+    wrong_shape("image", "a string of file names or an array of them");
   }
 }
 
+void SampleParser::parse_image_list() {
+  scanner_.consume('[');
+  if (scanner_.consume(']')) {
+    return;
+  }
+  do {
+    const auto field = [this] { return concat("image[", images_.size(), "]"); };
+    if (scanner_.peek() == '"') {
+      read_text(field, image_);
+      images_.emplace_back(strip(image_));
+    } else {
+      wrong_shape(field(), "a file name");
+    }
+  } while (scanner_.consume(','));
+  scanner_.expect(']', "',' or ']'");
+}
+
 void SampleParser::parse_value() {
+  const auto field = [this] { return concat("conversations[", value_count_, "].value"); };
   if (scanner_.peek() == '"') {
-    scanner_.read_string(values_[value_count_]);
+    read_text(field, values_[value_count_]);
   } else {
-    wrong_shape(concat("conversations[", value_count_, "].value"), "a string");
+    wrong_shape(field(), "a string");
   }
 }
 
@@ -169,8 +213,8 @@ void SampleParser::parse_message() {
     } while (scanner_.consume(','));
     scanner_.expect('}', "',' or '}'");
   }
-  if (!has_value && !problem_) {
-    problem_ = Problem{start, concat("conversations[", value_count_, "]: expected a key \"value\", found none")};
+  if (!has_value) {
+    note_problem(start, concat("conversations[", value_count_, "]: expected a key \"value\", found none"));
   }
   ++value_count_;
 }
@@ -207,7 +251,7 @@ void SampleParser::parse_field() {
 
 void SampleParser::parse(int64_t number, std::string& out) {
   id_.clear();
-  image_.clear();
+  images_.clear();
   value_count_ = 0;
   has_conversations_ = false;
   problem_.reset();
@@ -223,23 +267,21 @@ void SampleParser::parse(int64_t number, std::string& out) {
       } while (scanner_.consume(','));
       scanner_.expect('}', "',' or '}'");
     }
-    if (!has_conversations_ && !problem_) {
-      problem_ = Problem{start, "expected a key \"conversations\", found none"};
+    if (!has_conversations_) {
+      note_problem(start, "expected a key \"conversations\", found none");
     }
   }
   if (problem_) {
-    fail(where_, ": ", scanner_.place(problem_->offset), ": sample ",
-         id_.empty() ? "without id" : concat("'", id_, "'"), " (number ", number + 1,
-         " of the array): ", problem_->text);
+    images_.clear();
+    value_count_ = 0;
   }
   write_record(number, out);
 }
 
 void SampleParser::write_record(int64_t number, std::string& out) const {
   append_counted(out, id_.empty() ? concat("#", number) : id_);
-  const auto names = split_image_list(image_);
-  append_varint(out, names.size());
-  for (const auto& name : names) {
+  append_varint(out, images_.size());
+  for (const auto& name : images_) {
     append_counted(out, name);
   }
   const size_t pairs = first_pair_only_ ? std::min<size_t>(value_count_ / 2, 1) : value_count_ / 2;
@@ -263,17 +305,22 @@ Dataset Dataset::load(const std::filesystem::path& json_path, DataKind kind) {
   const MappedFile file(json_path);
   const std::string_view json = file.bytes();
   JsonScanner scanner(json, json_path.string());
-  SampleParser parser(scanner, json_path.string(), kind);
+  SampleParser parser(scanner, kind);
   Dataset dataset;
   // Decoded text is never longer than its JSON; pages that stay untouched cost nothing.
   dataset.text_.reserve(json.size());
   dataset.starts_.push_back(0);
   Progress progress(concat("reading ", json_path.string()), "MB", static_cast<int64_t>(json.size() / 1000000));
   size_t released = 0;
+  size_t first_problem = 0;
   scanner.expect('[', "an array of samples '['");
   if (!scanner.consume(']')) {
     do {
       parser.parse(dataset.size(), dataset.text_);
+      if (const auto& problem = parser.problem()) {
+        first_problem = dataset.problems_.empty() ? problem->offset : first_problem;
+        dataset.problems_.emplace(dataset.size(), problem->text);
+      }
       dataset.starts_.push_back(dataset.text_.size());
       if (scanner.offset() - released >= kReleaseStep) {
         file.release(released, scanner.offset() - released);
@@ -286,6 +333,11 @@ Dataset Dataset::load(const std::filesystem::path& json_path, DataKind kind) {
   scanner.expect_end();
   progress.finish();
   require(dataset.size() > 0, json_path.string(), ": expected at least one sample, found an empty array");
+  if (std::ssize(dataset.problems_) == dataset.size()) {
+    fail(json_path.string(), ": ", scanner.place(first_problem),
+         ": expected samples {id, image, conversations}, found ", dataset.size(), " of another shape; the first, '",
+         printable(dataset.id(0)), "': ", dataset.problems_.at(0));
+  }
   return dataset;
 }
 
@@ -312,6 +364,9 @@ Sample Dataset::sample(int64_t index) const {
   for (auto& [question, answer] : sample.turns) {
     question = read_counted(next);
     answer = read_counted(next);
+  }
+  if (const auto problem = problems_.find(index); problem != problems_.end()) {
+    sample.problem = problem->second;
   }
   return sample;
 }

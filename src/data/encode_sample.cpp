@@ -72,6 +72,10 @@ void find_problems(const Sample& sample, const SampleEncoding& encoding, const E
 
 EncodedSample encode_sample(const Sample& sample, const SampleEncoding& encoding) {
   EncodedSample encoded;
+  if (!sample.problem.empty()) {
+    set_problem(encoded, SampleProblem::kWrongShape, sample.problem);
+    return encoded;
+  }
   if (sample.turns.empty()) {
     set_problem(encoded, SampleProblem::kNoTurn, "expected a question with an answer, found none");
     return encoded;

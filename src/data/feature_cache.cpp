@@ -50,17 +50,29 @@ void report_other_caches(const fs::path& folder, const fs::path& own_rows) {
   }
 }
 
+/// Why nothing can be written to the folder; "" if it can.
+std::string why_read_only(const fs::path& folder) {
+  try {
+    ensure_writable_folder(folder);
+    return {};
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
 }  // namespace
 
 struct FeatureCache::State {
   State(const fs::path& folder_path, const std::string& key, int64_t token_count, int64_t row_width,
-        at::ScalarType row_dtype)
+        at::ScalarType row_dtype, bool can_write)
       : folder(folder_path),
         tokens(token_count),
         width(row_width),
         dtype(row_dtype),
         row_bytes(static_cast<size_t>(row_size(token_count, row_width, row_dtype))),
-        file(folder_path, file_key(key), row_bytes) {}
+        read_only(!can_write),
+        file(folder_path, file_key(key), row_bytes,
+             can_write ? detail::FeatureFile::Access::kReadWrite : detail::FeatureFile::Access::kReadOnly) {}
 
   ContentHash file_key(const std::string& key) const {
     return hash_content(concat(key, '\n', kPreprocessingVersion, '\n', tokens, 'x', width, '\n', c10::toString(dtype)));
@@ -71,6 +83,7 @@ struct FeatureCache::State {
   int64_t width;
   at::ScalarType dtype;
   size_t row_bytes;
+  bool read_only;
   detail::FeatureFile file;
   std::atomic<bool> disk_full{false};
 };
@@ -85,8 +98,18 @@ std::unique_ptr<FeatureCache> FeatureCache::open(const std::filesystem::path& fo
   if (tokens <= 0 || width <= 0) {
     throw std::logic_error(concat("FeatureCache: rows of ", tokens, " x ", width));
   }
-  ensure_writable_folder(folder);
-  auto state = std::make_unique<State>(folder, key, tokens, width, dtype);
+  const std::string obstacle = why_read_only(folder);
+  std::unique_ptr<State> state;
+  try {
+    state = std::make_unique<State>(folder, key, tokens, width, dtype, obstacle.empty());
+  } catch (const Error& error) {
+    require(obstacle.empty(), obstacle, " (nor can a feature cache be read there: ", error.what(), ")");
+    throw;
+  }
+  if (!obstacle.empty()) {
+    log_warning(concat(obstacle, ". The ", state->file.size(),
+                       " pictures of the feature cache there are used, the others are encoded each time"));
+  }
   report_other_caches(folder, state->file.rows_path());
   return std::unique_ptr<FeatureCache>(new FeatureCache(std::move(state)));
 }
@@ -111,7 +134,7 @@ void FeatureCache::put(const ContentHash& picture, const at::Tensor& row) {
   if (row.dim() != 2 || row.size(0) != state_->tokens || row.size(1) != state_->width) {
     throw std::logic_error("FeatureCache::put: row must be [P, W]");
   }
-  if (state_->disk_full.load(std::memory_order_relaxed)) {
+  if (state_->read_only || state_->disk_full.load(std::memory_order_relaxed)) {
     return;
   }
   const at::Tensor stored = row.detach().to(at::kCPU, state_->dtype).contiguous();
@@ -144,11 +167,14 @@ int64_t FeatureCache::bytes_per_picture(int64_t tokens, int64_t width, at::Scala
 std::string FeatureCache::disk_need(int64_t pictures) const {
   const auto each = static_cast<double>(bytes_per_picture(state_->tokens, state_->width, state_->dtype));
   const double missing = each * static_cast<double>(std::max<int64_t>(pictures - size(), 0));
-  std::error_code error;
-  const auto space = fs::space(state_->folder, error);
   std::string line =
       concat("feature cache ", state_->folder.string(), ": ", pictures, " pictures x ", format_bytes(each), " = ",
              format_bytes(each * static_cast<double>(pictures)), "; ", size(), " are there");
+  if (state_->read_only) {
+    return concat(line, "; read only");
+  }
+  std::error_code error;
+  const auto space = fs::space(state_->folder, error);
   if (!error) {
     line += concat("; ", format_bytes(static_cast<double>(space.available)), " free on the disk");
     if (static_cast<double>(space.available) < missing) {

@@ -44,6 +44,12 @@ bool stays_inside(std::string_view name) {
   }
 }
 
+std::string objection_to_place(const std::string& name, const std::string& where) {
+  return stays_inside(name) ? ""
+                            : concat("refused: expected a picture's name relative to ", where,
+                                     ", without '..'; --images_dir may name a folder above it");
+}
+
 void require_inside(const std::string& name, const std::string& where) {
   require(stays_inside(name), where, ": expected a picture's name relative to this place, without '..', found '", name,
           "'");
@@ -57,6 +63,8 @@ class FolderImageSource final : public ImageSource {
     struct stat status {};
     return stays_inside(name) && ::stat((prefix_ + name).c_str(), &status) == 0 && S_ISREG(status.st_mode);
   }
+
+  std::string objection(const std::string& name) const override { return objection_to_place(name, prefix_); }
 
   std::string read(const std::string& name) const override {
     require_inside(name, prefix_);
@@ -82,16 +90,30 @@ class FolderImageSource final : public ImageSource {
 
 class ZipImageSource final : public ImageSource {
  public:
-  ZipImageSource(const fs::path& path, detail::FileDescriptor file)
-      : path_(path.string()), file_(std::move(file)), index_(file_.get(), path_) {}
+  /// `folder`: of the zip; "" for all of it.
+  ZipImageSource(const fs::path& path, detail::FileDescriptor file, const std::string& folder)
+      : path_(path.string()), file_(std::move(file)), index_(file_.get(), path_) {
+    require(folder.empty() || index_.has_folder(folder), path_, ": expected a folder ", folder,
+            " in the zip, found none; ", path_, " alone stands for the whole zip");
+    folder_ = folder.empty() ? "" : folder + "/";
+  }
 
-  bool contains(const std::string& name) const override { return stays_inside(name) && index_.find(name) != nullptr; }
+  bool contains(const std::string& name) const override { return stays_inside(name) && find(name) != nullptr; }
+
+  std::string objection(const std::string& name) const override {
+    const auto several = folder_.empty() ? index_.paths_ending(name) : std::nullopt;
+    if (!several || index_.find_path(name) != nullptr) {
+      return objection_to_place(name, path_);
+    }
+    return concat("ambiguous in ", path_, ": ", several->first, " and ", several->second,
+                  " end so; name the folder too, or give one as --images_dir ", path_, "/FOLDER");
+  }
 
   std::string read(const std::string& name) const override {
     require_inside(name, path_);
-    const detail::ZipEntry* entry = index_.find(name);
+    const detail::ZipEntry* entry = find(name);
     const std::string where = concat(path_, ": ", name);
-    require(entry != nullptr, where, ": not in the zip, by its path or by a file name that occurs once");
+    require(entry != nullptr, where, ": not in the zip, by its path or by an end of it that occurs once");
     require((entry->flags & 1U) == 0, where, ": expected an open entry, found an encrypted one");
     require(entry->size <= kMaxPictureBytes && entry->stored_size <= index_.file_size() &&
                 entry->stored_size <= 2 * entry->size + kMaxOverhead && entry->size / kMaxRatio <= entry->stored_size,
@@ -104,9 +126,14 @@ class ZipImageSource final : public ImageSource {
     return bytes;
   }
 
-  std::string description() const override { return path_; }
+  std::string description() const override { return folder_.empty() ? path_ : concat(path_, '/', folder_); }
 
  private:
+  const detail::ZipEntry* find(const std::string& name) const {
+    const detail::ZipEntry* entry = index_.find_path(folder_ + name);
+    return entry != nullptr || !folder_.empty() ? entry : index_.find_ending(name);
+  }
+
   // The local header repeats the name and may have another extra field than the directory.
   uint64_t data_offset(const detail::ZipEntry& entry, const std::string& where) const {
     constexpr size_t kLocalSize = 30;
@@ -152,35 +179,68 @@ class ZipImageSource final : public ImageSource {
   std::string path_;
   detail::FileDescriptor file_;
   detail::ZipIndex index_;
+  std::string folder_;  // with a slash at its end; "": the whole zip
 };
 
+std::unique_ptr<ImageSource> open_zip(const fs::path& path, const std::string& folder) {
+  detail::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  require(file.get() >= 0, path.string(), ": cannot be read: ", std::strerror(errno));
+  return std::make_unique<ZipImageSource>(path, std::move(file), folder);
+}
+
+// `x.zip/images/part`: the file above, and what comes after it; an empty path where there is no file above.
+std::pair<fs::path, std::string> split_at_zip(fs::path path) {
+  std::error_code failure;
+  fs::path folder;
+  while (path.has_relative_path()) {
+    if (path.has_filename()) {
+      folder = folder.empty() ? path.filename() : path.filename() / folder;
+    }
+    path = path.parent_path();
+    if (fs::is_regular_file(path, failure)) {
+      return {path, folder.string()};
+    }
+  }
+  return {};
+}
+
 }  // namespace
+
+std::string ImageSource::objection(const std::string& /*name*/) const {
+  return {};
+}
 
 std::unique_ptr<ImageSource> open_image_source(const std::filesystem::path& path) {
   struct stat status {};
   const bool exists = ::stat(path.c_str(), &status) == 0;
+  if (!exists && errno == ENOTDIR) {
+    if (const auto [zip, folder] = split_at_zip(path); !folder.empty()) {
+      return open_zip(zip, folder);
+    }
+  }
   if (const fs::path zip = path.string() + ".zip"; !exists && errno == ENOENT && fs::is_regular_file(zip)) {
     return open_image_source(zip);
   }
   require(exists, path.string(), ": expected a folder of pictures or a zip, found ",
-          errno == ENOENT ? "nothing" : std::strerror(errno));
+          errno == ENOENT ? "nothing" : std::strerror(errno), "; --images_dir names another place");
   if (S_ISDIR(status.st_mode)) {
     return std::make_unique<FolderImageSource>(path);
   }
   require(S_ISREG(status.st_mode), path.string(), ": expected a folder of pictures or a zip, found something else");
-  detail::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  require(file.get() >= 0, path.string(), ": cannot be read: ", std::strerror(errno));
-  return std::make_unique<ZipImageSource>(path, std::move(file));
+  return open_zip(path, "");
 }
 
-std::optional<std::string> find_picture(const ImageSource& images, const std::string& name, const std::string& prefix) {
-  if (!prefix.empty()) {
-    std::string prefixed = prefix + name;
-    if (images.contains(prefixed)) {
-      return prefixed;
+std::string find_picture(const ImageSource& images, const std::string& name, const std::string& prefix) {
+  for (const std::string& candidate : {prefix + name, name}) {
+    if (images.contains(candidate)) {
+      return candidate;
     }
   }
-  return images.contains(name) ? std::optional<std::string>(name) : std::nullopt;
+  for (const std::string& candidate : {prefix + name, name}) {
+    const std::string objection = images.objection(candidate);
+    require(objection.empty(), "picture ", candidate, " ", objection);
+  }
+  fail("picture ", prefix, name, " not found in ", images.description());
 }
 
 }  // namespace minimind

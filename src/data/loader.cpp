@@ -10,6 +10,7 @@
 #include <set>
 #include <span>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -17,6 +18,8 @@
 #include "data/detail/sample_order.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
+#include "minimind/base/machine_limits.h"
+#include "minimind/base/utf8.h"
 
 namespace minimind {
 
@@ -29,7 +32,8 @@ constexpr size_t kHopelessSkips = 1000;
 
 void check_options(const LoaderInput& input, const LoaderOptions& options) {
   require(options.batch_size > 0, "batch_size: expected at least 1, found ", options.batch_size);
-  require(options.num_workers >= 0, "num_workers: expected at least 0, found ", options.num_workers);
+  require(options.num_workers >= 0 && options.num_workers <= most_threads(), "num_workers: expected 0 to ",
+          most_threads(), ", found ", options.num_workers);
   require(options.max_seq_len > 1, "max_seq_len: expected at least 2, found ", options.max_seq_len);
   require(options.prefetch >= 0, "prefetch: expected at least 0, found ", options.prefetch);
   if (options.world_size < 1 || options.rank < 0 || options.rank >= options.world_size || options.image_size < 1) {
@@ -108,8 +112,13 @@ void Loader::State::stop_workers() {
 
 void Loader::State::start_workers() {
   const int64_t count = std::min(options.num_workers, steps);
-  for (int64_t i = 0; i < count; ++i) {
-    threads.emplace_back([this] { work(); });
+  try {
+    for (int64_t i = 0; i < count; ++i) {
+      threads.emplace_back([this] { work(); });
+    }
+  } catch (const std::system_error& error) {
+    fail("num_workers: expected ", count, " threads, found that the system gives ", threads.size(), " (",
+         error.code().message(), "); lower --num_workers");
   }
 }
 
@@ -168,7 +177,7 @@ void Loader::State::note_skipped(const detail::BuiltBatch& built) {
     }
     skipped.push_back(sample);
     if (skipped.size() <= kLoggedSkips) {
-      log_warning(concat("sample '", sample.id, "' skipped: ", sample.reason));
+      log_warning(printable(concat("sample '", sample.id, "' skipped: ", sample.reason)));
     } else if (skipped.size() == kLoggedSkips + 1) {
       log_warning("more samples are skipped; they are counted, and --check_data lists them all");
     }
@@ -176,8 +185,9 @@ void Loader::State::note_skipped(const detail::BuiltBatch& built) {
   samples_handed_out += std::ssize(built.batch.sample_ids);
   const bool whole_epoch = options.world_size == 1 && first_group == 0 && to_hand_out == steps;
   if (samples_handed_out == 0 && !skipped.empty() && (skipped.size() >= kHopelessSkips || whole_epoch)) {
-    fail("no sample can be used: all ", skipped.size(), " so far were skipped; the first, '", skipped.front().id,
-         "': ", skipped.front().reason, " (pictures come from ", description, ")");
+    fail("no sample can be used: all ", skipped.size(), " so far were skipped; the first, '",
+         printable(skipped.front().id), "': ", printable(skipped.front().reason), " (pictures come from ", description,
+         ")");
   }
 }
 

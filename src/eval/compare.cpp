@@ -6,11 +6,13 @@
 #include <filesystem>
 #include <iostream>
 #include <sstream>
+#include <utility>
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
 #include "minimind/base/progress.h"
+#include "minimind/base/utf8.h"
 #include "minimind/chat/picture_groups.h"
 #include "minimind/chat/terminal.h"
 #include "minimind/image/image.h"
@@ -57,18 +59,19 @@ std::string thumbnail(const Image& picture) {
   return encode_jpeg(resize_bicubic(picture, scaled(picture.width), scaled(picture.height)), kQuality);
 }
 
-/// The rows with their thumbnails, and whether each can be asked about.
-std::vector<ReportRow> report_rows(const std::vector<PictureGroup>& groups) {
+/// The rows with their thumbnails and questions, and whether each can be asked about.
+std::vector<ReportRow> report_rows(const std::vector<PictureGroup>& groups, const std::string& prompt) {
   std::vector<ReportRow> rows;
   for (const PictureGroup& group : groups) {
     ReportRow row;
+    row.question = prompt.empty() ? default_question(std::ssize(group.pictures), "") : prompt;
     for (const std::string& path : group.pictures) {
       const std::string name = std::filesystem::path(path).filename().string();
       row.pictures.push_back({group.pictures.size() > 1 ? group.name + "/" + name : name, ""});
       try {
         row.pictures.back().jpeg = thumbnail(load_image(path));
       } catch (const Error& error) {
-        log_warning(error.what());
+        log_warning(printable(error.what()));
         row.problem = error.what();
       }
     }
@@ -79,16 +82,41 @@ std::vector<ReportRow> report_rows(const std::vector<PictureGroup>& groups) {
 
 std::string how_drawn(const EvalChatOptions& options) {
   const SamplingOptions& sampling = options.chat.sampling;
-  std::string text = sampling.temperature == 0 ? "greedy"
-                                               : concat("temperature ", sampling.temperature, ", top-k ",
-                                                        sampling.top_k, ", seed ", options.seed);
+  std::string text =
+      sampling.temperature == 0
+          ? "greedy"
+          : concat("temperature ", sampling.temperature, ", top-k ", sampling.top_k,
+                   sampling.top_p < 1 ? concat(", top-p ", sampling.top_p) : "", ", seed ", options.seed);
   if (sampling.repetition_penalty != 1.0) {
     text += concat(", repetition penalty ", sampling.repetition_penalty);
   }
   return concat(text, ", at most ", options.chat.max_new_tokens, " tokens, weights in ", options.weights);
 }
 
-/// One checkpoint's column; its answers go into the rows.
+/// Asks about one group, and adds what it took to the column.
+std::string ask_about_group(const EvalChatOptions& options, const PictureGroup& group, ChatModel& model,
+                            ChatSession& session, ReportColumn& column) {
+  std::vector<Image> pictures;
+  for (const std::string& path : group.pictures) {
+    pictures.push_back(load_image(path));
+  }
+  const auto start = CompareClock::now();
+  std::vector<at::Tensor> features;
+  for (const Image& picture : pictures) {
+    features.push_back(model.features(picture));
+  }
+  const int64_t count = std::ssize(features);
+  session.clear();
+  const Answer answer =
+      session.ask(options.prompt.empty() ? default_question(count, model.pattern().mark) : options.prompt, features);
+  column.seconds += seconds_from(start);
+  column.decode_seconds += answer.decode_seconds;
+  column.tokens += answer.tokens;
+  ++column.answers;
+  return answer.text;
+}
+
+/// One checkpoint's column; its answers go into the rows. Throws Error where it answers nothing.
 ReportColumn ask_checkpoint(const EvalChatOptions& options, const std::string& checkpoint,
                             const std::vector<PictureGroup>& groups, std::vector<ReportRow>& rows) {
   ReportColumn column;
@@ -100,32 +128,25 @@ ReportColumn ask_checkpoint(const EvalChatOptions& options, const std::string& c
   const std::unique_ptr<ChatModel> model = ChatModel::load(files, [](const std::string& text) { log_warning(text); });
   ChatSession session(*model, options.chat);
   column.load_seconds = seconds_from(load_start);
+  std::vector<std::string> problems;
   Progress progress(concat("asking ", checkpoint), "questions", std::ssize(rows));
   for (size_t i = 0; i < rows.size(); ++i) {
     if (!rows[i].problem.empty()) {
       continue;
     }
-    std::vector<Image> pictures;
-    for (const std::string& path : groups[i].pictures) {
-      pictures.push_back(load_image(path));
+    try {
+      rows[i].answers.push_back({ask_about_group(options, groups[i], *model, session, column), ""});
+    } catch (const Error& error) {
+      rows[i].answers.push_back({"", concat(groups[i].name, ": ", error.what())});
+      problems.push_back(rows[i].answers.back().problem);
     }
-    const auto start = CompareClock::now();
-    std::vector<at::Tensor> features;
-    for (const Image& picture : pictures) {
-      features.push_back(model->features(picture));
-    }
-    const int64_t count = std::ssize(features);
-    session.clear();
-    const Answer answer =
-        session.ask(options.prompt.empty() ? default_question(count, model->pattern().mark) : options.prompt, features);
-    column.seconds += seconds_from(start);
-    column.decode_seconds += answer.decode_seconds;
-    column.tokens += answer.tokens;
-    ++column.answers;
-    rows[i].answers.push_back(answer.text);
     progress.update(static_cast<int64_t>(i) + 1);
   }
   progress.finish();
+  require(column.answers > 0, checkpoint, ": answered nothing; ", problems.empty() ? "" : printable(problems.front()));
+  for (const std::string& problem : problems) {
+    log_warning(printable(concat(checkpoint, ": ", problem)));
+  }
   return column;
 }
 
@@ -148,6 +169,7 @@ EvaluateOptions scoring_of(const EvalChatOptions& chat, const CompareOptions& op
 std::string scores_phrase(const EvaluationResult& result) {
   const auto samples = static_cast<double>(result.samples);
   char text[128];
+  // Answers to score are drawn greedily, whatever the answers of the rows are.
   std::snprintf(text, sizeof text, "exact %.3f, token F1 %.3f", static_cast<double>(result.exact) / samples,
                 result.f1_sum / samples);
   std::string phrase = text;
@@ -156,7 +178,30 @@ std::string scores_phrase(const EvaluationResult& result) {
                   static_cast<double>(result.right) / static_cast<double>(result.with_attributes));
     phrase = text + phrase;
   }
-  return concat(phrase, " (", result.samples, " samples)");
+  return concat(phrase, " (", result.samples, " samples, greedy)");
+}
+
+bool is_answered(const ReportRow& row) {
+  return row.problem.empty() &&
+         std::ranges::all_of(row.answers, [](const ReportAnswer& answer) { return answer.problem.empty(); });
+}
+
+/// Scores are of the best answers to the data's own questions: what would change them has no place beside --data alone.
+void require_no_effect_on_scores(const EvalChatOptions& chat) {
+  const SamplingOptions& sampling = chat.chat.sampling;
+  const SamplingOptions usual;
+  const auto refuse = [](bool is_given, const char* flag) {
+    if (is_given) {
+      throw UsageError(concat("--data: scores are of the greedy answers to its own questions, found --", flag,
+                              " with it; leave it out, or add --report for other answers"));
+    }
+  };
+  refuse(sampling.temperature != usual.temperature && sampling.temperature != 0, "temperature");
+  refuse(sampling.top_k != usual.top_k, "top_k");
+  refuse(sampling.top_p != usual.top_p, "top_p");
+  refuse(sampling.repetition_penalty != usual.repetition_penalty, "repetition_penalty");
+  refuse(!chat.prompt.empty(), "prompt");
+  refuse(!chat.image.empty(), "image");
 }
 
 }  // namespace
@@ -167,7 +212,7 @@ Fields CompareOptions::fields() {
       {"report", &report, "HTML file to write: the pictures of --image_dir in rows, the checkpoints in columns", {}},
       {"data",
        &data,
-       "JSON file in the training data's format: score the answers to its questions, one JSON line a "
+       "JSON file in the training data's format: score the greedy answers to its questions, one JSON line a "
        "checkpoint",
        {}},
       {"images_dir",
@@ -177,13 +222,18 @@ Fields CompareOptions::fields() {
        {}},
       {"attributes",
        &attributes,
-       "JSON file that says which words make an answer right; empty: attributes.json beside the data if there is one",
+       "JSON file that says which words make an answer right; empty: attributes.json beside the data if there is one; "
+       "none: "
+       "score by the words of the true answers alone",
        {}},
       {"kind", &kind, "format of --data", {"pretrain", "sft", "multi"}}};
 }
 
 void CompareOptions::resolve(EvalChatOptions& chat) {
-  checkpoints = split_at_commas(checkpoints);
+  const std::vector<std::string> words = std::exchange(checkpoints, split_at_commas(checkpoints));
+  if (checkpoints.empty() && !words.empty()) {
+    throw UsageError(concat("--checkpoints: expected files, A,B,…, found '", words.front(), "'"));
+  }
   if (!checkpoints.empty() && !chat.files.checkpoint.empty()) {
     throw UsageError("--checkpoint and --checkpoints: expected one of them, found both");
   }
@@ -193,6 +243,9 @@ void CompareOptions::resolve(EvalChatOptions& chat) {
   }
   if (!report.empty() && chat.image_dir.empty()) {
     throw UsageError("--report: expected --image_dir FOLDER with the pictures to ask about, found none");
+  }
+  if (!data.empty() && report.empty()) {
+    require_no_effect_on_scores(chat);
   }
   if (!data.empty()) {
     const std::filesystem::path beside = std::filesystem::path(data).parent_path();
@@ -210,13 +263,9 @@ void CompareOptions::resolve(EvalChatOptions& chat) {
 
 Report make_report(const EvalChatOptions& chat, const CompareOptions& options) {
   const std::vector<PictureGroup> groups = picture_groups(chat.image_dir, chat.multi);
-  Report report{chat.prompt, how_drawn(chat), {}, report_rows(groups)};
+  Report report{how_drawn(chat), {}, report_rows(groups, chat.prompt)};
   require(std::ranges::any_of(report.rows, [](const ReportRow& row) { return row.problem.empty(); }), chat.image_dir,
           ": expected pictures, found none that can be read");
-  if (report.question.empty()) {
-    const auto first = std::ranges::find(report.rows, "", &ReportRow::problem);
-    report.question = default_question(std::ssize(first->pictures), "");
-  }
   for (const std::string& checkpoint : options.checkpoints) {
     report.columns.push_back(ask_checkpoint(chat, checkpoint, groups, report.rows));
   }
@@ -255,7 +304,7 @@ int run_comparison(const EvalChatOptions& chat, const CompareOptions& given) {
   write_file_atomically(options.report, report_page(report));
   log_info(
       concat("wrote ", options.report, ": ", report.rows.size(), " rows, ", report.columns.size(), " checkpoints"));
-  return std::ranges::any_of(report.rows, [](const ReportRow& row) { return !row.problem.empty(); }) ? 1 : 0;
+  return std::ranges::all_of(report.rows, is_answered) ? 0 : 1;
 }
 
 }  // namespace minimind

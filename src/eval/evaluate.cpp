@@ -12,6 +12,7 @@
 #include "minimind/base/machine_limits.h"
 #include "minimind/base/progress.h"
 #include "minimind/base/random.h"
+#include "minimind/base/utf8.h"
 #include "minimind/chat/batch_answers.h"
 #include "minimind/chat/session.h"
 #include "minimind/data/dataset.h"
@@ -37,6 +38,9 @@ DataKind kind_of(const std::string& name) {
 /// Why a sample cannot be asked about; "" if it can.
 std::string make_question(const Sample& sample, const ImageSource& images, const EvaluateOptions& options,
                           const std::string& mark, Question& question) {
+  if (!sample.problem.empty()) {
+    return sample.problem;
+  }
   if (sample.turns.empty()) {
     return "it has no question with an answer";
   }
@@ -44,11 +48,11 @@ std::string make_question(const Sample& sample, const ImageSource& images, const
   question = {sample.id, text, truth, {}};
   const std::string prefix = options.kind == "sft" ? options.image_prefix : "";
   for (const std::string& name : sample.images) {
-    const auto found = find_picture(images, name, prefix);
-    if (!found) {
-      return concat("picture ", name, " is not in ", images.description());
+    try {
+      question.pictures.push_back(find_picture(images, name, prefix));
+    } catch (const Error& error) {
+      return error.what();
     }
-    question.pictures.push_back(*found);
   }
   int64_t marks = 0;
   for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + mark.size())) {
@@ -71,7 +75,7 @@ std::optional<BatchQuestion> with_features(const Question& question, ChatModel& 
     try {
       asked.features.push_back(model.features(images.read(name), name));
     } catch (const Error& error) {
-      log_warning(concat("sample ", question.id, " is left out: ", error.what()));
+      log_warning(printable(concat("sample ", question.id, " is left out: ", error.what())));
       return std::nullopt;
     }
   }
@@ -123,13 +127,13 @@ std::vector<Question> swap_pictures(const std::vector<Question>& questions, cons
 
 std::string one_line(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
-  return text;
+  return printable(text);
 }
 
 void show_answer(const Question& question, const std::string& answer, const char* verdict,
                  const EvaluateOptions& options, std::ostream& out) {
   for (const std::string& picture : question.pictures) {
-    out << "picture   " << (std::filesystem::path(options.images_dir) / picture).string() << "\n";
+    out << "picture   " << one_line((std::filesystem::path(options.images_dir) / picture).string()) << "\n";
   }
   out << "question  " << one_line(question.text) << "\n"
       << "answer    " << one_line(answer) << "\n"
@@ -151,7 +155,7 @@ std::vector<Question> read_questions(const EvaluateOptions& options, const Image
       questions.push_back(std::move(question));
     } else {
       ++skipped;
-      log_warning(concat("sample ", sample.id, " is left out: ", problem));
+      log_warning(printable(concat("sample ", sample.id, " is left out: ", problem)));
     }
   }
   return questions;
@@ -215,7 +219,10 @@ Fields EvaluateOptions::file_fields() {
       {"data_path", &data_path, "JSON file in the training data's format", {}},
       {"images_dir", &images_dir, "folder or .zip of its pictures", {}},
       {"image_prefix", &image_prefix, "of the picture files' names with --kind sft", {}},
-      {"attributes", &attributes, "JSON file that says which words make an answer right", {}},
+      {"attributes",
+       &attributes,
+       "JSON file that says which words make an answer right; none or empty: score by words alone",
+       {}},
       {"allow_missing",
        &files.allow_missing,
        "keys, or beginnings of keys, that the weights may lack (vision_proj: a language model that sees no pictures)",
@@ -286,9 +293,11 @@ EvaluationResult evaluate(const EvaluateOptions& options, std::ostream& out) {
   const auto start = std::chrono::steady_clock::now();
   require(!options.data_path.empty(), "--data_path: expected a JSON file, found none");
   require(!options.images_dir.empty(), "--images_dir: expected a folder or .zip of pictures, found none");
+  require(std::filesystem::exists(options.data_path), options.data_path,
+          ": expected a JSON file of questions and answers, found nothing");
   const std::unique_ptr<ImageSource> images = open_image_source(options.images_dir);
   std::optional<AttributeRules> rules;
-  if (!options.attributes.empty()) {
+  if (!options.attributes.empty() && options.attributes != "none") {
     const std::string name = std::filesystem::path(options.data_path).filename().string();
     rules = AttributeRules::load(options.attributes, name);
   }

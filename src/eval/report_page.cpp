@@ -60,6 +60,14 @@ std::string picture_cell(const ReportPicture& picture) {
                 "<small>", name, "</small></td>");
 }
 
+std::string answer_cell(const ReportAnswer& answer) {
+  if (!answer.problem.empty()) {
+    return concat("<td class=\"problem\">", escape_html(answer.problem), "</td>");
+  }
+  const std::string text = without_outer_blank(answer.text);
+  return concat("<td>", text.empty() ? "<i>no answer</i>" : escape_html(text), "</td>");
+}
+
 std::string body_row(const ReportRow& row, size_t picture_columns, size_t columns) {
   std::string out = "<tr>";
   for (const ReportPicture& picture : row.pictures) {
@@ -71,11 +79,18 @@ std::string body_row(const ReportRow& row, size_t picture_columns, size_t column
   if (!row.problem.empty()) {
     return concat(out, "<td class=\"problem\" colspan=\"", columns, "\">", escape_html(row.problem), "</td></tr>\n");
   }
-  for (const std::string& answer : row.answers) {
-    const std::string text = without_outer_blank(answer);
-    out += concat("<td>", text.empty() ? "<i>no answer</i>" : escape_html(text), "</td>");
+  for (const ReportAnswer& answer : row.answers) {
+    out += answer_cell(answer);
   }
   return out + "</tr>\n";
+}
+
+bool is_one_question(const std::vector<ReportRow>& rows) {
+  return std::ranges::all_of(rows, [&](const ReportRow& row) { return row.question == rows.front().question; });
+}
+
+std::string question_row(const ReportRow& row, size_t cells) {
+  return concat("<tr><td class=\"q\" colspan=\"", cells, "\">", escape_html(row.question), "</td></tr>\n");
 }
 
 constexpr const char* kReportStyle =
@@ -88,7 +103,7 @@ th,td{border-right:1px solid var(--line);border-bottom:1px solid var(--line);pad
 th{background:var(--head);position:sticky;top:0;z-index:1;overflow-wrap:anywhere}th small{display:block;font-weight:400;color:var(--dim);margin-top:.2em}
 td{min-width:13em;max-width:28em;white-space:pre-wrap;overflow-wrap:anywhere}.p{min-width:0;width:216px;text-align:center;white-space:normal}
 .p img{display:block;margin:0 auto;max-width:200px;max-height:200px;min-width:96px;border-radius:4px}.p small{color:var(--dim);font-size:.8em}
-i{color:var(--dim)}.problem{color:var(--bad)}
+i{color:var(--dim)}td.q{max-width:none;background:var(--head)}.problem{color:var(--bad)}
 @media(max-width:600px){body{padding:.8em}.p{width:120px}.p img{max-width:104px}td{min-width:10em}})";
 
 }  // namespace
@@ -118,13 +133,20 @@ std::string report_page(const Report& report) {
   for (const ReportRow& row : report.rows) {
     picture_columns = std::max(picture_columns, row.pictures.size());
   }
+  const bool one_question = is_one_question(report.rows);
+  const std::string head = report.rows.empty() ? ""
+                           : one_question      ? report.rows.front().question
+                                               : "The question stands above each row.";
   std::string out =
       concat("<!doctype html>\n<html><head><meta charset=\"utf-8\"><meta name=\"viewport\" ",
              "content=\"width=device-width,initial-scale=1\"><title>MiniMind-V: pictures and answers</title><style>",
-             kReportStyle, "</style></head><body>\n<h1>Pictures and answers</h1>\n<p>", escape_html(report.question),
+             kReportStyle, "</style></head><body>\n<h1>Pictures and answers</h1>\n<p>", escape_html(head),
              "</p>\n<p class=\"dim\">", escape_html(report.settings), "</p>\n<table>\n",
              head_row(report, picture_columns), "<tbody>\n");
   for (const ReportRow& row : report.rows) {
+    if (!one_question) {
+      out += question_row(row, picture_columns + report.columns.size());
+    }
     out += body_row(row, picture_columns, report.columns.size());
   }
   return out + "</tbody></table>\n</body></html>\n";

@@ -138,7 +138,8 @@ AttributeRules AttributeRules::load(const std::filesystem::path& path, const std
   require_modest_json(text, path.string());
   try {
     const json rules = json::parse(text);
-    require(rules.contains(data_name), path.string(), ": expected the attributes of ", data_name, ", found none");
+    require(rules.contains(data_name), path.string(), ": expected the attributes of ", data_name,
+            ", found none; add its name as a key, or score without: --attributes none");
     std::vector<std::vector<Spellings>> categories;
     for (const auto& [name, members] : rules.at("categories").items()) {
       categories.push_back(members.get<std::vector<Spellings>>());

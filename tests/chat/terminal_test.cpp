@@ -202,6 +202,17 @@ TEST_F(TerminalWalk, ABadPictureIsToldAndTheOthersAreAnswered) {
   EXPECT_EQ(session_->messages().size(), 2U);
 }
 
+TEST_F(TerminalWalk, ShowsControlCharactersOfNamesAsEscapes) {
+  picture("\x1b[31ma.png");
+  std::ofstream(folder_ / "\x1b]0;b.png") << "no picture";
+  std::istringstream none;
+  StreamLines source(none);
+  EXPECT_EQ(ask_about_folder(silent(source), folder_, "what?", false), 1);
+  EXPECT_NE(out_.str().find("\\u001b[31ma.png: "), std::string::npos);
+  EXPECT_NE(notes_.str().find("\\u001b]0;b.png"), std::string::npos);
+  EXPECT_EQ((out_.str() + notes_.str()).find('\x1b'), std::string::npos);
+}
+
 TEST_F(TerminalWalk, RefusesAFolderWithoutPictures) {
   std::istringstream none;
   StreamLines source(none);

@@ -38,6 +38,8 @@ TEST(Audit, FindsEveryKindOfProblemOnce) {
       audit_sample("good", "b.jpg", "<image>", long_text),
       audit_sample("text", "", "hello", "world"),
       audit_sample("both", "none.jpg", "??", "yes"),
+      audit_sample("\\u001b]0;t\\u0007", "\\u001b[31mred.jpg", "<image>?", "yes"),
+      R"({"id": "shape", "image": "a.jpg", "conversations": [{"value": "<image>?"}, {"value": null}]})",
   };
   std::string json = "[";
   for (const auto& sample : samples) {
@@ -64,18 +66,20 @@ TEST(Audit, FindsEveryKindOfProblemOnce) {
       EXPECT_EQ(data.id(finding.position), finding.id);
       EXPECT_FALSE(finding.detail.empty());
     }
-    const std::map<std::string, std::vector<std::string>> expected = {{"missing_picture", {"missing", "both"}},
-                                                                      {"corrupt_picture", {"corrupt"}},
-                                                                      {"marks_against_pictures", {"marks", "both"}},
-                                                                      {"slot_cut", {"cut"}},
-                                                                      {"no_turn", {"no_turn"}},
-                                                                      {"no_marker", {"no_marker"}},
-                                                                      {"nothing_supervised", {"nothing"}},
-                                                                      {"duplicate_id", {"good"}}};
+    const std::map<std::string, std::vector<std::string>> expected = {
+        {"wrong_shape", {"shape"}},
+        {"missing_picture", {"missing", "both", "\x1b]0;t\a"}},
+        {"corrupt_picture", {"corrupt"}},
+        {"marks_against_pictures", {"marks", "both"}},
+        {"slot_cut", {"cut"}},
+        {"no_turn", {"no_turn"}},
+        {"no_marker", {"no_marker"}},
+        {"nothing_supervised", {"nothing"}},
+        {"duplicate_id", {"good"}}};
     EXPECT_EQ(found, expected);
-    EXPECT_EQ(report.samples, 11);
+    EXPECT_EQ(report.samples, 13);
     EXPECT_EQ(report.usable, 3);
-    EXPECT_EQ(report.pictures, 4);
+    EXPECT_EQ(report.pictures, 5);
     EXPECT_EQ(report.truncated, 1);
     EXPECT_EQ(report.count(AuditKind::kMarksAgainstImages), 2);
     int64_t binned = 0;
@@ -103,13 +107,16 @@ TEST(Audit, FindsEveryKindOfProblemOnce) {
     EXPECT_NEAR(1.0 - static_cast<double>(tokens) / static_cast<double>(positions), report.padding_share, 1e-12);
 
     const auto parsed = nlohmann::json::parse(report.json());
-    EXPECT_EQ(parsed.at("samples"), 11);
+    EXPECT_EQ(parsed.at("samples"), 13);
     EXPECT_EQ(parsed.at("counts").at("corrupt_picture"), 1);
     EXPECT_EQ(parsed.at("findings").at("slot_cut").at(0).at("id"), "cut");
     EXPECT_TRUE(parsed.at("findings").at("bad_sample").empty());
     const std::string summary = report.summary();
-    EXPECT_NE(summary.find("11 samples, 3 usable (27.27 %)"), std::string::npos) << summary;
+    EXPECT_NE(summary.find("13 samples, 3 usable (23.08 %)"), std::string::npos) << summary;
     EXPECT_NE(summary.find("'cut' (position 4): truncation to 100 of"), std::string::npos) << summary;
+    EXPECT_NE(summary.find(R"('\u001b]0;t\u0007' (position 11): picture \u001b[31mred.jpg not found)"),
+              std::string::npos)
+        << summary;
     if (workers == 0) {
       std::cout << summary;
     }

@@ -116,7 +116,6 @@ TEST_F(DatasetFiles, DatasetRefusesMalformedJsonWithLineAndColumn) {
       {"[{\"id\": \"a\nb\"}]",
        "line 1, column 11: expected no control character in a string (escape it), found a line break"},
       {"[{\"id\": \"a\\q\"}]", "line 1, column 12: expected one of \" \\ / b f n r t u after a backslash, found 'q'"},
-      {"[{\"id\": \"\\ud800x\"}]", "line 1, column 10: expected a whole pair of surrogate escapes"},
       {"[{\"id\": \"\xC3(\"}]", "line 1, column 10: expected valid UTF-8, found the byte 0xC3"},
       {"[{\"id\": \"\xED\xA0\x80\"}]", "line 1, column 10: expected valid UTF-8, found the byte 0xED"},
       {"[{\"a\": 01}]", "line 1, column 9: expected ',' or '}', found '1'"},
@@ -136,35 +135,56 @@ TEST_F(DatasetFiles, DatasetSurvivesHostileNesting) {
   EXPECT_NE(found.find("column 2000008: expected a value, found the end of the file"), std::string::npos) << found;
 }
 
-TEST_F(DatasetFiles, DatasetNamesTheSampleOfAWrongShape) {
-  const std::vector<std::pair<std::string, std::string>> cases = {
-      {R"([{"conversations": []}, {"conversations": {"a": 1}, "id": "late"}])",
-       "line 1, column 43: sample 'late' (number 2 of the array): conversations: expected an array of {from, value}, "
-       "found "
-       "an object"},
-      {R"([{"id": "x"}])",
-       "line 1, column 2: sample 'x' (number 1 of the array): expected a key \"conversations\", found none"},
-      {"[\n7]", "line 2, column 1: sample without id (number 1 of the array): element: expected an object"},
-      {R"([{"id": "x", "image": ["a.jpg"], "conversations": []}])",
-       "line 1, column 23: sample 'x' (number 1 of the array): image: expected a string of file names, found an array"},
-      {R"([{"id": "x", "conversations": [{"from": "a", "value": 3}]}])",
-       "line 1, column 55: sample 'x' (number 1 of the array): conversations[0].value: expected a string, found a "
-       "number"},
-      {R"([{"id": "x", "conversations": [{"value": "q"}, {"from": "a"}]}])",
-       "line 1, column 48: sample 'x' (number 1 of the array): conversations[1]: expected a key \"value\", found none"},
-      {R"([{"id": "x", "conversations": [[]]}])",
-       "line 1, column 32: sample 'x' (number 1 of the array): conversations[0]: expected an object {from, value}, "
-       "found an "
-       "array"},
-      {R"([{"id": true, "conversations": []}])",
-       "line 1, column 9: sample without id (number 1 of the array): id: expected a string or a number, found a "
-       "boolean"},
-      {"[]", "expected at least one sample, found an empty array"},
+TEST_F(DatasetFiles, DatasetKeepsASampleOfAWrongShapeWithItsProblem) {
+  const std::string good = R"({"id": "good", "conversations": []})";
+  const std::string surrogates = "expected whole pairs of surrogate escapes (\\ud800 to \\udfff), found half of one";
+  struct Case {
+    std::string json, id, problem;
   };
-  for (const auto& [json, expected] : cases) {
-    const std::string found = load_error(json);
-    EXPECT_TRUE(found.starts_with(place() + expected)) << json << "\n" << found;
+  const std::vector<Case> cases = {
+      {R"({"conversations": {"a": 1}, "id": "late"})", "late",
+       "conversations: expected an array of {from, value}, found an object"},
+      {R"({"id": "x"})", "x", "expected a key \"conversations\", found none"},
+      {"7", "#1", "element: expected an object {id, image, conversations}, found a number"},
+      {R"({"id": "x", "image": {"a": 1}, "conversations": []})", "x",
+       "image: expected a string of file names or an array of them, found an object"},
+      {R"({"id": "x", "image": ["a.jpg", 3], "conversations": []})", "x",
+       "image[1]: expected a file name, found a number"},
+      {R"({"id": "x", "conversations": [{"from": "a", "value": null}]})", "x",
+       "conversations[0].value: expected a string, found null"},
+      {R"({"id": "x", "conversations": [{"value": "q"}, {"from": "a"}]})", "x",
+       "conversations[1]: expected a key \"value\", found none"},
+      {R"({"id": "x", "conversations": [[]]})", "x",
+       "conversations[0]: expected an object {from, value}, found an array"},
+      {R"({"id": true, "conversations": []})", "#1", "id: expected a string or a number, found a boolean"},
+      {R"({"id": "a\ud800\u0041", "conversations": []})", "a\uFFFDA", "id: " + surrogates},
+      {R"({"id": "x", "image": "\udc00", "conversations": [{"value": 3}]})", "x", "image: " + surrogates},
+      {R"({"id": "x", "conversations": [{"value": "\ud83d"}]})", "x", "conversations[0].value: " + surrogates},
+  };
+  for (const Case& bad : cases) {
+    const Dataset data = load("[" + good + ", " + bad.json + ", " + good + "]");
+    ASSERT_EQ(data.size(), 3) << bad.json;
+    EXPECT_EQ(data.sample(1).id, bad.id);
+    EXPECT_EQ(data.sample(1).problem, bad.problem);
+    EXPECT_TRUE(data.sample(1).images.empty() && data.sample(1).turns.empty()) << bad.json;
+    EXPECT_TRUE(data.sample(0).problem.empty() && data.sample(2).problem.empty()) << bad.json;
   }
+}
+
+TEST_F(DatasetFiles, DatasetRefusesAFileWithoutASampleOfTheRightShape) {
+  EXPECT_TRUE(load_error("[]").starts_with(place() + "expected at least one sample, found an empty array"));
+  EXPECT_EQ(load_error("[\n7, 8]"), place() +
+                                        "line 2, column 1: expected samples {id, image, conversations}, found 2 of "
+                                        "another shape; the first, '#0': element: expected an object {id, image, "
+                                        "conversations}, found a number");
+}
+
+TEST_F(DatasetFiles, DatasetTakesAnArrayOfImages) {
+  const Dataset data = load("[" + sample_json(R"("image": ["a.jpg", " b,c.jpg "], )", {"q", "a"}) + "," +
+                                sample_json(R"("image": [], )", {"q", "a"}) + "]",
+                            DataKind::kMultiImage);
+  EXPECT_EQ(data.sample(0).images, (std::vector<std::string>{"a.jpg", "b,c.jpg"}));
+  EXPECT_TRUE(data.sample(1).images.empty());
 }
 
 TEST_F(DatasetFiles, DatasetNamesAMissingFile) {

@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <fstream>
+#include <iostream>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -80,7 +81,8 @@ pid_t spawn(Action&& action) {
   if (child == 0) {
     try {
       ::_exit(action());
-    } catch (...) {
+    } catch (const std::exception& error) {
+      std::cerr << error.what() << std::endl;
       ::_exit(99);
     }
   }
@@ -221,6 +223,21 @@ TEST(FeatureCache, StartsAnewOnADamagedHeaderAndCutFiles) {
   }
 }
 
+TEST(FeatureCache, OutlivesRowsThatAreCutWhileItReads) {
+  TemporaryFolder folder;
+  const int status = wait_status(spawn([&] {
+    const auto cache = open_cache(folder.path());
+    for (int64_t picture = 0; picture < 40; ++picture) {  // more than a page of memory
+      cache->put(key_of(picture), row_of(picture));
+    }
+    fs::resize_file(cache_file(folder.path(), ".rows"), 256);
+    const bool rest_is_gone = holds(*cache, 0) && lacks(*cache, 1) && lacks(*cache, 39);
+    cache->put(key_of(39), row_of(39));
+    return rest_is_gone && holds(*cache, 39) ? 0 : 1;
+  }));
+  EXPECT_EQ(status, 0) << "a signal if negative";
+}
+
 TEST(FeatureCache, SeesWhatAnotherProcessPuts) {
   TemporaryFolder folder;
   const auto cache = open_cache(folder.path());
@@ -333,6 +350,41 @@ TEST(FeatureCache, StopsGrowingOnAFullDiskAndStaysUsable) {
   cache->put(key_of(5), row_of(5));
   EXPECT_TRUE(holds(*cache, 0));
   EXPECT_TRUE(holds(*cache, 5));
+}
+
+TEST(FeatureCache, ReadsWhereItCannotWrite) {
+  TemporaryFolder folder;
+  const fs::path full = folder / "full";
+  const fs::path empty = folder / "empty";
+  fs::create_directory(empty);
+  {
+    const auto cache = open_cache(full);
+    cache->put(key_of(0), row_of(0));
+    cache->put(key_of(1), row_of(1));
+  }
+  constexpr auto kLookOnly = static_cast<fs::perms>(0555);
+  for (const fs::path& path : {full, empty, folder.path()}) {
+    fs::permissions(path, kLookOnly);
+  }
+  const int status = wait_status(spawn([&] {
+    if (::geteuid() == 0 && ::seteuid(65534) != 0) {  // nobody: root may write everywhere
+      return 2;
+    }
+    const auto cache = open_cache(full);
+    cache->put(key_of(2), row_of(2));
+    const bool reads = holds(*cache, 0) && holds(*cache, 1) && lacks(*cache, 2) && cache->size() == 2 &&
+                       cache->disk_need(3).ends_with("2 are there; read only");
+    const std::string refused = error_of([&] { open_cache(empty); });
+    const std::string other = error_of([&] { open_cache(full, "another encoder"); });
+    return reads && refused.find("empty: cannot be written") != std::string::npos &&
+                   other.find("cannot be written") != std::string::npos
+               ? 0
+               : 1;
+  }));
+  for (const fs::path& path : {folder.path(), full, empty}) {
+    fs::permissions(path, fs::perms::owner_all);
+  }
+  EXPECT_EQ(status, 0);
 }
 
 TEST(FeatureCache, RefusesWrongUse) {

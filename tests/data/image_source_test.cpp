@@ -100,8 +100,46 @@ TEST(ImageSource, FindsZipEntriesByFileNameOnlyWhereItIsUnique) {
   EXPECT_EQ(zip->read("b/two.jpg"), "3");
   EXPECT_FALSE(zip->contains("two.jpg"));
   EXPECT_NE(error_of([&] { zip->read("two.jpg"); }).find("z.zip: two.jpg: not in the zip"), std::string::npos);
+  EXPECT_NE(error_of([&] { find_picture(*zip, "two.jpg", ""); }).find("a/two.jpg and b/two.jpg end so"),
+            std::string::npos);
   EXPECT_EQ(zip->read("b/twice.jpg"), "5") << "of equal paths the last counts";
   EXPECT_EQ(zip->read("twice.jpg"), "5");
+}
+
+TEST(ImageSource, FindsZipEntriesByTheEndOfTheirPath) {
+  TemporaryFolder folder;
+  ZipWriter writer;
+  writer.add("images/00453/1.jpg", "1");
+  writer.add("images/00454/1.jpg", "2");
+  writer.add("images/00454/2.jpg", "3");
+  writer.add("other/00454/2.jpg", "4");
+  writer.add("images/100453/3.jpg", "5");
+  const auto path = write_bytes(folder / "z.zip", writer.finish());
+  const auto zip = open_image_source(path);
+  EXPECT_EQ(zip->read("00453/1.jpg"), "1");
+  EXPECT_EQ(zip->read("00454/1.jpg"), "2");
+  EXPECT_EQ(zip->read("images/00454/2.jpg"), "3");
+  EXPECT_FALSE(zip->contains("00453/3.jpg")) << "a folder's name is whole";
+  EXPECT_EQ(error_of([&] { find_picture(*zip, "00454/2.jpg", ""); }),
+            "picture 00454/2.jpg ambiguous in " + path.string() +
+                ": images/00454/2.jpg and other/00454/2.jpg end so; name the folder too, or give one as --images_dir " +
+                path.string() + "/FOLDER");
+  EXPECT_NE(error_of([&] { find_picture(*zip, "1.jpg", "COCO_"); }).find("picture 1.jpg ambiguous"), std::string::npos);
+  EXPECT_NE(error_of([&] { find_picture(*zip, "9.jpg", ""); }).find("9.jpg not found in"), std::string::npos);
+}
+
+TEST(ImageSource, OpensAFolderOfAZip) {
+  TemporaryFolder folder;
+  ZipWriter writer;
+  writer.add("images/00454/2.jpg", "3");
+  writer.add("other/00454/2.jpg", "4");
+  const fs::path path = write_bytes(folder / "z.zip", writer.finish());
+  EXPECT_EQ(open_image_source(path / "other")->read("00454/2.jpg"), "4");
+  EXPECT_EQ(open_image_source(path / "images/00454/")->read("2.jpg"), "3");
+  EXPECT_EQ(open_image_source(path / "other")->description(), path.string() + "/other/");
+  EXPECT_FALSE(open_image_source(path / "other")->contains("2.jpg"));
+  EXPECT_NE(error_of([&] { open_image_source(path / "oth"); }).find("z.zip: expected a folder oth in the zip"),
+            std::string::npos);
 }
 
 TEST(ImageSource, RefusesNamesThatLeaveThePlace) {
@@ -118,6 +156,8 @@ TEST(ImageSource, RefusesNamesThatLeaveThePlace) {
                                    (folder / "secret.txt").string(), std::string(), std::string("in/..")}) {
       EXPECT_FALSE(source->contains(name)) << name;
       EXPECT_NE(error_of([&] { source->read(name); }).find("without '..'"), std::string::npos) << name;
+      EXPECT_NE(error_of([&] { find_picture(*source, name, ""); }).find(" refused: expected"), std::string::npos)
+          << name;
     }
   }
   EXPECT_EQ(plain->read("in/a.jpg"), "a");
@@ -131,7 +171,8 @@ TEST(ImageSource, PrefersThePrefixedName) {
   EXPECT_EQ(find_picture(*source, "1.jpg", "COCO_"), "COCO_1.jpg");
   EXPECT_EQ(find_picture(*source, "1.jpg", ""), "1.jpg");
   EXPECT_EQ(find_picture(*source, "2.jpg", "COCO_"), "2.jpg");
-  EXPECT_EQ(find_picture(*source, "3.jpg", "COCO_"), std::nullopt);
+  EXPECT_EQ(error_of([&] { find_picture(*source, "3.jpg", "COCO_"); }),
+            "picture COCO_3.jpg not found in " + (folder / "p/").string());
 }
 
 TEST(ImageSource, NamesTheSourceAndTheFileInErrors) {

@@ -273,6 +273,8 @@ TEST_F(LoaderOfAHundred, RefusesBadSettings) {
   bad = options();
   bad.num_workers = -1;
   EXPECT_THROW(Loader(input(), bad), Error);
+  bad.num_workers = 100000;
+  EXPECT_EQ(error_of([&] { Loader(input(), bad); }), "num_workers: expected 0 to 256, found 100000");
   bad = options();
   bad.max_seq_len = 1;
   EXPECT_THROW(Loader(input(), bad), Error);

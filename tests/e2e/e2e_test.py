@@ -98,10 +98,11 @@ class Chain(Folder):
         (broken / samples[0]["image"]).write_text("not a picture")
         samples[1]["image"] = "missing.jpg"
         samples[2]["conversations"][0]["value"] = "no mark at all"
+        samples[3]["conversations"][1]["value"] = None
         data = self.json_file("data.json", samples)
         result = train("pretrain_vlm", self.out / "out", *SHAPE, "--data_path", data, images_dir=broken)
         self.assertEqual(result.returncode, 0, result.stderr)
-        for sample in samples[:3]:
+        for sample in samples[:4]:
             self.assertIn(sample["id"], result.stderr + result.stdout)
 
 
@@ -117,6 +118,7 @@ class BadInput(Folder):
             self.assertEqual(run(program, "--help").returncode, 0)
         self.refused(self.pretrain("--epochs", "many", "--data_path", SAMPLE / "pretrain.json"), "many", code=2)
         self.refused(self.pretrain("--batch_size", "0", "--data_path", SAMPLE / "pretrain.json"), "batch_size", code=2)
+        self.refused(self.pretrain("--num_workers", "100000", "--data_path", SAMPLE / "pretrain.json"), "at most 256", code=2)
 
     def test_missing_and_malformed_files_are_named(self):
         self.refused(self.pretrain("--data_path", self.out / "none.json"), self.out / "none.json")

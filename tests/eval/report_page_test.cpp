@@ -9,7 +9,6 @@ namespace {
 
 Report two_columns() {
   Report report;
-  report.question = "What & who?";
   report.settings = "greedy";
   ReportColumn first{.checkpoint = "out/512_vlm_pretrain.pth", .tokens = 90, .answers = 2, .decode_seconds = 1.5};
   first.seconds = 2.0;
@@ -19,8 +18,9 @@ Report two_columns() {
   second.decode_seconds = 3.0;
   second.scores = "exact 0.500";
   report.columns = {first, second};
-  report.rows.push_back({{{"a.png", "JPEG"}}, {"<script>alert(1)</script>", "红色的圆"}, ""});
-  report.rows.push_back({{{"\"><img src=x>.png", ""}}, {}, "<b>.png: cannot be read"});
+  report.rows.push_back(
+      {{{"a.png", "JPEG"}}, {{"<script>alert(1)</script>", ""}, {"红色的圆", ""}}, "", "What & who?"});
+  report.rows.push_back({{{"\"><img src=x>.png", ""}}, {}, "<b>.png: cannot be read", "What & who?"});
   return report;
 }
 
@@ -39,7 +39,7 @@ TEST(ReportPage, PutsPicturesInRowsAndCheckpointsInColumns) {
 
 TEST(ReportPage, LeavesOutBlankAroundAnswers) {
   Report report = two_columns();
-  report.rows[0].answers = {"\n a\nb \n\n", "\n\n"};
+  report.rows[0].answers = {{"\n a\nb \n\n", ""}, {"\n\n", ""}};
   EXPECT_TRUE(holds(report_page(report), "<td>a\nb</td><td><i>no answer</i></td>"));
 }
 
@@ -71,10 +71,33 @@ TEST(ReportPage, HoldsItsPicturesAndNamesNoAddress) {
 
 TEST(ReportPage, GivesEachPictureOfARowAColumn) {
   Report report = two_columns();
-  report.rows.push_back({{{"bird/0.jpg", "A"}, {"bird/1.jpg", "B"}}, {"x", "y"}, ""});
+  report.rows.push_back({{{"bird/0.jpg", "A"}, {"bird/1.jpg", "B"}}, {{"x", ""}, {"y", ""}}, "", "What & who?"});
   const std::string page = report_page(report);
   EXPECT_TRUE(holds(page, "picture 1</th>"));
   EXPECT_TRUE(holds(page, "picture 2</th>"));
+}
+
+TEST(ReportPage, PutsDifferentQuestionsAboveTheirRows) {
+  const std::string same = report_page(two_columns());
+  EXPECT_TRUE(holds(same, "<p>What &amp; who?</p>"));
+  EXPECT_FALSE(holds(same, "class=\"q\""));
+  Report report = two_columns();
+  report.rows[1].question = "<Which>?";
+  const std::string page = report_page(report);
+  EXPECT_TRUE(holds(page, "<p>The question stands above each row.</p>"));
+  const size_t first = page.find("colspan=\"3\">What &amp; who?</td></tr>\n<tr>");
+  const size_t second = page.find("colspan=\"3\">&lt;Which&gt;?</td></tr>\n<tr>");
+  ASSERT_NE(first, std::string::npos) << page;
+  ASSERT_NE(second, std::string::npos) << page;
+  EXPECT_LT(first, page.find("红色的圆"));
+  EXPECT_LT(page.find("红色的圆"), second);
+}
+
+TEST(ReportPage, TellsAnAnswersProblemInItsCell) {
+  Report report = two_columns();
+  report.rows[0].answers[1] = {"", "pair: <image> (2)"};
+  EXPECT_TRUE(
+      holds(report_page(report), "alert(1)&lt;/script&gt;</td><td class=\"problem\">pair: &lt;image&gt; (2)</td>"));
 }
 
 TEST(ReportPage, TitlesColumnsByPathWhereNamesAreEqual) {

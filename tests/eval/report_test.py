@@ -120,6 +120,35 @@ class Reports(unittest.TestCase):
         self.assertEqual([len(row) for row in page.rows], [4, 4])
         self.assertEqual(len(page.addresses), 2)
 
+    def groups(self, *sizes):
+        """A folder with subfolders of so many pictures each."""
+        groups = self.out / "groups"
+        pictures = sorted((SAMPLE / "images").iterdir())
+        for number, size in enumerate(sizes):
+            (groups / f"group{number}").mkdir(parents=True)
+            for picture in pictures[:size]:
+                shutil.copy(picture, groups / f"group{number}")
+        return groups
+
+    def test_tells_each_rows_own_question(self):
+        result = self.report("--multi", pictures=self.groups(2, 1))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        rows = Page((self.out / "report.html").read_text()).rows
+        self.assertEqual([row[0] for row in rows[1::2]], ["Name all the differences between these two birds.", "这个图片描述的是什么内容？"])
+
+    def test_tells_a_question_that_does_not_fit_in_its_cells(self):
+        result = self.report("--multi", "--prompt", "<image> <image> what?", pictures=self.groups(2, 1))
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn("group1", result.stderr)
+        rows = Page((self.out / "report.html").read_text()).rows
+        self.assertEqual(len(rows), 3)
+        self.assertNotIn("group0: ", rows[1][-1])
+        for cell in rows[2][-2:]:
+            self.assertIn("group1: ", cell)
+
+    def test_refuses_a_question_that_fits_no_row(self):
+        self.refused(self.report("--multi", "--prompt", "<image> <image> what?", pictures=self.groups(1, 3)), "group0", "answered nothing")
+
     def test_tells_a_broken_picture_in_its_row(self):
         (self.pictures / "9.png").write_text("no picture")
         result = self.report()
@@ -142,6 +171,7 @@ class Reports(unittest.TestCase):
         self.refused(run("eval_chat", *PARTS, "--checkpoints", self.a), "--report", code=2)
         self.refused(run("eval_chat", *PARTS, "--checkpoint", self.a, "--report", self.out / "report.html"), "--image_dir", code=2)
         self.refused(self.report("--checkpoint", self.a), "--checkpoints", code=2)
+        self.refused(self.report(checkpoints=",,"), "--checkpoints", ",,", code=2)
 
     def test_keeps_an_older_report_when_the_new_one_fails(self):
         (self.out / "report.html").write_text("old")
@@ -166,7 +196,9 @@ class Reports(unittest.TestCase):
     def test_puts_scores_into_the_report(self):
         result = self.report("--data", SAMPLE / "held_out.json", "--images_dir", SAMPLE / "images")
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertIn("token F1", Page((self.out / "report.html").read_text()).rows[0][1])
+        scores = Page((self.out / "report.html").read_text()).rows[0][1]
+        self.assertIn("token F1", scores)
+        self.assertIn("greedy", scores)
 
     def test_scores_with_narrow_weights(self):
         for weights in ("bfloat16", "int8"):
@@ -177,7 +209,24 @@ class Reports(unittest.TestCase):
 
     def test_refuses_data_that_is_not_there(self):
         self.refused(run("eval_chat", *PARTS, "--data", self.out / "missing.json", "--images_dir", self.pictures, "--checkpoint", self.a), "missing.json")
+        self.refused(run("eval_chat", *PARTS, "--data", self.out / "missing.json", "--checkpoint", self.a), "missing.json")
         self.refused(run("eval_chat", *PARTS, "--data", SAMPLE / "held_out.json", "--images_dir", self.out / "nothing", "--checkpoint", self.a), "nothing")
+
+    def test_refuses_flags_that_would_not_change_a_score(self):
+        data = ("--data", SAMPLE / "held_out.json", "--checkpoint", self.a)
+        for flag, value in (("temperature", 1.5), ("top_k", 3), ("top_p", 0.5), ("repetition_penalty", 1.2), ("prompt", "What?"), ("image", "a.jpg")):
+            self.refused(run("eval_chat", *PARTS, *data, f"--{flag}", value), "--data", f"--{flag}", code=2)
+
+    def test_scores_a_subset_that_the_attributes_do_not_know(self):
+        shutil.copy(SAMPLE / "attributes.json", self.out)
+        subset = self.out / "my.json"
+        subset.write_text(json.dumps(json.loads((SAMPLE / "held_out.json").read_text())[:3]))
+        data = ("--data", subset, "--images_dir", SAMPLE / "images", "--checkpoint", self.a, "--max_new_tokens", 6)
+        self.refused(run("eval_chat", *PARTS, *data), "my.json", "--attributes none")
+        result = run("eval_chat", *PARTS, *data, "--attributes", "none")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        line = json.loads(result.stdout)
+        self.assertEqual((line["samples"], line["accuracy_by"]), (3, "exact match"))
 
 
 unittest.main()

@@ -10,6 +10,7 @@
 namespace minimind {
 
 enum class AuditKind {
+  kWrongShape,
   kMissingPicture,
   kCorruptPicture,
   kMarksAgainstImages,
@@ -20,7 +21,7 @@ enum class AuditKind {
   kBadSample,    ///< cannot be encoded for another reason
   kDuplicateId,  ///< told, but no reason to skip
 };
-constexpr int kAuditKinds = 9;
+constexpr int kAuditKinds = 10;
 
 /// One finding about one sample.
 struct AuditFinding {

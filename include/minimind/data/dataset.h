@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -14,6 +15,7 @@ struct Sample {
   std::string id;
   std::vector<std::string> images;                         ///< file names, split at commas and stripped
   std::vector<std::pair<std::string, std::string>> turns;  ///< question, answer; paired by position
+  std::string problem;  ///< what is wrong with its JSON shape: then it has neither images nor turns; "" otherwise
 };
 
 enum class DataKind {
@@ -32,9 +34,10 @@ struct SampleSize {
 class Dataset {
  public:
   /// Streams the file. Rules of SPEC.md section 5: pairs by position, `from` is not read, an unanswered last question
-  /// and a pair with an empty side are dropped; `image` may be absent or null (a sample of text alone); without an `id`
-  /// a sample is called #position. Throws Error with line and column on malformed JSON, with the sample's id too on a
-  /// wrong shape of it, and on an empty array.
+  /// and a pair with an empty side are dropped; `image` may be absent or null (a sample of text alone) or an array of
+  /// names; without an `id` a sample is called #position. A sample of a wrong shape (a value that is no text, say) is
+  /// kept with its problem. Throws Error with line and column on malformed JSON, where no sample has the right shape,
+  /// and on an empty array.
   static Dataset load(const std::filesystem::path& json_path, DataKind kind);
 
   int64_t size() const;
@@ -48,6 +51,7 @@ class Dataset {
 
   std::string text_;              ///< one record per sample: id, image names, turns, each with its length in front
   std::vector<uint64_t> starts_;  ///< size + 1: where each record begins
+  std::unordered_map<int64_t, std::string> problems_;  ///< of the samples of a wrong shape, by position
 };
 
 }  // namespace minimind

@@ -22,6 +22,7 @@ struct SampleEncoding {
 /// Why a sample cannot be trained on (SPEC.md section 5).
 enum class SampleProblem {
   kNone,
+  kWrongShape,          ///< of its JSON
   kNoTurn,              ///< no question with an answer
   kMarksAgainstImages,  ///< more image marks than pictures, or fewer
   kSlotCut,             ///< truncation takes a slot or a part of one
@@ -41,7 +42,7 @@ struct EncodedSample {
 };
 
 /// Renders, tokenises, truncates and masks. A sample with a problem keeps what was computed until the problem was met:
-/// ids and mask are the original's except for kNoTurn.
+/// ids and mask are the original's except for kWrongShape and kNoTurn.
 EncodedSample encode_sample(const Sample& sample, const SampleEncoding& encoding);
 
 }  // namespace minimind

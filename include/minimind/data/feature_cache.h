@@ -12,7 +12,7 @@
 
 namespace minimind {
 
-/// The frozen encoder's output per picture, [P, W], in a memory-mapped file: filled on the first pass, by several
+/// The frozen encoder's output per picture, [P, W], in a file: filled on the first pass, by several
 /// threads and processes at once, and read on the later ones. A row is found by the picture's content; a folder may
 /// hold the rows of several encoders beside one another. Every row carries a checksum: what a killed process, a full
 /// disk or a damaged file left behind reads as "not there" and is written anew.
@@ -21,8 +21,9 @@ namespace minimind {
 class FeatureCache {
  public:
   /// `key` stands for what the rows depend on besides the picture and its preprocessing (see kPreprocessingVersion): a
-  /// hash of the encoder's weights and configuration. dtype: float32, bfloat16 or float16. Throws Error if the folder
-  /// cannot be written or dtype is another.
+  /// hash of the encoder's weights and configuration. dtype: float32, bfloat16 or float16. Where the folder cannot be
+  /// written, the rows that it holds are read and none is added, which a warning tells. Throws Error if it cannot be
+  /// written and holds none of this key, or dtype is another.
   static std::unique_ptr<FeatureCache> open(const std::filesystem::path& folder, const std::string& key, int64_t tokens,
                                             int64_t width, at::ScalarType dtype);
   ~FeatureCache();
@@ -37,7 +38,8 @@ class FeatureCache {
   /// Whether there is an undamaged row.
   bool contains(const ContentHash& picture) const;
 
-  /// Adds a row [P, W] of any float type, on any device; nothing happens if an undamaged one is there. Where the disk
+  /// Adds a row [P, W] of any float type, on any device; nothing happens if an undamaged one is there, or if the folder
+  /// cannot be written. Where the disk
   /// is full it warns once and adds no more: the cache stays usable. Throws Error on other failures of the system.
   void put(const ContentHash& picture, const at::Tensor& row);
 

@@ -18,7 +18,7 @@ namespace minimind {
 
 struct LoaderOptions {
   int64_t batch_size = 32;
-  int64_t num_workers = 8;    ///< decoding threads; 0: in the caller's thread
+  int64_t num_workers = 8;    ///< decoding threads, at most most_threads(); 0: in the caller's thread
   int64_t max_seq_len = 512;  ///< samples are truncated to this many tokens
   int64_t image_size = 224;
   int64_t prefetch = 4;  ///< finished batches that may wait

@@ -23,21 +23,27 @@ struct ReportPicture {
   std::string jpeg;  ///< a small copy; "" where the picture cannot be read
 };
 
+struct ReportAnswer {
+  std::string text;
+  std::string problem;  ///< why there is none; "" otherwise
+};
+
 struct ReportRow {
   std::vector<ReportPicture> pictures;
-  std::vector<std::string> answers;  ///< one a column; empty where the pictures cannot be read
-  std::string problem;               ///< why not
+  std::vector<ReportAnswer> answers;  ///< one a column; empty where the pictures cannot be read
+  std::string problem;                ///< why not
+  std::string question;               ///< what is asked about the pictures
 };
 
 /// The same questions to several checkpoints.
 struct Report {
-  std::string question;  ///< with its marks
   std::string settings;  ///< a phrase: how the answers were drawn
   std::vector<ReportColumn> columns;
   std::vector<ReportRow> rows;
 };
 
-/// One HTML page without outside parts: pictures in rows, checkpoints in columns. All text is escaped.
+/// One HTML page without outside parts: pictures in rows, checkpoints in columns. The question stands in the head where
+/// all rows have the same, else above each row. All text is escaped.
 std::string report_page(const Report& report);
 
 /// A column's title: the file's name without its ending, the whole path where two columns would read the same.

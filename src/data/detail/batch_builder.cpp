@@ -24,9 +24,7 @@ BatchBuilder::BatchBuilder(const LoaderInput& input, const LoaderOptions& option
 void BatchBuilder::find_pictures(const Sample& sample, Row& row) {
   row.pictures.reserve(sample.images.size());
   for (const auto& name : sample.images) {
-    auto found = find_picture(input_.images, name, prefix_);
-    require(found.has_value(), "picture ", prefix_ + name, " not found in ", input_.images.description());
-    row.pictures.push_back({std::move(*found), {}, {}, false});
+    row.pictures.push_back({find_picture(input_.images, name, prefix_), {}, {}, false});
   }
   if (input_.cache == nullptr) {
     return;

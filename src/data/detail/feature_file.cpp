@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -65,8 +64,8 @@ int64_t file_size(int descriptor) {
   return ::fstat(descriptor, &status) == 0 ? static_cast<int64_t>(status.st_size) : 0;
 }
 
-FileDescriptor open_file(const std::filesystem::path& path) {
-  FileDescriptor descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+FileDescriptor open_file(const std::filesystem::path& path, int flags = O_RDWR | O_CREAT) {
+  FileDescriptor descriptor(::open(path.c_str(), flags | O_CLOEXEC, 0644));
   require(descriptor.get() >= 0, path.string(), ": cannot be opened: ", std::strerror(errno));
   return descriptor;
 }
@@ -124,7 +123,8 @@ class WriteLock {
 
 }  // namespace
 
-FeatureFile::FeatureFile(const std::filesystem::path& folder, const ContentHash& file_key, size_t row_bytes)
+FeatureFile::FeatureFile(const std::filesystem::path& folder, const ContentHash& file_key, size_t row_bytes,
+                         Access access)
     : file_key_(file_key),
       row_bytes_(row_bytes),
       stride_((row_bytes + kRowAlignment - 1) / kRowAlignment * kRowAlignment),
@@ -132,11 +132,10 @@ FeatureFile::FeatureFile(const std::filesystem::path& folder, const ContentHash&
   const std::string name = "features_" + to_hex(file_key).substr(0, 16);
   index_path_ = folder / (name + ".index");
   rows_path_ = folder / (name + ".rows");
-  const auto lock_path = folder / (name + ".lock");
-  lock_ = open_file(lock_path);
-  {
-    const WriteLock lock(lock_.get(), lock_path);
-    open_files();
+  if (access == Access::kReadWrite) {
+    open_to_write(folder / (name + ".lock"));
+  } else {
+    open_to_read();
   }
   const std::lock_guard guard(mutex_);
   grow_table();
@@ -149,17 +148,24 @@ FeatureFile::~FeatureFile() {
     if (segment == nullptr) {
       break;
     }
-    ::munmap(const_cast<char*>(segment->rows), kSegmentRows * stride_);
     delete segment;
   }
 }
 
-void FeatureFile::open_files() {
+void FeatureFile::open_to_read() {
+  index_ = open_file(index_path_, O_RDONLY);
+  rows_ = open_file(rows_path_, O_RDONLY);
+  require(header_fits(), index_path_.string(), ": damaged, and cannot be built anew where nothing can be written");
+}
+
+void FeatureFile::open_to_write(const std::filesystem::path& lock_path) {
+  lock_ = open_file(lock_path);
+  const WriteLock lock(lock_.get(), lock_path);
   index_ = open_file(index_path_);
   rows_ = open_file(rows_path_);
   if (file_size(index_.get()) > 0 && !header_fits()) {
     log_warning(concat(index_path_.string(), ": damaged; the feature cache is built anew"));
-    // New files: another process may still have the old ones mapped.
+    // New files: another process may still read the old ones.
     ::unlink(index_path_.c_str());
     ::unlink(rows_path_.c_str());
     index_ = open_file(index_path_);
@@ -192,7 +198,7 @@ int64_t FeatureFile::complete_entries() const {
 }
 
 void FeatureFile::refresh() const {
-  // An entry whose row lies beyond the end of the rows (a cut file) must not be read: touching it would be fatal.
+  // An entry whose row lies beyond the end of the rows (a cut file) stands for nothing.
   const int64_t readable = std::min(complete_entries(), file_size(rows_.get()) / static_cast<int64_t>(stride_));
   int64_t number = entries_read_.load(std::memory_order_relaxed);
   while (number < readable) {
@@ -230,12 +236,7 @@ FeatureFile::Segment& FeatureFile::segment_for_writing(size_t number) const {
   if (known != nullptr) {
     return *known;
   }
-  // Mapped whole, beyond the present end too: the pages come to life as the file grows.
-  const size_t size = kSegmentRows * stride_;
-  void* rows = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, rows_.get(), static_cast<off_t>(number * size));
-  require(rows != MAP_FAILED, rows_path_.string(), ": cannot be mapped: ", std::strerror(errno));
   auto* segment = new Segment;
-  segment->rows = static_cast<const char*>(rows);
   segments_[number].store(segment, std::memory_order_release);
   return *segment;
 }
@@ -244,9 +245,10 @@ const FeatureFile::Entry& FeatureFile::entry(uint32_t row) const {
   return segments_[row / kSegmentRows].load(std::memory_order_acquire)->entries[row % kSegmentRows];
 }
 
-const char* FeatureFile::row_data(uint32_t row) const {
-  const Segment* segment = segments_[row / kSegmentRows].load(std::memory_order_acquire);
-  return segment->rows + static_cast<size_t>(row % kSegmentRows) * stride_;
+bool FeatureFile::read_row(uint32_t row, void* out) const {
+  const auto offset = static_cast<off_t>(static_cast<size_t>(row) * stride_);
+  return read_up_to(rows_.get(), out, row_bytes_, offset) == row_bytes_ &&
+         checksum(out, row_bytes_) == entry(row).row_checksum;
 }
 
 void FeatureFile::grow_table() const {
@@ -305,7 +307,8 @@ uint32_t FeatureFile::find(const ContentHash& key) const {
 }
 
 bool FeatureFile::undamaged(uint32_t row) const {
-  return checksum(row_data(row), row_bytes_) == entry(row).row_checksum;
+  std::string bytes(row_bytes_, '\0');
+  return read_row(row, bytes.data());
 }
 
 bool FeatureFile::read(const ContentHash& key, void* out) const {
@@ -314,11 +317,7 @@ bool FeatureFile::read(const ContentHash& key, void* out) const {
     refresh_if_grown();
     row = find(key);
   }
-  if (row == 0) {
-    return false;
-  }
-  std::memcpy(out, row_data(row - 1), row_bytes_);
-  return checksum(out, row_bytes_) == entry(row - 1).row_checksum;
+  return row != 0 && read_row(row - 1, out);
 }
 
 bool FeatureFile::contains(const ContentHash& key) const {

@@ -20,10 +20,12 @@ namespace minimind::detail {
 /// the row, check of the entry itself) and `.lock`. A writer holds an flock on `.lock`, writes the row and then its
 /// entry; the system drops the lock of a killed process. An entry counts only if it is whole, its check fits and the
 /// row's checksum fits when it is read, so nothing that a killed writer leaves behind is ever taken for a row. Readers
-/// map `.rows` and take no lock.
+/// take no lock, and read rows by pread instead of a mapping: a file that is cut while they read ends no process.
 class FeatureFile {
  public:
-  FeatureFile(const std::filesystem::path& folder, const ContentHash& file_key, size_t row_bytes);
+  enum class Access { kReadWrite, kReadOnly };
+  /// Read only, the files must be there and whole: nothing is created, locked or mended, and append() is a mistake.
+  FeatureFile(const std::filesystem::path& folder, const ContentHash& file_key, size_t row_bytes, Access access);
   ~FeatureFile();
   FeatureFile(const FeatureFile&) = delete;
   FeatureFile& operator=(const FeatureFile&) = delete;
@@ -50,7 +52,6 @@ class FeatureFile {
   static constexpr size_t kMaxSegments = 1U << 16U;
   struct Segment {
     std::array<Entry, kSegmentRows> entries;
-    const char* rows = nullptr;
   };
   /// Open addressing; a slot holds row number + 1. Grown by replacement; earlier tables live on for readers.
   struct Table {
@@ -59,7 +60,8 @@ class FeatureFile {
     size_t used = 0;
   };
 
-  void open_files();
+  void open_to_write(const std::filesystem::path& lock_path);
+  void open_to_read();
   bool header_fits() const;
   void write_header() const;
   /// Takes in the entries that this process or others appended. Under mutex_.
@@ -69,7 +71,8 @@ class FeatureFile {
   void grow_table() const;
   Segment& segment_for_writing(size_t number) const;
   const Entry& entry(uint32_t row) const;
-  const char* row_data(uint32_t row) const;
+  /// Copies the row out; false where it is cut or damaged.
+  bool read_row(uint32_t row, void* out) const;
   /// Row number + 1; 0: none.
   uint32_t find(const ContentHash& key) const;
   bool undamaged(uint32_t row) const;

@@ -151,6 +151,7 @@ size_t JsonScanner::utf8_length(size_t at) const {
 
 void JsonScanner::read_string(std::string& out) {
   out.clear();
+  met_lone_surrogate_ = false;
   expect('"', "a string");
   size_t run = position_;
   while (true) {
@@ -201,19 +202,21 @@ void JsonScanner::read_escape(std::string& out) {
   if (name != 'u') {
     fail_here("one of \" \\ / b f n r t u after a backslash");
   }
-  const size_t start = position_ - 1;
   ++position_;
   char32_t code = read_hex4();
   if (code >= 0xD800 && code <= 0xDBFF && text_.substr(position_, 2) == "\\u") {
+    const size_t second = position_;
     position_ += 2;
     const char32_t low = read_hex4();
     if (low >= 0xDC00 && low <= 0xDFFF) {
       code = 0x10000 + ((code - 0xD800) << 10U) + (low - 0xDC00);
+    } else {
+      position_ = second;
     }
   }
   if (code >= 0xD800 && code <= 0xDFFF) {
-    position_ = start;
-    fail_here("a whole pair of surrogate escapes");
+    met_lone_surrogate_ = true;
+    code = 0xFFFD;
   }
   append_utf8(out, code);
 }

@@ -18,8 +18,11 @@ class JsonScanner {
   bool consume(char wanted);
   /// Consumes `wanted`; `expected` stands in the message otherwise.
   void expect(char wanted, const char* expected);
-  /// Appends the decoded string to `out` after clearing it.
+  /// Appends the decoded string to `out` after clearing it. Half a pair of surrogate escapes, which the grammar allows,
+  /// becomes U+FFFD.
   void read_string(std::string& out);
+  /// Whether the last read_string() met half a pair of surrogate escapes.
+  bool met_lone_surrogate() const { return met_lone_surrogate_; }
   /// A key of an object and the colon after it.
   void read_key(std::string& out);
   /// The number as it is written.
@@ -47,6 +50,7 @@ class JsonScanner {
   std::string_view text_;
   std::string where_;
   size_t position_ = 0;
+  bool met_lone_surrogate_ = false;
   std::string scratch_;
 };
 

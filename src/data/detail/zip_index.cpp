@@ -7,6 +7,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #include "minimind/base/error.h"
@@ -27,8 +28,6 @@ constexpr size_t kEntrySize = 46;
 constexpr size_t kMaxComment = 65535;
 constexpr uint16_t kZip64Extra = 1;
 constexpr uint64_t kMaxDirectory = uint64_t{1} << 30U;
-// Set in a slot of the file-name table whose name occurs in several folders.
-constexpr uint32_t kAmbiguousBit = 1U << 31U;
 
 // Zip numbers are little-endian, as is every machine that LibTorch's wheels run on.
 template <class T>
@@ -42,9 +41,8 @@ uint64_t name_hash(std::string_view name) {
   return hash_content(name).low;
 }
 
-std::string_view file_name_of(std::string_view path) {
-  const size_t slash = path.rfind('/');
-  return slash == std::string_view::npos ? path : path.substr(slash + 1);
+bool less_backwards(std::string_view a, std::string_view b) {
+  return std::lexicographical_compare(a.rbegin(), a.rend(), b.rbegin(), b.rend());
 }
 
 // Fields of 0xFFFFFFFF stand in the zip64 extra field instead, in this order and only those.
@@ -195,52 +193,71 @@ void ZipIndex::read_directory(std::string_view bytes, uint64_t entry_count) {
 }
 
 void ZipIndex::build_tables() {
-  require(entries_.size() < kAmbiguousBit - 1, where_, ": too many entries: ", entries_.size());
+  require(entries_.size() < UINT32_MAX, where_, ": too many entries: ", entries_.size());
   const size_t slots = std::bit_ceil(2 * entries_.size() + 1);
   by_path_.assign(slots, 0);
-  by_file_name_.assign(slots, 0);
-  // Marked at the end: until then a slot's entry is needed to compare names.
-  std::vector<bool> ambiguous(slots, false);
   for (size_t number = 0; number < entries_.size(); ++number) {
-    const auto value = static_cast<uint32_t>(number + 1);
     const std::string_view path = name(entries_[number]);
     size_t at = name_hash(path) & (slots - 1);
     while (by_path_[at] != 0 && name(entries_[by_path_[at] - 1]) != path) {
       at = (at + 1) & (slots - 1);
     }
-    const bool repeated = by_path_[at] != 0;
-    by_path_[at] = value;  // Of equal paths the last counts, as unpacking would have it.
-    const std::string_view file_name = file_name_of(path);
-    at = name_hash(file_name) & (slots - 1);
-    while (by_file_name_[at] != 0 && file_name_of(name(entries_[by_file_name_[at] - 1])) != file_name) {
-      at = (at + 1) & (slots - 1);
-    }
-    ambiguous[at] = ambiguous[at] || (by_file_name_[at] != 0 && !repeated);
-    by_file_name_[at] = value;
+    by_path_[at] = static_cast<uint32_t>(number + 1);  // Of equal paths the last counts, as unpacking would have it.
   }
-  for (size_t at = 0; at < slots; ++at) {
-    if (ambiguous[at]) {
-      by_file_name_[at] |= kAmbiguousBit;
-    }
-  }
+  by_ending_.resize(entries_.size());
+  std::iota(by_ending_.begin(), by_ending_.end(), 0U);
+  // Stable: of equal paths the last stays the last.
+  std::stable_sort(by_ending_.begin(), by_ending_.end(),
+                   [&](uint32_t a, uint32_t b) { return less_backwards(name(entries_[a]), name(entries_[b])); });
 }
 
-const ZipEntry* ZipIndex::find(std::string_view wanted) const {
+const ZipEntry* ZipIndex::find_path(std::string_view path) const {
   const size_t mask = by_path_.size() - 1;
-  const uint64_t hash = name_hash(wanted);
-  for (size_t at = hash & mask; by_path_[at] != 0; at = (at + 1) & mask) {
+  for (size_t at = name_hash(path) & mask; by_path_[at] != 0; at = (at + 1) & mask) {
     const ZipEntry& entry = entries_[by_path_[at] - 1];
-    if (name(entry) == wanted) {
+    if (name(entry) == path) {
       return &entry;
     }
   }
-  for (size_t at = hash & mask; by_file_name_[at] != 0; at = (at + 1) & mask) {
-    const ZipEntry& entry = entries_[(by_file_name_[at] & ~kAmbiguousBit) - 1];
-    if (file_name_of(name(entry)) == wanted) {
-      return (by_file_name_[at] & kAmbiguousBit) == 0 ? &entry : nullptr;
-    }
-  }
   return nullptr;
+}
+
+std::pair<ZipIndex::Numbers::const_iterator, ZipIndex::Numbers::const_iterator> ZipIndex::range_ending(
+    std::string_view ending) const {
+  const std::string wanted = concat('/', ending);
+  const auto tail = [&](uint32_t number) {
+    const std::string_view path = name(entries_[number]);
+    return path.substr(path.size() - std::min(path.size(), wanted.size()));
+  };
+  const auto first = std::partition_point(by_ending_.begin(), by_ending_.end(),
+                                          [&](uint32_t number) { return less_backwards(tail(number), wanted); });
+  const auto last =
+      std::partition_point(first, by_ending_.end(), [&](uint32_t number) { return tail(number) == wanted; });
+  return {first, last};
+}
+
+const ZipEntry* ZipIndex::find_ending(std::string_view ending) const {
+  const auto [first, last] = range_ending(ending);
+  if (first == last || paths_ending(ending)) {
+    return nullptr;
+  }
+  return &entries_[*(last - 1)];
+}
+
+std::optional<std::pair<std::string_view, std::string_view>> ZipIndex::paths_ending(std::string_view ending) const {
+  const auto [first, last] = range_ending(ending);
+  if (first == last) {
+    return std::nullopt;
+  }
+  // Sorted: if the outermost two are equal, all between them are.
+  const std::pair<std::string_view, std::string_view> paths =
+      std::minmax({name(entries_[*first]), name(entries_[*(last - 1)])});
+  return paths.first == paths.second ? std::nullopt : std::optional(paths);
+}
+
+bool ZipIndex::has_folder(std::string_view folder) const {
+  const std::string beginning = concat(folder, '/');
+  return std::ranges::any_of(entries_, [&](const ZipEntry& entry) { return name(entry).starts_with(beginning); });
 }
 
 }  // namespace minimind::detail

@@ -1,9 +1,10 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace minimind::detail {
@@ -20,14 +21,21 @@ struct ZipEntry {
   uint16_t flags = 0;
 };
 
-/// The central directory of a zip (APPNOTE 6.3, zip64 included), read once and kept compactly: found by path or, where
-/// that is unique, by file name alone. Immutable after construction.
+/// The central directory of a zip (APPNOTE 6.3, zip64 included), read once and kept compactly. Immutable after
+/// construction.
 class ZipIndex {
  public:
   /// Throws Error that names `where`, what was expected and what was found.
   ZipIndex(int descriptor, std::string where);
 
-  const ZipEntry* find(std::string_view name) const;
+  /// The entry of this path; null if there is none.
+  const ZipEntry* find_path(std::string_view path) const;
+  /// The one entry whose path ends with `/` and `ending` (several parts or a file name alone); null if there is none,
+  /// or more than one.
+  const ZipEntry* find_ending(std::string_view ending) const;
+  /// Two different paths that end so, if there are two.
+  std::optional<std::pair<std::string_view, std::string_view>> paths_ending(std::string_view ending) const;
+  bool has_folder(std::string_view folder) const;
   std::string_view name(const ZipEntry& entry) const { return {names_.data() + entry.name_offset, entry.name_size}; }
   size_t size() const { return entries_.size(); }
   uint64_t file_size() const { return file_size_; }
@@ -42,14 +50,17 @@ class ZipIndex {
   Directory read_zip64_end(int descriptor, uint64_t end_offset, Directory directory) const;
   void read_directory(std::string_view bytes, uint64_t entry_count);
   void build_tables();
+  using Numbers = std::vector<uint32_t>;
+  std::pair<Numbers::const_iterator, Numbers::const_iterator> range_ending(std::string_view ending) const;
 
   std::string where_;
   uint64_t file_size_ = 0;
   std::vector<ZipEntry> entries_;
   std::string names_;
-  /// Open addressing, entry number + 1; a file name that occurs in several folders is marked in `by_file_name_`.
-  std::vector<uint32_t> by_path_;
-  std::vector<uint32_t> by_file_name_;
+  /// Open addressing, entry number + 1.
+  Numbers by_path_;
+  /// Entry numbers, sorted by the path read backwards: paths of one ending are neighbours.
+  Numbers by_ending_;
 };
 
 /// pread of exactly `size` bytes; throws Error that names `where`.
