@@ -7,6 +7,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/fields.h"
+#include "minimind/train/checkpoint_folder.h"
 
 namespace minimind {
 
@@ -21,8 +22,8 @@ std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage sta
     if (!std::filesystem::is_directory(path)) {
       return read_checkpoint(path);
     }
-    std::optional<Checkpoint> found = newest_checkpoint(CheckpointFolder(path, options.keep_last));
-    require(found.has_value(), path.string(), ": expected step_*.safetensors (--resume), found none that can be read");
+    std::optional<Checkpoint> found = CheckpointFolder(path, stage_name(stage), options.keep_last).newest();
+    require(found.has_value(), path.string(), ": expected checkpoints step_*.safetensors (--resume), found none");
     return found;
   }
   const std::string end = concat("_vlm_", stage_name(stage), "_checkpoints");
@@ -32,7 +33,8 @@ std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage sta
     const std::string name = entry.path().filename().string();
     const bool matches_width = !options.model.dim || name.starts_with(concat(*options.model.dim, "_"));
     if (entry.is_directory() && name.ends_with(end) && matches_width) {
-      std::optional<Checkpoint> found = newest_checkpoint(CheckpointFolder(entry.path(), options.keep_last), since);
+      std::optional<Checkpoint> found =
+          CheckpointFolder(entry.path(), stage_name(stage), options.keep_last).newest(since);
       require(!found || !newest, options.out_dir, ": expected checkpoints of one width, found several; give --dim");
       if (found) {
         newest = std::move(found);

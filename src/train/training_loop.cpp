@@ -34,7 +34,7 @@ TrainingLoop::TrainingLoop(const TrainOptions& options, Stage stage, ProcessGrou
       scaler_(setup_.dtype == at::kHalf, setup_.device),
       runner_(setup_.model, features_, adam_, scaler_, group, setup_.dtype, step_settings(options)),
       checkpoints_(std::filesystem::path(options.out_dir) / (output_stem(setup_.config(), stage) + "_checkpoints"),
-                   options.keep_last),
+                   stage_name(stage), options.keep_last),
       bad_steps_(options.max_bad_steps),
       on_step_(std::move(on_step)) {
   int64_t total = options.epochs * loader_->steps_per_epoch();
@@ -46,6 +46,8 @@ TrainingLoop::TrainingLoop(const TrainOptions& options, Stage stage, ProcessGrou
                           total};
   if (checkpoint != nullptr) {
     continue_from(*checkpoint);
+  } else {
+    checkpoints_.begin_anew();
   }
   if (!options.val_data.empty()) {
     validation_ = std::make_unique<Validation>(options_, stage, setup_, features_, group);

@@ -15,7 +15,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/model/weights.h"
-#include "minimind/train/checkpoint.h"
+#include "minimind/train/checkpoint_folder.h"
 #include "minimind/train/metrics.h"
 #include "train/tiny_run.h"
 
@@ -102,7 +102,7 @@ TEST_F(TrainerRun, TakesTheOlderCheckpointWhereTheNewestIsDamaged) {
   settings.save_interval = 3;
   run_and_record(settings);
   const std::string straight = weights_of(settings);
-  const CheckpointFolder folder(fs::path(settings.out_dir) / "16_vlm_pretrain_checkpoints", 2);
+  const CheckpointFolder folder(fs::path(settings.out_dir) / "16_vlm_pretrain_checkpoints", "pretrain", 2);
   ASSERT_EQ(folder.list().size(), 2U);
   const std::string newest = read_file(folder.list().back());
   write_file_atomically(folder.list().back(), newest.substr(0, newest.size() / 2));

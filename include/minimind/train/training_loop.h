@@ -8,7 +8,7 @@
 #include "minimind/dist/process_group.h"
 #include "minimind/train/adam.h"
 #include "minimind/train/bad_steps.h"
-#include "minimind/train/checkpoint.h"
+#include "minimind/train/checkpoint_folder.h"
 #include "minimind/train/features.h"
 #include "minimind/train/options.h"
 #include "minimind/train/precision.h"
