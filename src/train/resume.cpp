@@ -70,6 +70,23 @@ std::optional<Checkpoint> agreed_checkpoint(const TrainOptions& options, Stage s
   return found;
 }
 
+void check_nothing_is_replaced(const TrainOptions& options, Stage stage, const LmConfig& config) {
+  if (options.overwrite) {
+    return;
+  }
+  constexpr const char* kCure = "another --out_dir leaves them alone, --overwrite replaces them";
+  const std::string stem = output_stem(config, stage);
+  const CheckpointFolder folder(std::filesystem::path(options.out_dir) / (stem + "_checkpoints"), stage_name(stage),
+                                options.keep_last);
+  if (const std::vector<std::filesystem::path> kept = folder.list(); !kept.empty()) {
+    fail(folder.path().string(), ": expected no checkpoints of an earlier run, found ", kept.size(), " (the last one ",
+         kept.back().filename().string(), "); --resume goes on from there, ", kCure);
+  }
+  const std::filesystem::path weights = std::filesystem::path(options.out_dir) / (stem + ".pth");
+  require(!std::filesystem::exists(weights), weights.string(), ": expected no weights of an earlier run, found some; ",
+          kCure);
+}
+
 void check_resumable(const Checkpoint& checkpoint, const TrainOptions& options, Stage stage,
                      const TrainingSetup& setup) {
   const std::string where = checkpoint.path.string();

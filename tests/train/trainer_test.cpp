@@ -129,6 +129,7 @@ TEST_F(TrainerRun, KeepsTheWeightsOfAnEarlierRunWhereEverySampleIsSkipped) {
   TrainOptions settings = options("out");
   run_and_record(settings);
   const std::string learned = weights_of(settings);
+  settings.overwrite = true;
   settings.max_seq_len = 8;  // no answer is left
   settings.max_steps = 3;    // before the loader has given up
   settings.save_interval = 1;
@@ -301,6 +302,7 @@ TEST_F(TrainerRun, WarnsWhereTheFirstLossIsThatOfGuessing) {
   TrainOptions settings = options("next");
   settings.model = {};
   settings.init_from = trained.string();
+  settings.overwrite = true;
   const auto warnings = [&] {
     ::testing::internal::CaptureStderr();
     run_and_record(settings);

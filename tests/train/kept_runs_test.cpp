@@ -1,0 +1,108 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "minimind/base/error.h"
+#include "minimind/base/file.h"
+#include "minimind/train/trainer.h"
+#include "train/tiny_run.h"
+
+namespace minimind {
+namespace {
+
+using testing::TemporaryFolder;
+using testing::tiny_options;
+using testing::write_tiny_data;
+
+/// What a run leaves behind stays there until somebody says otherwise.
+class KeptRuns : public ::testing::Test {
+ protected:
+  void SetUp() override { write_tiny_data(folder_.path(), 22); }
+
+  TrainOptions options(int64_t save_interval = 0) const {
+    TrainOptions options = tiny_options(folder_.path(), "out");
+    options.save_interval = save_interval;
+    return options;
+  }
+  static TrainResult run(const TrainOptions& options) {
+    ProcessGroup group({}, c10::kCPU);
+    return train(options, Stage::kPretrain, group);
+  }
+  static std::string refusal(const TrainOptions& options) {
+    try {
+      run(options);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+
+  fs::path out() const { return folder_.path() / "out"; }
+  fs::path checkpoint_folder() const { return out() / "16_vlm_pretrain_checkpoints"; }
+  std::vector<std::string> checkpoints() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(checkpoint_folder())) {
+      names.push_back(entry.path().filename().string());
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+  std::string weights() const { return read_file(out() / "16_vlm_pretrain.pth"); }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(KeptRuns, AreNotReplacedByANewOneUnasked) {
+  run(options(5));
+  const std::vector<std::string> before = checkpoints();
+  const std::string learned = weights();
+  TrainOptions again = options(1);
+  again.max_steps = 1;
+  const std::string told = refusal(again);
+  EXPECT_NE(told.find("found 2 (the last one step_000000000012.safetensors); --resume goes on"), std::string::npos)
+      << told;
+  EXPECT_NE(told.find("--overwrite"), std::string::npos) << told;
+  fs::remove_all(checkpoint_folder());
+  const std::string of_weights = refusal(again);
+  EXPECT_NE(of_weights.find("16_vlm_pretrain.pth: expected no weights of an earlier run"), std::string::npos)
+      << of_weights;
+  EXPECT_TRUE(weights() == learned);
+}
+
+TEST_F(KeptRuns, AreReplacedAsAWholeWhereThatIsAskedFor) {
+  run(options(5));
+  TrainOptions again = options(1);
+  again.max_steps = 1;
+  again.overwrite = true;
+  run(again);
+  EXPECT_EQ(checkpoints(), (std::vector<std::string>{"step_000000000001.safetensors"}));
+  again.max_steps = 2;
+  again.save_interval = 0;
+  run(again);
+  // The earlier run's step 1 lies before this one's, and is none of its checkpoints.
+  EXPECT_EQ(checkpoints(), (std::vector<std::string>{"step_000000000002.safetensors"}));
+}
+
+TEST_F(KeptRuns, AreNotBegunAnewByAResumeThatFindsThemDamaged) {
+  run(options(5));
+  const std::string learned = weights();
+  const std::string metrics = read_file(out() / "metrics.jsonl");
+  for (const std::string& name : checkpoints()) {
+    fs::resize_file(checkpoint_folder() / name, 3000);
+  }
+  TrainOptions again = options(5);
+  again.resume = "auto";
+  const std::string told = refusal(again);
+  EXPECT_NE(told.find("found 2 that cannot"), std::string::npos) << told;
+  EXPECT_TRUE(weights() == learned);
+  EXPECT_EQ(read_file(out() / "metrics.jsonl"), metrics);
+  // A launcher's restart may come before the first checkpoint: then there is nothing to lose.
+  fs::remove_all(out());
+  EXPECT_EQ(run(again).steps, 12);
+}
+
+}  // namespace
+}  // namespace minimind
