@@ -50,6 +50,18 @@ TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
   return loop.run();
 }
 
+std::string ending_in_words(const TrainResult& result, const std::string& out_dir) {
+  if (result.signal == 0 && result.samples == 0) {
+    return concat("finished before: ", result.steps, " steps, nothing is left to do; more --epochs (or --max_steps) ",
+                  "make the run longer; weights and curves in ", out_dir);
+  }
+  return concat(result.signal != 0 ? "stopped and saved" : "finished", ": ", result.steps, " steps, ", result.samples,
+                " samples in ", format_duration(result.seconds), ", last loss ", result.loss,
+                result.skipped > 0 ? concat(", ", result.skipped, " samples skipped") : "",
+                result.left_out > 0 ? concat(", ", result.left_out, " steps left out as not finite") : "",
+                "; weights and curves in ", out_dir);
+}
+
 int run_training(TrainOptions options, Stage stage) {
   options.validate();
   const RankInfo info = rank_from_environment();
@@ -71,10 +83,7 @@ int run_training(TrainOptions options, Stage stage) {
     return 0;
   }
   if (group.is_main()) {
-    log_info(concat(result.signal != 0 ? "stopped and saved" : "finished", ": ", result.steps, " steps, ",
-                    result.samples, " samples in ", format_duration(result.seconds), ", last loss ", result.loss,
-                    result.skipped > 0 ? concat(", ", result.skipped, " samples skipped") : "",
-                    "; weights and curves in ", options.out_dir));
+    log_info(ending_in_words(result, options.out_dir));
     if (options.use_wandb) {
       log_info("to upload the curves to Weights & Biases:\n" + wandb_command(options, stage));
     }

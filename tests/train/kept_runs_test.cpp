@@ -104,5 +104,55 @@ TEST_F(KeptRuns, AreNotBegunAnewByAResumeThatFindsThemDamaged) {
   EXPECT_EQ(run(again).steps, 12);
 }
 
+TEST_F(KeptRuns, StandWhileTheStepsOfTheirContinuationFail) {
+  run(options(5));
+  const std::vector<std::string> before = checkpoints();
+  const std::string learned = weights();
+  TrainOptions wild = options(2);
+  wild.resume = "auto";
+  wild.epochs = 4;
+  wild.learning_rate = 1e30;
+  wild.grad_clip = 0;
+  wild.max_bad_steps = 5;
+  const std::string told = refusal(wild);
+  EXPECT_NE(told.find("5 steps in a row"), std::string::npos) << told;
+  EXPECT_NE(told.find("the last checkpoint is from before them: "), std::string::npos) << told;
+  EXPECT_NE(told.find(before.back()), std::string::npos) << told;
+  EXPECT_EQ(checkpoints(), before);
+  EXPECT_TRUE(weights() == learned);
+  // Too few steps for --max_bad_steps: the run comes to its end.
+  wild.max_steps = 16;
+  wild.max_bad_steps = 10;
+  const std::string at_end = refusal(wild);
+  EXPECT_NE(at_end.find("found that 3 of 4 were left out"), std::string::npos) << at_end;
+  EXPECT_EQ(checkpoints(), before);
+  EXPECT_TRUE(weights() == learned);
+}
+
+TEST_F(KeptRuns, DoNotBeginWithStepsThatAllFail) {
+  TrainOptions wild = options(1);
+  wild.learning_rate = 1e30;
+  wild.grad_clip = 0;
+  wild.max_steps = 2;
+  wild.save_interval = 2;
+  const std::string told = refusal(wild);
+  EXPECT_NE(told.find("found that 1 of 2 were left out; weights were not written, no checkpoint was written"),
+            std::string::npos)
+      << told;
+  EXPECT_FALSE(fs::exists(out() / "16_vlm_pretrain.pth"));
+}
+
+TEST(RunEnding, TellsWhatWasLeftOutAndWhatWasDoneBefore) {
+  TrainResult result;
+  result.steps = 24;
+  result.samples = 192;
+  result.left_out = 3;
+  EXPECT_NE(ending_in_words(result, "out").find("finished: 24 steps, 192 samples"), std::string::npos);
+  EXPECT_NE(ending_in_words(result, "out").find(", 3 steps left out as not finite;"), std::string::npos);
+  result = {};
+  result.steps = 24;
+  EXPECT_NE(ending_in_words(result, "out").find("finished before: 24 steps, nothing is left to do"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace minimind
