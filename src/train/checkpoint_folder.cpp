@@ -37,20 +37,6 @@ double written_at(const std::filesystem::path& path) {
   return error ? 0 : std::chrono::duration<double>(std::chrono::file_clock::to_sys(time).time_since_epoch()).count();
 }
 
-/// Half-written files of a process that was killed while it saved.
-void remove_leftovers(const std::filesystem::path& folder) {
-  std::error_code ignored;
-  std::vector<std::filesystem::path> found;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
-    if (entry.path().filename().string().find(".safetensors.tmp.") != std::string::npos) {
-      found.push_back(entry.path());
-    }
-  }
-  for (const std::filesystem::path& path : found) {
-    std::filesystem::remove(path, ignored);
-  }
-}
-
 /// What has the new checkpoint's name and is none of this stage, or is damaged, is kept under another name.
 void set_aside(const std::filesystem::path& path, const std::string& stage) {
   std::error_code error;
@@ -88,7 +74,6 @@ void CheckpointFolder::save(const CheckpointInfo& info, const StateDict& state) 
   const std::filesystem::path path = folder_ / checkpoint_name(info.position.step);
   set_aside(path, stage_);
   write_checkpoint(path, info, state);
-  remove_leftovers(folder_);
   remove_superseded(path);
 }
 

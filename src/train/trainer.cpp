@@ -3,7 +3,9 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
+#include <filesystem>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "minimind/base/error.h"
@@ -13,14 +15,35 @@
 #include "minimind/train/check_data.h"
 #include "minimind/train/plan.h"
 #include "minimind/train/resume.h"
+#include "minimind/train/run_lock.h"
 #include "minimind/train/training_loop.h"
 #include "minimind/train/wandb.h"
 
 namespace minimind {
 
+namespace {
+
+/// Half-written files of a process that was killed while it saved; they may be as large as the weights.
+void remove_leftovers(const std::filesystem::path& out_dir) {
+  remove_stale_temporaries(out_dir);
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(out_dir, ignored)) {
+    if (entry.is_directory() && entry.path().filename().string().ends_with("_checkpoints")) {
+      remove_stale_temporaries(entry.path());
+    }
+  }
+}
+
+}  // namespace
+
 TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
                   const std::function<void(const StepReport&)>& on_step) {
   ensure_writable_folder(options.out_dir);
+  std::optional<RunLock> lock;
+  if (group.is_main() && !options.plan) {
+    lock.emplace(options.out_dir);
+    remove_leftovers(options.out_dir);
+  }
   if (options.threads > 0) {
     at::set_num_threads(static_cast<int>(options.threads));
   }

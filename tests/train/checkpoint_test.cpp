@@ -101,16 +101,6 @@ TEST_F(CheckpointFiles, DoNotCountWhereTheyAreOlderThanAskedFor) {
   EXPECT_FALSE(folder_.newest(now + 60).has_value());
 }
 
-TEST_F(CheckpointFiles, TakeAwayWhatAKilledProcessLeftBehind) {
-  folder_.save(info_at(1), state_of(1));
-  const fs::path half = folder_.path() / "step_000000000002.safetensors.tmp.123.0";
-  write_file_atomically(half, "half");
-  EXPECT_EQ(folder_.newest().value().info.position.step, 1);
-  folder_.save(info_at(3), state_of(1));
-  EXPECT_FALSE(fs::exists(half));
-  EXPECT_EQ(folder_.list().size(), 2U);
-}
-
 TEST_F(CheckpointFiles, ArePassedOverWhereTheyAreCutOff) {
   folder_.save(info_at(1), state_of(1));
   folder_.save(info_at(2), state_of(2));

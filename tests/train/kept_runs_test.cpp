@@ -1,12 +1,17 @@
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "minimind/train/run_lock.h"
 #include "minimind/train/trainer.h"
 #include "train/tiny_run.h"
 
@@ -140,6 +145,43 @@ TEST_F(KeptRuns, DoNotBeginWithStepsThatAllFail) {
             std::string::npos)
       << told;
   EXPECT_FALSE(fs::exists(out() / "16_vlm_pretrain.pth"));
+}
+
+TEST_F(KeptRuns, HaveTheirFolderToThemselves) {
+  fs::create_directories(out());
+  const RunLock other(out());
+  const std::string told = refusal(options());
+  EXPECT_NE(told.find(concat("found that process ", ::getpid(), " on ")), std::string::npos) << told;
+  EXPECT_NE(told.find("another --out_dir"), std::string::npos) << told;
+}
+
+TEST_F(KeptRuns, LetTheNextOneInWhenTheirProcessWasKilled) {
+  fs::create_directories(out());
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const RunLock lock(out());
+    write_file_atomically(out() / "locked", "");
+    ::pause();
+  }
+  while (!fs::exists(out() / "locked")) {
+    ::usleep(1000);
+  }
+  EXPECT_NE(refusal(options()).find(concat("process ", child, " on ")), std::string::npos);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  // What it was writing when it died.
+  const std::vector<fs::path> halves = {
+      out() / concat("16_vlm_pretrain.pth.tmp.", child, ".7"),
+      checkpoint_folder() / concat("step_000000000002.safetensors.tmp.", child, ".0")};
+  fs::create_directories(checkpoint_folder());
+  for (const fs::path& half : halves) {
+    std::ofstream(half) << "half";
+  }
+  const fs::path running = out() / "other.pth.tmp.1.0";
+  std::ofstream(running) << "half";
+  run(options());
+  EXPECT_FALSE(fs::exists(halves[0]) || fs::exists(halves[1]));
+  EXPECT_TRUE(fs::exists(running));
 }
 
 TEST(RunEnding, TellsWhatWasLeftOutAndWhatWasDoneBefore) {
