@@ -29,6 +29,8 @@ std::string info_to_json(const CheckpointInfo& info) {
   json["world_size"] = info.world_size;
   json["threads"] = info.threads;
   json["samples"] = info.samples;
+  json["data_digest"] = info.data_digest;
+  json["tokenizer_digest"] = info.tokenizer_digest;
   json["order_block"] = info.order_block;
   json["config"] = info.config;
   json["options"] = info.options;
@@ -66,6 +68,8 @@ CheckpointInfo info_from_json(const std::string& text, const std::string& where)
     info.world_size = json.at("world_size");
     info.threads = json.at("threads");
     info.samples = json.at("samples");
+    info.data_digest = json.at("data_digest");
+    info.tokenizer_digest = json.at("tokenizer_digest");
     info.order_block = json.at("order_block");
     info.config = json.at("config");
     info.options = json.at("options");

@@ -95,6 +95,14 @@ void check_resumable(const Checkpoint& checkpoint, const TrainOptions& options, 
   require(checkpoint.info.samples == setup.dataset->size(), where, ": expected the data set of ",
           checkpoint.info.samples, " samples that it was trained on, found ", setup.dataset->size(), " in ",
           options.data_path);
+  const std::string cure =
+      "go on with the files from before (they may lie elsewhere), or begin a new run from the "
+      "weights: --init_from, another --out_dir";
+  require(checkpoint.info.data_digest == setup.data_digest, where, ": expected the data set that it was trained on ",
+          "(digest ", checkpoint.info.data_digest, "), found other samples or another order of them in ",
+          options.data_path, " (digest ", setup.data_digest, "); ", cure);
+  require(checkpoint.info.tokenizer_digest == setup.tokenizer_digest, where,
+          ": expected the tokenizer that it was trained with, found another in ", options.tokenizer, "; ", cure);
   TrainOptions before;
   fields_from_json(before.fields(), checkpoint.info.options, where);
   require(before.batch_size == options.batch_size && before.seed == options.seed &&

@@ -47,7 +47,8 @@ RunLock::RunLock(const std::filesystem::path& folder) {
     return;
   }
   if (const int error = errno; error != EWOULDBLOCK) {
-    log_warning(concat(path.string(), ": cannot be locked: ", std::strerror(error), "; start no second run in this folder"));
+    log_warning(
+        concat(path.string(), ": cannot be locked: ", std::strerror(error), "; start no second run in this folder"));
     return;
   }
   ::close(descriptor_);

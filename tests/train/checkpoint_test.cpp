@@ -30,6 +30,8 @@ CheckpointInfo info_at(int64_t step) {
   info.world_size = 3;
   info.threads = 5;
   info.samples = 77;
+  info.data_digest = "d1";
+  info.tokenizer_digest = "t2";
   info.order_block = 24;
   return info;
 }
@@ -77,6 +79,8 @@ TEST_F(CheckpointFiles, GiveBackEverythingThatWasSaved) {
   EXPECT_EQ(found.info.world_size, 3);
   EXPECT_EQ(found.info.threads, 5);
   EXPECT_EQ(found.info.samples, 77);
+  EXPECT_EQ(found.info.data_digest, "d1");
+  EXPECT_EQ(found.info.tokenizer_digest, "t2");
   EXPECT_EQ(found.info.order_block, 24);
   ASSERT_EQ(found.state.size(), 2U);
   EXPECT_TRUE(found.state.find("model.w")->equal(at::full({3, 2}, 1.5)));

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "minimind/base/error.h"
@@ -145,6 +147,33 @@ TEST_F(KeptRuns, DoNotBeginWithStepsThatAllFail) {
             std::string::npos)
       << told;
   EXPECT_FALSE(fs::exists(out() / "16_vlm_pretrain.pth"));
+}
+
+TEST_F(KeptRuns, GoOnWithTheirOwnDataAndTokenizerAlone) {
+  run(options(5));
+  TrainOptions again = options(5);
+  again.resume = "auto";
+  // The same samples elsewhere and in another layout.
+  const std::string text = read_file(again.data_path);
+  again.data_path = (folder_.path() / "moved.json").string();
+  write_file_atomically(again.data_path, nlohmann::ordered_json::parse(text).dump());
+  EXPECT_EQ(run(again).steps, 12);
+  nlohmann::ordered_json edited = nlohmann::ordered_json::parse(text);
+  edited[3]["conversations"][1]["value"] = "zz";
+  write_file_atomically(again.data_path, edited.dump());
+  EXPECT_NE(refusal(again).find("found other samples"), std::string::npos) << refusal(again);
+  EXPECT_NE(refusal(again).find("moved.json"), std::string::npos);
+  edited = nlohmann::ordered_json::parse(text);
+  std::swap(edited[3], edited[4]);
+  write_file_atomically(again.data_path, edited.dump());
+  EXPECT_NE(refusal(again).find("another order of them"), std::string::npos);
+  again = options(5);
+  again.resume = "auto";
+  nlohmann::ordered_json tokenizer = nlohmann::ordered_json::parse(read_file(again.tokenizer));
+  std::swap(tokenizer["model"]["vocab"]["a"], tokenizer["model"]["vocab"]["b"]);
+  again.tokenizer = (folder_.path() / "other.json").string();
+  write_file_atomically(again.tokenizer, tokenizer.dump());
+  EXPECT_NE(refusal(again).find("found another in " + again.tokenizer), std::string::npos) << refusal(again);
 }
 
 TEST_F(KeptRuns, HaveTheirFolderToThemselves) {

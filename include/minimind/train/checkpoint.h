@@ -26,7 +26,9 @@ struct CheckpointInfo {
   TrainingPosition position;
   int64_t world_size = 1;
   int64_t threads = 1;
-  int64_t samples = 0;      ///< of the data set
+  int64_t samples = 0;           ///< of the data set
+  std::string data_digest;       ///< of the data set, see Dataset::digest()
+  std::string tokenizer_digest;  ///< of the tokenizer's file
   int64_t order_block = 0;  ///< LoaderOptions::block_size: with it any number of processes goes on in the same order
 };
 
