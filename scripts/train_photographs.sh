@@ -39,7 +39,7 @@ say "Training 512+8 ($DTYPE)"
 start=$(date +%s)
 /usr/bin/env time -v -o "$out/time.txt" true 2> /dev/null && measure=(/usr/bin/env time -v -o "$out/time.txt") || measure=()
 "${measure[@]}" "$bin/pretrain_vlm" --data_path "$out/photographs.json" --images_dir "$pictures" --tokenizer "$tokenizer" \
-  --clip_dir "$out/clip-vit-base-patch32" --init_from "$out/512_llm.pth" --out_dir "$out" --dim 512 --n_layers 8 --dtype "$DTYPE" \
+  --clip_dir "$out/clip-vit-base-patch32" --init_from "$out/512_llm.pth" --out_dir "$out" --overwrite --dim 512 --n_layers 8 --dtype "$DTYPE" \
   --epochs "${EPOCHS:-30}" --batch_size 10 --learning_rate 4e-4 --log_interval 5 --save_interval 1000000
 echo "training: $(($(date +%s) - start)) s, $(grep -s 'Maximum resident' "$out/time.txt" | tr -s ' \t' ' ' || true)"
 

@@ -13,7 +13,7 @@ step() { printf '\n\033[1m== %s\033[0m\n' "$*" >&2; }
 inputs=(--tokenizer "$sample/tokenizer.model" --clip_dir "$sample/clip" --images_dir "$sample/images")
 # A small model and a random encoder want much larger learning rates than the flags' defaults, which are for the released models.
 training=("${inputs[@]}" --out_dir "$work" --feature_cache "$work/features" --feature_cache_dtype float16 --max_seq_len 256
-  --num_workers 1 --dtype float32 --grad_clip 0.1 --warmup_iters 50 --save_interval 100000 --log_interval 50 --keep_last 1)
+  --num_workers 1 --dtype float32 --grad_clip 0.1 --warmup_iters 50 --save_interval 100000 --log_interval 50 --keep_last 1 --overwrite)
 pretrained=$work/128_vlm_pretrain.pth
 tuned=$work/128_vlm_sft.pth
 multi=$work/128_vlm_sft_multi.pth

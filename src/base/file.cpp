@@ -7,7 +7,10 @@
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
+#include <cstdio>
 #include <cstring>
+#include <vector>
 
 #include "minimind/base/error.h"
 
@@ -132,6 +135,29 @@ void ensure_writable_folder(const fs::path& folder) {
   Descriptor descriptor{::open(probe.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)};
   require(descriptor.value >= 0, folder.string(), ": cannot be written: ", system_reason(), "; choose another folder");
   ::unlink(probe.c_str());
+}
+
+void remove_stale_temporaries(const fs::path& folder) {
+  constexpr std::string_view kMark = ".tmp.";
+  std::vector<fs::path> stale;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    const size_t mark = name.rfind(kMark);
+    int process = 0;
+    int counter = 0;
+    int length = 0;
+    const bool is_temporary =
+        mark != std::string::npos &&
+        std::sscanf(name.c_str() + mark + kMark.size(), "%d.%d%n", &process, &counter, &length) == 2 &&
+        mark + kMark.size() + static_cast<size_t>(length) == name.size() && process > 0;
+    if (is_temporary && (process == ::getpid() || (::kill(process, 0) != 0 && errno == ESRCH))) {
+      stale.push_back(entry.path());
+    }
+  }
+  for (const fs::path& path : stale) {
+    fs::remove(path, ignored);
+  }
 }
 
 MappedFile::Mapping::~Mapping() {

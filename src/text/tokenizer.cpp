@@ -46,11 +46,15 @@ std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special) c
   return repair_utf8(bytes);
 }
 
-std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path) {
+std::filesystem::path tokenizer_file(const std::filesystem::path& path) {
   std::error_code error;
   require(fs::exists(path, error), path.string(), ": expected a tokenizer (a tokenizer.json, a sentencepiece .model, ",
           "or a folder with one of them), found no such file or folder");
-  const fs::path file = fs::is_directory(path, error) ? tokenizer_file_in(path) : path;
+  return fs::is_directory(path, error) ? tokenizer_file_in(path) : path;
+}
+
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path) {
+  const fs::path file = tokenizer_file(path);
   if (file.extension() == ".json") {
     return text_detail::read_tokenizer_json(file.string());
   }

@@ -14,6 +14,7 @@ constexpr size_t kNormHistory = 8;
 
 void BadSteps::good(double grad_norm) {
   in_a_row_ = 0;
+  ++good_;
   norms_.push_back(grad_norm);
   if (norms_.size() > kNormHistory) {
     norms_.pop_front();
@@ -22,6 +23,7 @@ void BadSteps::good(double grad_norm) {
 
 void BadSteps::bad(const BadStep& step, const std::vector<Batch>& batches) {
   ++in_a_row_;
+  ++left_out_;
   std::string samples;
   for (const Batch& batch : batches) {
     for (const std::string& id : batch.sample_ids) {
@@ -36,8 +38,8 @@ void BadSteps::bad(const BadStep& step, const std::vector<Batch>& batches) {
                      ": not finite, step left out (", in_a_row_, " in a row of at most ", most_,
                      "); samples: ", samples, "; gradient norms before: ", history.empty() ? "none" : history));
   require(in_a_row_ < most_, "step ", step.step, ": expected a finite loss, found ", in_a_row_,
-          " steps in a row without one (--max_bad_steps); weights are as in the last checkpoint; a lower "
-          "--learning_rate, a warm-up or better data may help");
+          " steps in a row without one (--max_bad_steps); ", step.kept,
+          "; a lower --learning_rate, a warm-up or better data may help");
 }
 
 }  // namespace minimind

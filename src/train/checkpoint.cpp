@@ -2,24 +2,22 @@
 
 #include <ATen/ops/empty.h>
 
-#include <algorithm>
-#include <chrono>
-#include <cstdio>
+#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <system_error>
+#include <string_view>
 #include <utility>
 
 #include "minimind/base/error.h"
-#include "minimind/base/file.h"
 #include "minimind/base/json_guard.h"
-#include "minimind/base/log.h"
+#include "minimind/data/content_hash.h"
 
 namespace minimind {
 namespace {
 
 constexpr const char* kMetadataKey = "minimind_checkpoint";
-constexpr int kVersion = 2;
+constexpr const char* kDigestKey = "minimind_digest";
+constexpr int kVersion = 3;
 
 std::string info_to_json(const CheckpointInfo& info) {
   nlohmann::ordered_json json;
@@ -31,31 +29,31 @@ std::string info_to_json(const CheckpointInfo& info) {
   json["world_size"] = info.world_size;
   json["threads"] = info.threads;
   json["samples"] = info.samples;
+  json["data_digest"] = info.data_digest;
+  json["tokenizer_digest"] = info.tokenizer_digest;
   json["order_block"] = info.order_block;
   json["config"] = info.config;
   json["options"] = info.options;
   return json.dump();
 }
 
-/// Seconds since 1970; 0 if the file is gone.
-double written_at(const std::filesystem::path& path) {
-  std::error_code error;
-  const auto time = std::filesystem::last_write_time(path, error);
-  return error ? 0 : std::chrono::duration<double>(std::chrono::file_clock::to_sys(time).time_since_epoch()).count();
+/// Over description, names, types, shapes and numbers, whatever the order in the file.
+std::string digest_of(const std::string& description, const StateDict& state) {
+  std::map<std::string, at::Tensor> by_name(state.entries().begin(), state.entries().end());
+  ContentHash hash = hash_content(description);
+  for (const auto& [name, tensor] : by_name) {
+    const at::Tensor numbers = tensor.detach().cpu().contiguous();
+    hash = hash_content(concat(name, ' ', numbers.scalar_type(), numbers.sizes()), hash);
+    hash = hash_content({static_cast<const char*>(numbers.const_data_ptr()), numbers.nbytes()}, hash);
+  }
+  return to_hex(hash);
 }
 
-/// Half-written files of a process that was killed while it saved.
-void remove_leftovers(const std::filesystem::path& folder) {
-  std::error_code ignored;
-  std::vector<std::filesystem::path> found;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
-    if (entry.path().filename().string().find(".safetensors.tmp.") != std::string::npos) {
-      found.push_back(entry.path());
-    }
-  }
-  for (const std::filesystem::path& path : found) {
-    std::filesystem::remove(path, ignored);
-  }
+/// A `.pth` is a zip archive.
+bool holds_pth(const std::filesystem::path& path) {
+  std::ifstream input(path, std::ios::binary);
+  char magic[4] = {};
+  return input.read(magic, sizeof(magic)) && std::string_view(magic, sizeof(magic)) == "PK\x03\x04";
 }
 
 CheckpointInfo info_from_json(const std::string& text, const std::string& where) {
@@ -70,6 +68,8 @@ CheckpointInfo info_from_json(const std::string& text, const std::string& where)
     info.world_size = json.at("world_size");
     info.threads = json.at("threads");
     info.samples = json.at("samples");
+    info.data_digest = json.at("data_digest");
+    info.tokenizer_digest = json.at("tokenizer_digest");
     info.order_block = json.at("order_block");
     info.config = json.at("config");
     info.options = json.at("options");
@@ -80,44 +80,6 @@ CheckpointInfo info_from_json(const std::string& text, const std::string& where)
 }
 
 }  // namespace
-
-CheckpointFolder::CheckpointFolder(std::filesystem::path folder, int64_t keep_last)
-    : folder_(std::move(folder)), keep_last_(keep_last) {}
-
-std::vector<std::filesystem::path> CheckpointFolder::list() const {
-  std::vector<std::filesystem::path> found;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("step_") && name.ends_with(".safetensors")) {
-      found.push_back(entry.path());
-    }
-  }
-  std::sort(found.begin(), found.end());
-  return found;
-}
-
-void CheckpointFolder::save(const CheckpointInfo& info, const StateDict& state) {
-  std::error_code ignored;
-  std::filesystem::create_directories(folder_, ignored);
-  char name[64];
-  std::snprintf(name, sizeof(name), "step_%012lld.safetensors", static_cast<long long>(info.position.step));
-  write_safetensors(folder_ / name, state, {{kMetadataKey, info_to_json(info)}});
-  remove_leftovers(folder_);
-  std::vector<std::filesystem::path> kept = list();
-  // Those of an earlier run that went further would be taken for the newest one.
-  for (auto it = kept.begin(); it != kept.end();) {
-    if (it->filename() > name) {
-      std::filesystem::remove(*it, ignored);
-      it = kept.erase(it);
-    } else {
-      ++it;
-    }
-  }
-  for (size_t i = 0; i + static_cast<size_t>(keep_last_) < kept.size(); ++i) {
-    std::filesystem::remove(kept[i], ignored);
-  }
-}
 
 std::string checkpoint_outline(const Checkpoint& checkpoint) {
   nlohmann::ordered_json json;
@@ -141,26 +103,37 @@ Checkpoint checkpoint_from_outline(const std::string& outline) {
   return checkpoint;
 }
 
+void write_checkpoint(const std::filesystem::path& path, const CheckpointInfo& info, const StateDict& state) {
+  const std::string description = info_to_json(info);
+  write_safetensors(path, state, {{kMetadataKey, description}, {kDigestKey, digest_of(description, state)}});
+}
+
 Checkpoint read_checkpoint(const std::filesystem::path& path) {
+  require(!holds_pth(path), path.string(),
+          ": expected a training checkpoint (step_*.safetensors), found weights (.pth); ",
+          "--init_from starts a run from weights, --resume alone goes on from the newest checkpoint");
   const std::map<std::string, std::string> metadata = read_safetensors_metadata(path);
   const auto found = metadata.find(kMetadataKey);
   require(found != metadata.end(), path.string(),
           ": expected a training checkpoint (step_*.safetensors of --out_dir), found a file without ", kMetadataKey,
           "; weights alone go to --init_from");
-  return {info_from_json(found->second, path.string()), read_state_dict(path), path};
+  CheckpointInfo info = info_from_json(found->second, path.string());
+  StateDict state = read_state_dict(path);
+  const auto digest = metadata.find(kDigestKey);
+  require(digest != metadata.end() && digest->second == digest_of(found->second, state), path.string(),
+          ": expected the content that was written, found another (its checksum differs); the file is damaged, take "
+          "the checkpoint before it or a copy");
+  return {std::move(info), std::move(state), path};
 }
 
-std::optional<Checkpoint> newest_checkpoint(const CheckpointFolder& folder, double since) {
-  std::vector<std::filesystem::path> paths = folder.list();
-  std::erase_if(paths, [&](const auto& path) { return written_at(path) < since; });
-  for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
-    try {
-      return read_checkpoint(*path);
-    } catch (const Error& error) {
-      log_warning(concat(error.what(), "; trying the checkpoint before it"));
-    }
+std::optional<std::string> checkpoint_stage(const std::filesystem::path& path) {
+  try {
+    const std::map<std::string, std::string> metadata = read_safetensors_metadata(path);
+    const auto found = metadata.find(kMetadataKey);
+    return found != metadata.end() ? std::optional(info_from_json(found->second, path.string()).stage) : std::nullopt;
+  } catch (const Error&) {
+    return std::nullopt;
   }
-  return std::nullopt;
 }
 
 }  // namespace minimind

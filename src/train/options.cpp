@@ -107,6 +107,7 @@ Fields TrainOptions::file_fields() {
        &resume,
        "none; auto (or the flag alone): the newest checkpoint in out_dir if there is one; or a checkpoint's path",
        {}},
+      {"overwrite", &overwrite, "replace weights and checkpoints of an earlier run in out_dir (without: refused)", {}},
       {"val_data",
        &val_data,
        "held-out JSON: loss with the right picture, another one, and none, after each epoch; pictures from images_dir",

@@ -7,6 +7,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/fields.h"
+#include "minimind/train/checkpoint_folder.h"
 
 namespace minimind {
 
@@ -21,8 +22,8 @@ std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage sta
     if (!std::filesystem::is_directory(path)) {
       return read_checkpoint(path);
     }
-    std::optional<Checkpoint> found = newest_checkpoint(CheckpointFolder(path, options.keep_last));
-    require(found.has_value(), path.string(), ": expected step_*.safetensors (--resume), found none that can be read");
+    std::optional<Checkpoint> found = CheckpointFolder(path, stage_name(stage), options.keep_last).newest();
+    require(found.has_value(), path.string(), ": expected checkpoints step_*.safetensors (--resume), found none");
     return found;
   }
   const std::string end = concat("_vlm_", stage_name(stage), "_checkpoints");
@@ -32,7 +33,8 @@ std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage sta
     const std::string name = entry.path().filename().string();
     const bool matches_width = !options.model.dim || name.starts_with(concat(*options.model.dim, "_"));
     if (entry.is_directory() && name.ends_with(end) && matches_width) {
-      std::optional<Checkpoint> found = newest_checkpoint(CheckpointFolder(entry.path(), options.keep_last), since);
+      std::optional<Checkpoint> found =
+          CheckpointFolder(entry.path(), stage_name(stage), options.keep_last).newest(since);
       require(!found || !newest, options.out_dir, ": expected checkpoints of one width, found several; give --dim");
       if (found) {
         newest = std::move(found);
@@ -68,6 +70,23 @@ std::optional<Checkpoint> agreed_checkpoint(const TrainOptions& options, Stage s
   return found;
 }
 
+void check_nothing_is_replaced(const TrainOptions& options, Stage stage, const LmConfig& config) {
+  if (options.overwrite) {
+    return;
+  }
+  constexpr const char* kCure = "another --out_dir leaves them alone, --overwrite replaces them";
+  const std::string stem = output_stem(config, stage);
+  const CheckpointFolder folder(std::filesystem::path(options.out_dir) / (stem + "_checkpoints"), stage_name(stage),
+                                options.keep_last);
+  if (const std::vector<std::filesystem::path> kept = folder.list(); !kept.empty()) {
+    fail(folder.path().string(), ": expected no checkpoints of an earlier run, found ", kept.size(), " (the last one ",
+         kept.back().filename().string(), "); --resume goes on from there, ", kCure);
+  }
+  const std::filesystem::path weights = std::filesystem::path(options.out_dir) / (stem + ".pth");
+  require(!std::filesystem::exists(weights), weights.string(), ": expected no weights of an earlier run, found some; ",
+          kCure);
+}
+
 void check_resumable(const Checkpoint& checkpoint, const TrainOptions& options, Stage stage,
                      const TrainingSetup& setup) {
   const std::string where = checkpoint.path.string();
@@ -76,6 +95,14 @@ void check_resumable(const Checkpoint& checkpoint, const TrainOptions& options, 
   require(checkpoint.info.samples == setup.dataset->size(), where, ": expected the data set of ",
           checkpoint.info.samples, " samples that it was trained on, found ", setup.dataset->size(), " in ",
           options.data_path);
+  const std::string cure =
+      "go on with the files from before (they may lie elsewhere), or begin a new run from the "
+      "weights: --init_from, another --out_dir";
+  require(checkpoint.info.data_digest == setup.data_digest, where, ": expected the data set that it was trained on ",
+          "(digest ", checkpoint.info.data_digest, "), found other samples or another order of them in ",
+          options.data_path, " (digest ", setup.data_digest, "); ", cure);
+  require(checkpoint.info.tokenizer_digest == setup.tokenizer_digest, where,
+          ": expected the tokenizer that it was trained with, found another in ", options.tokenizer, "; ", cure);
   TrainOptions before;
   fields_from_json(before.fields(), checkpoint.info.options, where);
   require(before.batch_size == options.batch_size && before.seed == options.seed &&

@@ -21,6 +21,8 @@ void save_run_checkpoint(const RunState& run, const TrainingPosition& position, 
   info.world_size = run.world_size;
   info.threads = at::get_num_threads();
   info.samples = run.setup.dataset->size();
+  info.data_digest = run.setup.data_digest;
+  info.tokenizer_digest = run.setup.tokenizer_digest;
   info.order_block = run.setup.order_block;
   StateDict state;
   for (const auto& item : run.setup.model->named_parameters()) {

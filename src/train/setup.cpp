@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "minimind/base/error.h"
+#include "minimind/base/file.h"
 #include "minimind/base/log.h"
+#include "minimind/data/content_hash.h"
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
 #include "minimind/train/features.h"
@@ -160,6 +162,7 @@ TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::De
   setup.device = device;
   setup.dtype = training_dtype(options.dtype, device);
   setup.tokenizer = load_tokenizer(options.tokenizer);
+  setup.tokenizer_digest = to_hex(hash_content(read_file(tokenizer_file(options.tokenizer))));
   LoadReport encoder_report;
   setup.encoder = load_clip_vision(options.clip_dir, &encoder_report, /*share_file=*/true);
   log_info(concat(options.clip_dir, ":\n", encoder_report.summary()));
@@ -175,6 +178,7 @@ TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::De
   setup.encoder->release_after_use();
   setup.dataset = Dataset::load(options.data_path, data_kind(stage));
   require(setup.dataset->size() > 0, options.data_path, ": expected samples, found an empty list");
+  setup.data_digest = to_hex(setup.dataset->digest());
   setup.images = open_image_source(options.images_dir);
   make_model(setup, options, stage, checkpoint);
   open_cache(setup, options);

@@ -3,7 +3,9 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
+#include <filesystem>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "minimind/base/error.h"
@@ -13,14 +15,35 @@
 #include "minimind/train/check_data.h"
 #include "minimind/train/plan.h"
 #include "minimind/train/resume.h"
+#include "minimind/train/run_lock.h"
 #include "minimind/train/training_loop.h"
 #include "minimind/train/wandb.h"
 
 namespace minimind {
 
+namespace {
+
+/// Half-written files of a process that was killed while it saved; they may be as large as the weights.
+void remove_leftovers(const std::filesystem::path& out_dir) {
+  remove_stale_temporaries(out_dir);
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(out_dir, ignored)) {
+    if (entry.is_directory() && entry.path().filename().string().ends_with("_checkpoints")) {
+      remove_stale_temporaries(entry.path());
+    }
+  }
+}
+
+}  // namespace
+
 TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
                   const std::function<void(const StepReport&)>& on_step) {
   ensure_writable_folder(options.out_dir);
+  std::optional<RunLock> lock;
+  if (group.is_main() && !options.plan) {
+    lock.emplace(options.out_dir);
+    remove_leftovers(options.out_dir);
+  }
   if (options.threads > 0) {
     at::set_num_threads(static_cast<int>(options.threads));
   }
@@ -43,8 +66,23 @@ TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
     plan_memory(options, stage, setup, group);
     return {};
   }
+  if (!checkpoint && group.is_main()) {
+    check_nothing_is_replaced(options, stage, setup.config());
+  }
   TrainingLoop loop(options, stage, group, std::move(setup), checkpoint ? &*checkpoint : nullptr, on_step);
   return loop.run();
+}
+
+std::string ending_in_words(const TrainResult& result, const std::string& out_dir) {
+  if (result.signal == 0 && result.samples == 0) {
+    return concat("finished before: ", result.steps, " steps, nothing is left to do; more --epochs (or --max_steps) ",
+                  "make the run longer; weights and curves in ", out_dir);
+  }
+  return concat(result.signal != 0 ? "stopped and saved" : "finished", ": ", result.steps, " steps, ", result.samples,
+                " samples in ", format_duration(result.seconds), ", last loss ", result.loss,
+                result.skipped > 0 ? concat(", ", result.skipped, " samples skipped") : "",
+                result.left_out > 0 ? concat(", ", result.left_out, " steps left out as not finite") : "",
+                "; weights and curves in ", out_dir);
 }
 
 int run_training(TrainOptions options, Stage stage) {
@@ -68,10 +106,7 @@ int run_training(TrainOptions options, Stage stage) {
     return 0;
   }
   if (group.is_main()) {
-    log_info(concat(result.signal != 0 ? "stopped and saved" : "finished", ": ", result.steps, " steps, ",
-                    result.samples, " samples in ", format_duration(result.seconds), ", last loss ", result.loss,
-                    result.skipped > 0 ? concat(", ", result.skipped, " samples skipped") : "",
-                    "; weights and curves in ", options.out_dir));
+    log_info(ending_in_words(result, options.out_dir));
     if (options.use_wandb) {
       log_info("to upload the curves to Weights & Biases:\n" + wandb_command(options, stage));
     }

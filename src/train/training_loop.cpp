@@ -34,7 +34,7 @@ TrainingLoop::TrainingLoop(const TrainOptions& options, Stage stage, ProcessGrou
       scaler_(setup_.dtype == at::kHalf, setup_.device),
       runner_(setup_.model, features_, adam_, scaler_, group, setup_.dtype, step_settings(options)),
       checkpoints_(std::filesystem::path(options.out_dir) / (output_stem(setup_.config(), stage) + "_checkpoints"),
-                   options.keep_last),
+                   stage_name(stage), options.keep_last),
       bad_steps_(options.max_bad_steps),
       on_step_(std::move(on_step)) {
   int64_t total = options.epochs * loader_->steps_per_epoch();
@@ -46,6 +46,8 @@ TrainingLoop::TrainingLoop(const TrainOptions& options, Stage stage, ProcessGrou
                           total};
   if (checkpoint != nullptr) {
     continue_from(*checkpoint);
+  } else {
+    checkpoints_.begin_anew();
   }
   if (!options.val_data.empty()) {
     validation_ = std::make_unique<Validation>(options_, stage, setup_, features_, group);
@@ -85,10 +87,43 @@ RunState TrainingLoop::state() const {
   return {options_, stage_, setup_, adam_, scaler_, group_.world_size()};
 }
 
+/// Not while steps fail: the checkpoints from before are what the run can go on from.
+void TrainingLoop::save_where_due() {
+  const bool has_learned = first_step_ > 0 || reporter_->samples() > 0;
+  if (save_is_due_ && bad_steps_.in_a_row() == 0 && !stop_ && has_learned && position_.step < schedule_.total) {
+    save();
+  }
+}
+
 void TrainingLoop::save() {
+  save_is_due_ = false;
   if (group_.is_main()) {
     save_run_checkpoint(state(), position_, checkpoints_);
     save_run_weights(state());
+  }
+}
+
+std::string TrainingLoop::kept_in_words() const {
+  const std::vector<std::filesystem::path> kept = checkpoints_.list();
+  if (kept.empty()) {
+    return "no checkpoint was written before them";
+  }
+  return concat("the last checkpoint is from before them: ", kept.back().string(),
+                kept.size() > 1 ? " (--resume FILE goes on from an older one)" : "");
+}
+
+/// Else the weights of an earlier run, or of the last checkpoint, would be replaced by worse ones.
+void TrainingLoop::require_learning() const {
+  require(stop_ || first_step_ > 0 || position_.step == 0 || reporter_->samples() > 0, options_.data_path,
+          ": expected samples to learn from, found that all of ", position_.step,
+          " steps were skipped; nothing was written. --check_data tells why");
+  require(!bad_steps_.prevail(), options_.out_dir, ": expected steps with a finite loss, found that ",
+          bad_steps_.left_out(), " of ", bad_steps_.tried(), " were left out; weights were not written, ",
+          kept_in_words(), "; a lower --learning_rate, a warm-up or better data may help");
+  if (bad_steps_.in_a_row() > 0 && group_.is_main()) {
+    log_warning(concat("the last ", bad_steps_.in_a_row(),
+                       " steps were left out as not finite: look at the curves before the weights are used; ",
+                       kept_in_words()));
   }
 }
 
@@ -142,7 +177,7 @@ void TrainingLoop::note(const StepOutcome& outcome, const std::vector<Batch>& ba
       return;  // The loss scale was too high: it has been halved.
     }
     reporter_->break_line();
-    bad_steps_.bad({position_.step, loss, norm}, batches);
+    bad_steps_.bad({position_.step, loss, norm, kept_in_words()}, batches);
     return;
   }
   bad_steps_.good(norm);
@@ -189,10 +224,8 @@ bool TrainingLoop::run_epoch() {
     const auto passed = [&](int64_t interval) { return interval > 0 && position_.step / interval > before / interval; };
     const bool lasting = passed(*options_.log_interval) || position_.step == schedule_.total || before == 0;
     reporter_->show(moment(), lasting);
-    const bool has_learned = first_step_ > 0 || reporter_->samples() > 0;
-    if (passed(options_.save_interval) && !stop_ && has_learned && position_.step < schedule_.total) {
-      save();
-    }
+    save_is_due_ = save_is_due_ || passed(options_.save_interval);
+    save_where_due();
   }
   return false;
 }
@@ -211,10 +244,7 @@ TrainResult TrainingLoop::run() {
     position_.step = position_.epoch * loader_->steps_per_epoch();
   }
   reporter_->break_line();
-  // Else the weights of an earlier run would be replaced by the ones to start from.
-  require(stop_ || first_step_ > 0 || position_.step == 0 || reporter_->samples() > 0, options_.data_path,
-          ": expected samples to learn from, found that all of ", position_.step,
-          " steps were skipped; nothing was written. --check_data tells why");
+  require_learning();
   if (stop_ || options_.save_last) {
     save();
   }
@@ -229,6 +259,7 @@ TrainResult TrainingLoop::run() {
   result.seconds = reporter_->elapsed();
   result.loss = reporter_->last_loss();
   result.samples = reporter_->samples();
+  result.left_out = bad_steps_.left_out();
   result.skipped = static_cast<int64_t>(loader_->skipped().size());
   result.signal = stop_ ? std::max(1, signals_.received()) : 0;
   return result;

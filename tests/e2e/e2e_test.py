@@ -58,7 +58,7 @@ class Chain(Folder):
         self.assertEqual(result.returncode, 0, result.stderr)
         result = train("sft_vlm", self.out, "--data_path", SAMPLE / "sft.json", "--init_from", self.out / "32_vlm_pretrain.pth")
         self.assertEqual(result.returncode, 0, result.stderr)
-        for multi in (["--multi"], ["--multi", "True"]):
+        for multi in (["--multi"], ["--multi", "True", "--overwrite"]):
             result = train("sft_vlm", self.out, *multi, "--data_path", SAMPLE / "sft_multi.json", "--init_from", self.out / "32_vlm_sft.pth")
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assertTrue((self.out / "32_vlm_sft_multi.pth").exists())

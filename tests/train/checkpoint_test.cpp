@@ -1,5 +1,3 @@
-#include "minimind/train/checkpoint.h"
-
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
 #include <gtest/gtest.h>
@@ -15,6 +13,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "minimind/train/checkpoint_folder.h"
 #include "train/tiny_run.h"
 
 namespace minimind {
@@ -31,6 +30,8 @@ CheckpointInfo info_at(int64_t step) {
   info.world_size = 3;
   info.threads = 5;
   info.samples = 77;
+  info.data_digest = "d1";
+  info.tokenizer_digest = "t2";
   info.order_block = 24;
   return info;
 }
@@ -62,13 +63,13 @@ std::string error_reading(const fs::path& path) {
 class CheckpointFiles : public ::testing::Test {
  protected:
   TemporaryFolder temporary_;
-  CheckpointFolder folder_{temporary_.path() / "checkpoints", 2};
+  CheckpointFolder folder_{temporary_.path() / "checkpoints", "pretrain", 2};
 };
 
 TEST_F(CheckpointFiles, GiveBackEverythingThatWasSaved) {
-  EXPECT_FALSE(newest_checkpoint(folder_).has_value());
+  EXPECT_FALSE(folder_.newest().has_value());
   folder_.save(info_at(9), state_of(1.5));
-  const Checkpoint found = newest_checkpoint(folder_).value();
+  const Checkpoint found = folder_.newest().value();
   EXPECT_EQ(found.info.stage, "pretrain");
   EXPECT_EQ(found.info.config, R"({"dim": 16})");
   EXPECT_EQ(found.info.options, R"({"batch_size": 4})");
@@ -78,6 +79,8 @@ TEST_F(CheckpointFiles, GiveBackEverythingThatWasSaved) {
   EXPECT_EQ(found.info.world_size, 3);
   EXPECT_EQ(found.info.threads, 5);
   EXPECT_EQ(found.info.samples, 77);
+  EXPECT_EQ(found.info.data_digest, "d1");
+  EXPECT_EQ(found.info.tokenizer_digest, "t2");
   EXPECT_EQ(found.info.order_block, 24);
   ASSERT_EQ(found.state.size(), 2U);
   EXPECT_TRUE(found.state.find("model.w")->equal(at::full({3, 2}, 1.5)));
@@ -98,18 +101,8 @@ TEST_F(CheckpointFiles, KeepTheLastOnesInTheOrderOfSteps) {
 TEST_F(CheckpointFiles, DoNotCountWhereTheyAreOlderThanAskedFor) {
   folder_.save(info_at(1), state_of(1));
   const double now = static_cast<double>(std::time(nullptr));
-  EXPECT_TRUE(newest_checkpoint(folder_, now - 60).has_value());
-  EXPECT_FALSE(newest_checkpoint(folder_, now + 60).has_value());
-}
-
-TEST_F(CheckpointFiles, TakeAwayWhatAKilledProcessLeftBehind) {
-  folder_.save(info_at(1), state_of(1));
-  const fs::path half = folder_.path() / "step_000000000002.safetensors.tmp.123.0";
-  write_file_atomically(half, "half");
-  EXPECT_EQ(newest_checkpoint(folder_).value().info.position.step, 1);
-  folder_.save(info_at(3), state_of(1));
-  EXPECT_FALSE(fs::exists(half));
-  EXPECT_EQ(folder_.list().size(), 2U);
+  EXPECT_TRUE(folder_.newest(now - 60).has_value());
+  EXPECT_FALSE(folder_.newest(now + 60).has_value());
 }
 
 TEST_F(CheckpointFiles, ArePassedOverWhereTheyAreCutOff) {
@@ -120,8 +113,58 @@ TEST_F(CheckpointFiles, ArePassedOverWhereTheyAreCutOff) {
   for (const size_t size : {size_t{0}, size_t{4}, size_t{20}, whole.size() / 2, whole.size() - 1}) {
     write_file_atomically(newest, whole.substr(0, size));
     EXPECT_NE(error_reading(newest).find(newest.string()), std::string::npos) << size << ": " << error_reading(newest);
-    EXPECT_EQ(newest_checkpoint(folder_).value().info.position.step, 1) << size;
+    EXPECT_EQ(folder_.newest().value().info.position.step, 1) << size;
   }
+}
+
+TEST_F(CheckpointFiles, ArePassedOverWhereABitIsFlipped) {
+  folder_.save(info_at(1), state_of(1));
+  folder_.save(info_at(2), state_of(2));
+  const fs::path newest = folder_.list().back();
+  const std::string whole = read_file(newest);
+  for (size_t at = 0; at < whole.size(); at += 3) {
+    std::string damaged = whole;
+    damaged[at] = static_cast<char>(damaged[at] ^ 1);
+    write_file_atomically(newest, damaged);
+    EXPECT_EQ(folder_.newest().value().info.position.step, 1) << at;
+  }
+}
+
+TEST_F(CheckpointFiles, AreMissedAloudWhereNoneCanBeRead) {
+  for (const int64_t step : {1, 2}) {
+    folder_.save(info_at(step), state_of(1));
+    write_file_atomically(folder_.list().back(), "cut");
+  }
+  try {
+    folder_.newest();
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    const std::string told = error.what();
+    EXPECT_NE(told.find("found 2 that cannot"), std::string::npos) << told;
+    EXPECT_NE(told.find("--overwrite"), std::string::npos) << told;
+  }
+}
+
+TEST_F(CheckpointFiles, LeaveFilesOfAnotherOriginAlone) {
+  folder_.save(info_at(12), state_of(1));
+  const fs::path backup = folder_.path() / "step_12_backup.safetensors";
+  fs::copy_file(folder_.list().back(), backup);
+  const fs::path foreign = folder_.path() / "step_000000000999.safetensors";
+  write_safetensors(foreign, state_of(3));
+  CheckpointInfo other_stage = info_at(500);
+  other_stage.stage = "sft";
+  const fs::path other = folder_.path() / "step_000000000500.safetensors";
+  write_checkpoint(other, other_stage, state_of(4));
+  EXPECT_EQ(folder_.newest().value().info.position.step, 12);
+  for (const int64_t step : {13, 14, 15}) {
+    folder_.save(info_at(step), state_of(1));
+  }
+  EXPECT_TRUE(fs::exists(backup) && fs::exists(foreign) && fs::exists(other));
+  EXPECT_EQ(folder_.newest().value().info.position.step, 15);
+  EXPECT_EQ(folder_.list().size(), 4U) << "of our own the last two";
+  folder_.save(info_at(999), state_of(1));
+  EXPECT_EQ(folder_.newest().value().info.position.step, 999);
+  EXPECT_TRUE(fs::exists(foreign.string() + ".set_aside"));
 }
 
 TEST_F(CheckpointFiles, AreToldFromOtherFiles) {
@@ -132,6 +175,10 @@ TEST_F(CheckpointFiles, AreToldFromOtherFiles) {
   EXPECT_NE(error_reading(plain).find("found something else"), std::string::npos);
   write_safetensors(plain, state_of(1), {{"minimind_checkpoint", R"({"version": 99})"}});
   EXPECT_NE(error_reading(plain).find("found 99"), std::string::npos) << error_reading(plain);
+  const fs::path weights = temporary_.path() / "64_vlm_pretrain.pth";
+  write_pth(weights, state_of(1));
+  EXPECT_NE(error_reading(weights).find("found weights (.pth); --init_from"), std::string::npos)
+      << error_reading(weights);
   EXPECT_NE(error_reading(temporary_.path() / "none"), "no error");
 }
 
@@ -160,7 +207,7 @@ TEST_F(CheckpointFiles, StandWhereANewOneDoesNotFitOnTheDisk) {
 
 TEST_F(CheckpointFiles, TravelAsAnOutline) {
   folder_.save(info_at(4), state_of(1));
-  const Checkpoint found = newest_checkpoint(folder_).value();
+  const Checkpoint found = folder_.newest().value();
   const Checkpoint other = checkpoint_from_outline(checkpoint_outline(found));
   EXPECT_EQ(other.path, found.path);
   EXPECT_EQ(other.info.position.group, 12);

@@ -143,7 +143,7 @@ class Torchrun(Groups):
             out = self.out / f"run{len(extra)}"
             # An earlier run's checkpoints in the same folder are not this run's.
             self.run_training(out, "--max_steps", 3, "--save_interval", 1)
-            process = self.start(self.torchrun(*extra, "--max-restarts", 3, *training(out, *RUN)))
+            process = self.start(self.torchrun(*extra, "--max-restarts", 3, *training(out, *RUN, "--overwrite")))
             for rank, steps in ((1, 4), (0, 8)):
                 wait_until(lambda: len(losses(out)) >= steps and losses(out)[-1][0] >= steps and process_of_rank(rank, out), 300, f"{steps} steps")
                 os.kill(process_of_rank(rank, out), signal.SIGKILL)

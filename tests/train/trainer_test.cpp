@@ -16,7 +16,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/model/weights.h"
-#include "minimind/train/checkpoint.h"
+#include "minimind/train/checkpoint_folder.h"
 #include "minimind/train/metrics.h"
 #include "train/tiny_run.h"
 
@@ -103,7 +103,7 @@ TEST_F(TrainerRun, TakesTheOlderCheckpointWhereTheNewestIsDamaged) {
   settings.save_interval = 3;
   run_and_record(settings);
   const std::string straight = weights_of(settings);
-  const CheckpointFolder folder(fs::path(settings.out_dir) / "16_vlm_pretrain_checkpoints", 2);
+  const CheckpointFolder folder(fs::path(settings.out_dir) / "16_vlm_pretrain_checkpoints", "pretrain", 2);
   ASSERT_EQ(folder.list().size(), 2U);
   const std::string newest = read_file(folder.list().back());
   write_file_atomically(folder.list().back(), newest.substr(0, newest.size() / 2));
@@ -130,6 +130,7 @@ TEST_F(TrainerRun, KeepsTheWeightsOfAnEarlierRunWhereEverySampleIsSkipped) {
   TrainOptions settings = options("out");
   run_and_record(settings);
   const std::string learned = weights_of(settings);
+  settings.overwrite = true;
   settings.max_seq_len = 8;  // no answer is left
   settings.max_steps = 3;    // before the loader has given up
   settings.save_interval = 1;
@@ -302,6 +303,7 @@ TEST_F(TrainerRun, WarnsWhereTheFirstLossIsThatOfGuessing) {
   TrainOptions settings = options("next");
   settings.model = {};
   settings.init_from = trained.string();
+  settings.overwrite = true;
   const auto warnings = [&] {
     ::testing::internal::CaptureStderr();
     run_and_record(settings);

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "minimind/data/content_hash.h"
+
 namespace minimind {
 
 /// One element of the JSON array: SPEC.md section 5.
@@ -45,6 +47,9 @@ class Dataset {
   std::string_view id(int64_t index) const;
   /// Without decoding the sample: cheap.
   SampleSize sample_size(int64_t index) const;
+  /// Of all samples in their order: equal where a training sees the same, wherever the file lies and however it is laid
+  /// out.
+  ContentHash digest() const { return hash_content(text_); }
 
  private:
   const char* record(int64_t index) const;

@@ -41,6 +41,9 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
 std::unique_ptr<Tokenizer> load_tokenizer_for(const std::string& model, int64_t vocabulary,
                                               const std::filesystem::path& path);
 
+/// The file that load_tokenizer() reads: `path` itself, or the one in the folder. Throws Error.
+std::filesystem::path tokenizer_file(const std::filesystem::path& path);
+
 /// Text out of ids that arrive one by one; holds back the bytes of a character that is not complete yet.
 class StreamDecoder {
  public:

@@ -26,23 +26,10 @@ struct CheckpointInfo {
   TrainingPosition position;
   int64_t world_size = 1;
   int64_t threads = 1;
-  int64_t samples = 0;      ///< of the data set
+  int64_t samples = 0;           ///< of the data set
+  std::string data_digest;       ///< of the data set, see Dataset::digest()
+  std::string tokenizer_digest;  ///< of the tokenizer's file
   int64_t order_block = 0;  ///< LoaderOptions::block_size: with it any number of processes goes on in the same order
-};
-
-/// The checkpoints of one run: `FOLDER/step_000000123.safetensors`.
-class CheckpointFolder {
- public:
-  CheckpointFolder(std::filesystem::path folder, int64_t keep_last);
-  /// Writes beside, syncs, renames; then removes all but the last kept ones. Throws Error; the older ones stand then.
-  void save(const CheckpointInfo& info, const StateDict& state);
-  /// By step, the newest last.
-  std::vector<std::filesystem::path> list() const;
-  const std::filesystem::path& path() const { return folder_; }
-
- private:
-  std::filesystem::path folder_;
-  int64_t keep_last_;
 };
 
 struct Checkpoint {
@@ -56,11 +43,14 @@ std::string checkpoint_outline(const Checkpoint& checkpoint);
 /// The checkpoint of such an outline, its tensors not filled.
 Checkpoint checkpoint_from_outline(const std::string& outline);
 
-/// Throws Error if the file is no checkpoint of ours or is cut off.
+/// Writes beside, syncs, renames. Throws Error.
+void write_checkpoint(const std::filesystem::path& path, const CheckpointInfo& info, const StateDict& state);
+
+/// Throws Error if the file is no checkpoint of ours, is cut off, or differs in a bit from what was written.
 Checkpoint read_checkpoint(const std::filesystem::path& path);
 
-/// The newest checkpoint of the folder that can be read; a damaged newer one is passed over with a warning. None if
-/// there is none. Files from before `since` (seconds since 1970) do not count.
-std::optional<Checkpoint> newest_checkpoint(const CheckpointFolder& folder, double since = 0);
+/// The stage that a checkpoint is of, by its description alone; none where the file is not one of ours or cannot be
+/// read.
+std::optional<std::string> checkpoint_stage(const std::filesystem::path& path);
 
 }  // namespace minimind

@@ -60,6 +60,7 @@ struct TrainOptions {
   std::vector<std::string> allow_missing;
   std::string out_dir = "out";
   std::string resume = "none";
+  bool overwrite = false;
   std::string val_data;
   std::string image_prefix = "COCO_train2014_";
 

@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "minimind/train/adam.h"
-#include "minimind/train/checkpoint.h"
+#include "minimind/train/checkpoint_folder.h"
 #include "minimind/train/options.h"
 #include "minimind/train/precision.h"
 #include "minimind/train/setup.h"

@@ -35,6 +35,8 @@ struct TrainingSetup {
   std::optional<Dataset> dataset;
   std::unique_ptr<ImageSource> images;
   std::unique_ptr<FeatureCache> cache;  ///< null without --feature_cache
+  std::string data_digest;              ///< as in CheckpointInfo
+  std::string tokenizer_digest;         ///< likewise
   int64_t order_block = 0;              ///< LoaderOptions::block_size
 
   const LmConfig& config() const { return model->config(); }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 
 #include "minimind/dist/process_group.h"
 #include "minimind/train/options.h"
@@ -19,12 +20,13 @@ struct StepReport {
 };
 
 struct TrainResult {
-  int64_t steps = 0;    ///< micro-batches of each rank, earlier parts of a resumed run included
-  double seconds = 0;   ///< of this part
-  double loss = 0;      ///< mean of the last tenth of the logged losses
-  int64_t samples = 0;  ///< seen in this part, all ranks
-  int64_t skipped = 0;  ///< samples left out as unusable, this rank
-  int signal = 0;       ///< the signal that ended the run early; 0: it went to its end
+  int64_t steps = 0;     ///< micro-batches of each rank, earlier parts of a resumed run included
+  double seconds = 0;    ///< of this part
+  double loss = 0;       ///< mean of the last tenth of the logged losses
+  int64_t samples = 0;   ///< seen in this part, all ranks
+  int64_t left_out = 0;  ///< optimiser steps of this part whose loss or gradient was not finite
+  int64_t skipped = 0;   ///< samples left out as unusable, this rank
+  int signal = 0;        ///< the signal that ended the run early; 0: it went to its end
 };
 
 /// One training run: data → features → step → checkpoints, metrics and the final `.pth`. With --plan it prints the
@@ -32,6 +34,9 @@ struct TrainResult {
 /// every loss at once (on CUDA: slower).
 TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
                   const std::function<void(const StepReport&)>& on_step = {});
+
+/// The last line that a run prints.
+std::string ending_in_words(const TrainResult& result, const std::string& out_dir);
 
 /// The whole of a training program after its flags are read: device, processes, run or --check_data. Returns the exit
 /// code: 128 + signal after SIGINT or SIGTERM.

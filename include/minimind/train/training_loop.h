@@ -8,7 +8,7 @@
 #include "minimind/dist/process_group.h"
 #include "minimind/train/adam.h"
 #include "minimind/train/bad_steps.h"
-#include "minimind/train/checkpoint.h"
+#include "minimind/train/checkpoint_folder.h"
 #include "minimind/train/features.h"
 #include "minimind/train/options.h"
 #include "minimind/train/precision.h"
@@ -41,7 +41,10 @@ class TrainingLoop {
   void learn(std::vector<Batch> batches);
   void note(const StepOutcome& outcome, const std::vector<Batch>& batches);
   void warn_of_guessing(double loss) const;
+  void save_where_due();
   void save();
+  std::string kept_in_words() const;
+  void require_learning() const;
   void validate();
   ReportedMoment moment() const;
   std::vector<double> rates() const;
@@ -65,6 +68,7 @@ class TrainingLoop {
   BadSteps bad_steps_;
   StopSignals signals_;
   bool stop_ = false;
+  bool save_is_due_ = false;
   std::function<void(const StepReport&)> on_step_;
 };
 
