@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Groups of processes under several launchers: torchrun, SLURM's and MPI's environments, lost ranks, restarts, stops. See train_programs.py."""
+import json
 import os
 import pathlib
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from train_programs import TORCHRUN, Training, checkpoints, free_port, losses, main, training, wait_until, weights
+from train_programs import SAMPLE, TORCHRUN, Training, checkpoints, free_port, losses, main, training, wait_until, weights
 
 RUN = ["--epochs", "2", "--save_interval", "1"]
 STEPS = 12  # of each of two ranks
@@ -94,6 +95,17 @@ class OtherLaunchers(Groups):
                  self.start(training(out, *RUN, "--data_path", self.out / "nowhere.json"), **under_open_mpi(1, port))]
         self.assertIn("nowhere.json", self.finish(ranks[1], 1, LIMIT))
         self.assertRegex(self.finish(ranks[0], 1, LIMIT), r"error: .*rank 1 has ended: .*nowhere.json")
+
+    def test_a_rank_with_other_options_or_data_is_named_by_all(self):
+        samples = json.loads((SAMPLE / "pretrain.json").read_text())
+        (self.out / "reversed.json").write_text(json.dumps(samples[::-1]))
+        for extra, cause in ((["--batch_size", 2], r"--batch_size 2 \(rank 0: 4\)"), (["--epochs", 3], r"--epochs 3 \(rank 0: 2\)"),
+                             (["--data_path", self.out / "reversed.json"], "found --data_path: 48 samples, digest")):
+            ranks = [self.start(training(self.out / "run", *RUN, *(extra if rank == 1 else [])), **under_open_mpi(rank, port))
+                     for port in [free_port()] for rank in (0, 1)]
+            for process in ranks:
+                self.assertRegex(self.finish(process, 1, LIMIT), f"error: rank 1 of 2: expected .*{cause}")
+            self.assertEqual(losses(self.out / "run"), [])
 
     def test_a_stop_signal_to_one_rank_stops_all_at_the_same_step(self):
         for which, rank in ((signal.SIGTERM, 0), (signal.SIGINT, 1)):
