@@ -8,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from train_programs import SAMPLE, TORCHRUN, Training, checkpoints, free_port, losses, main, training, wait_until, weights
+from train_programs import SAMPLE, TORCHRUN, Training, checkpoints, free_port, losses, main, metrics, training, wait_until, weights
 
 RUN = ["--epochs", "2", "--save_interval", "1"]
 STEPS = 12  # of each of two ranks
@@ -79,6 +79,19 @@ class OtherLaunchers(Groups):
             self.assertLess(time.monotonic() - start, LIMIT)
             self.assertRegex(told, rf"error: .*rank {lost}[ ,(].*(has not been heard from|does not answer).*killed")
             print(f"rank {lost} killed: the other ended after {time.monotonic() - start:.1f} s")
+
+    def test_waiting_is_a_share_of_the_time_between_two_lines(self):
+        """A rank that comes late is waited for before the first step: no part of any step's time."""
+        out = self.out / "run"
+        port = free_port()
+        ranks = [self.start(training(out, *RUN), **under_open_mpi(0, port))]
+        time.sleep(3)
+        ranks.append(self.start(training(out, *RUN), **under_open_mpi(1, port)))
+        for process in ranks:
+            self.finish(process)
+        shares = [record["reduce_wait"] for record in metrics(out)]
+        self.assertEqual(len(shares), STEPS)
+        self.assertTrue(all(0 <= share <= 1 for share in shares), shares)
 
     def test_a_stopped_rank_counts_as_lost(self):
         out = self.out / "run"
