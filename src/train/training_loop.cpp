@@ -169,8 +169,8 @@ void TrainingLoop::seed_step() const {
 
 void TrainingLoop::learn(std::vector<Batch> batches) {
   seed_step();
-  const StepOutcome outcome = runner_.run(batches, rates(), signals_.received() != 0);
-  stop_ = stop_ || outcome.stop;
+  const StepOutcome outcome = runner_.run(batches, rates(), signals_.received());
+  stop_signal_ = stop_signal_ != 0 ? stop_signal_ : outcome.stop_signal;
   if (outcome.tokens > 0) {
     reporter_->count(outcome);
     note(outcome, batches);
@@ -179,7 +179,7 @@ void TrainingLoop::learn(std::vector<Batch> batches) {
 
 bool TrainingLoop::run_epoch() {
   loader_->start_epoch(position_.epoch, position_.group);
-  while (!stop_) {
+  while (stop_signal_ == 0) {
     const int64_t before = position_.step;
     std::vector<Batch> batches = next_batches();
     if (batches.empty()) {
@@ -190,7 +190,7 @@ bool TrainingLoop::run_epoch() {
     const bool lasting = passed(*options_.log_interval) || position_.step == schedule_.total || before == 0;
     reporter_->show(moment(), lasting);
     const bool has_learned = first_step_ > 0 || reporter_->samples() > 0;
-    if (passed(options_.save_interval) && !stop_ && has_learned && position_.step < schedule_.total) {
+    if (passed(options_.save_interval) && stop_signal_ == 0 && has_learned && position_.step < schedule_.total) {
       save();
     }
   }
@@ -212,13 +212,13 @@ TrainResult TrainingLoop::run() {
   }
   reporter_->break_line();
   // Else the weights of an earlier run would be replaced by the ones to start from.
-  require(stop_ || first_step_ > 0 || position_.step == 0 || reporter_->samples() > 0, options_.data_path,
+  require(stop_signal_ != 0 || first_step_ > 0 || position_.step == 0 || reporter_->samples() > 0, options_.data_path,
           ": expected samples to learn from, found that all of ", position_.step,
           " steps were skipped; nothing was written. --check_data tells why");
-  if (stop_ || options_.save_last) {
+  if (stop_signal_ != 0 || options_.save_last) {
     save();
   }
-  if (!stop_ && position_.step > first_step_) {
+  if (stop_signal_ == 0 && position_.step > first_step_) {
     validate();
   }
   // Nobody leaves before the last file is written: a failure there is everybody's.
@@ -230,7 +230,7 @@ TrainResult TrainingLoop::run() {
   result.loss = reporter_->last_loss();
   result.samples = reporter_->samples();
   result.skipped = static_cast<int64_t>(loader_->skipped().size());
-  result.signal = stop_ ? std::max(1, signals_.received()) : 0;
+  result.signal = stop_signal_;
   return result;
 }
 

@@ -64,7 +64,7 @@ class TrainingLoop {
   std::unique_ptr<Reporter> reporter_;
   BadSteps bad_steps_;
   StopSignals signals_;
-  bool stop_ = false;
+  int stop_signal_ = 0;  // the same on all ranks
   std::function<void(const StepReport&)> on_step_;
 };
 
