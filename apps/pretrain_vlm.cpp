@@ -1,3 +1,4 @@
+#include "minimind/cli/end_process.h"
 #include "minimind/cli/run_main.h"
 #include "minimind/train/options.h"
 #include "minimind/train/trainer.h"
@@ -15,5 +16,5 @@ int main(int argc, char** argv) {
   }
   command_line.alone = {{"resume", "auto"}};
   command_line.resolve = [&] { options.resolve(Stage::kPretrain); };
-  return run_main(argc, argv, command_line, [&] { return run_training(options, Stage::kPretrain); });
+  end_process(run_main(argc, argv, command_line, [&] { return run_training(options, Stage::kPretrain); }));
 }

@@ -1,3 +1,4 @@
+#include "minimind/cli/end_process.h"
 #include "minimind/cli/run_main.h"
 #include "minimind/train/options.h"
 #include "minimind/train/trainer.h"
@@ -20,5 +21,5 @@ int main(int argc, char** argv) {
   const auto stage = [&] { return multi ? Stage::kMultiImage : Stage::kInstruction; };
   command_line.alone = {{"resume", "auto"}};
   command_line.resolve = [&] { options.resolve(stage()); };
-  return run_main(argc, argv, command_line, [&] { return run_training(options, stage()); });
+  end_process(run_main(argc, argv, command_line, [&] { return run_training(options, stage()); }));
 }

@@ -13,6 +13,8 @@
 #include <cstring>
 #include <exception>
 #include <functional>
+#include <iterator>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -227,6 +229,27 @@ std::string ProcessGroup::broadcast(const std::string& text) {
     broadcast_({at::from_blob(result.data(), {static_cast<int64_t>(result.size())}, options)});
   }
   return result;
+}
+
+std::vector<std::string> ProcessGroup::gather(const std::string& text) {
+  const auto own = static_cast<size_t>(rank());
+  std::vector<int64_t> sizes(static_cast<size_t>(world_size()));
+  sizes[own] = static_cast<int64_t>(text.size());
+  sizes = sum(sizes);
+  // Every rank adds its letters where the others add zeros.
+  std::vector<int64_t> letters(static_cast<size_t>(std::accumulate(sizes.begin(), sizes.end(), int64_t{0})));
+  std::copy(text.begin(), text.end(),
+            letters.begin() + std::accumulate(sizes.begin(), sizes.begin() + rank(), int64_t{0}));
+  letters = sum(letters);
+  std::vector<std::string> texts;
+  auto next = letters.begin();
+  for (const int64_t size : sizes) {
+    std::string& one = texts.emplace_back();
+    std::transform(next, next + size, std::back_inserter(one),
+                   [](int64_t letter) { return static_cast<char>(letter); });
+    next += size;
+  }
+  return texts;
 }
 
 void ProcessGroup::report_failure(const std::string& cause) {

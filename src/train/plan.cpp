@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <iostream>
 #include <memory>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -58,7 +60,7 @@ class TrialSteps {
     require(batches[0].ids.defined(), "--plan: expected samples to try, found that the longest ones are all unusable");
     tokens_ = batches[0].ids.size(1);
     AllocationTrace trace(setup_.device);
-    runner_.run(batches, rates_, false);
+    runner_.run(batches, rates_, /*stop_signal=*/0);
     // Dropped while it is followed: the next trace begins without gradients, like this one.
     adam_.zero_grad();
     return {trace.take(), batches[0].ids.size(0)};
@@ -94,15 +96,26 @@ std::vector<int64_t> batch_sizes(int64_t chosen) {
   return {sizes.begin(), sizes.end()};
 }
 
+/// Pictures that one rank meets in the whole run, at most: an epoch's order decides which samples come to it.
+int64_t pictures_of_run(const TrainOptions& options, const Dataset& dataset, int64_t world_size) {
+  const int64_t block = options.batch_size * world_size;
+  const int64_t all_steps = options.epochs * ((dataset.size() + block - 1) / block);
+  const int64_t steps = options.max_steps > 0 ? std::min(options.max_steps, all_steps) : all_steps;
+  std::vector<int64_t> pictures;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    pictures.push_back(dataset.sample_size(i).images);
+  }
+  std::sort(pictures.begin(), pictures.end(), std::greater<>());
+  const int64_t samples = std::min(dataset.size(), steps * options.batch_size);
+  return std::accumulate(pictures.begin(), pictures.begin() + samples, int64_t{0});
+}
+
 /// Features of the data's pictures that will be kept in memory.
-int64_t kept_features(const TrainOptions& options, const TrainingSetup& setup) {
+int64_t kept_features(const TrainOptions& options, const TrainingSetup& setup, int64_t world_size) {
   if (setup.cache) {
     return 0;
   }
-  int64_t pictures = 0;
-  for (int64_t i = 0; i < setup.dataset->size(); ++i) {
-    pictures += setup.dataset->sample_size(i).images;
-  }
+  const int64_t pictures = pictures_of_run(options, *setup.dataset, world_size);
   const ClipVisionConfig& encoder = setup.encoder->config();
   const int64_t element = setup.dtype == at::kFloat ? 4 : 2;
   return std::min(options.feature_memory_mb * 1'000'000, pictures * encoder.tokens() * encoder.hidden_size * element);
@@ -143,7 +156,7 @@ MemoryPlan make_plan(const TrainOptions& options, Stage stage, TrainingSetup& se
   plan.gradients = trial.gradient_bytes();
   plan.adam = 2 * plan.gradients;
   plan.encoder = encoder_bytes(*setup.encoder);
-  plan.features = kept_features(options, setup);
+  plan.features = kept_features(options, setup, group.world_size());
   plan.tokens = trial.tokens();
   malloc_trim(0);
   if (!plan.on_gpu) {

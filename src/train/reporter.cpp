@@ -46,6 +46,8 @@ double Reporter::elapsed() const {
 void Reporter::start() {
   start_ = Clock::now();
   window_ = Window{};
+  // The ranks have waited for one another before: to meet, and while others still read their files.
+  window_.reduce_wait = group_.waited_seconds();
 }
 
 void Reporter::count(const StepOutcome& outcome) {

@@ -7,6 +7,7 @@
 #include <c10/core/GradMode.h>
 
 #include <cmath>
+#include <csignal>
 #include <utility>
 
 #include "minimind/model/loss.h"
@@ -139,8 +140,8 @@ void StepRunner::update(const std::vector<double>& rates, StepOutcome& outcome) 
   outcome.updated = true;
 }
 
-StepOutcome StepRunner::run(const std::vector<Batch>& batches, const std::vector<double>& rates, bool stop) {
-  std::vector<int64_t> totals = {0, 0, 0, 0, stop ? 1 : 0};
+StepOutcome StepRunner::run(const std::vector<Batch>& batches, const std::vector<double>& rates, int stop_signal) {
+  std::vector<int64_t> totals = {0, 0, 0, 0, stop_signal == SIGINT ? 1 : 0, stop_signal == SIGTERM ? 1 : 0};
   for (const Batch& batch : batches) {
     if (batch.ids.defined()) {
       totals[0] += batch.supervised_tokens;
@@ -155,7 +156,7 @@ StepOutcome StepRunner::run(const std::vector<Batch>& batches, const std::vector
   outcome.rows = totals[1];
   outcome.words = totals[2];
   outcome.pictures = totals[3];
-  outcome.stop = totals[4] > 0;
+  outcome.stop_signal = totals[5] > 0 ? SIGTERM : totals[4] > 0 ? SIGINT : 0;
   if (outcome.tokens == 0) {
     return outcome;
   }

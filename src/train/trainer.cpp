@@ -12,6 +12,7 @@
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
 #include "minimind/base/progress.h"
+#include "minimind/train/agreement.h"
 #include "minimind/train/check_data.h"
 #include "minimind/train/plan.h"
 #include "minimind/train/resume.h"
@@ -38,6 +39,7 @@ void remove_leftovers(const std::filesystem::path& out_dir) {
 
 TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
                   const std::function<void(const StepReport&)>& on_step) {
+  require_equal_options(options, stage, group);
   ensure_writable_folder(options.out_dir);
   std::optional<RunLock> lock;
   if (group.is_main() && !options.plan) {
@@ -51,6 +53,9 @@ TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
   const std::optional<Checkpoint> checkpoint = agreed_checkpoint(options, stage, group);
   const c10::Device device = training_device(options.device, group.info().local_rank);
   TrainingSetup setup = make_setup(options, stage, device, checkpoint ? &*checkpoint : nullptr);
+  if (group.world_size() > 1) {
+    require_equal_contents(contents_of(setup), group);
+  }
   setup.order_block = checkpoint ? checkpoint->info.order_block : options.batch_size * group.world_size();
   if (checkpoint) {
     check_resumable(*checkpoint, options, stage, setup);

@@ -90,7 +90,8 @@ RunState TrainingLoop::state() const {
 /// Not while steps fail: the checkpoints from before are what the run can go on from.
 void TrainingLoop::save_where_due() {
   const bool has_learned = first_step_ > 0 || reporter_->samples() > 0;
-  if (save_is_due_ && bad_steps_.in_a_row() == 0 && !stop_ && has_learned && position_.step < schedule_.total) {
+  if (save_is_due_ && bad_steps_.in_a_row() == 0 && stop_signal_ == 0 && has_learned &&
+      position_.step < schedule_.total) {
     save();
   }
 }
@@ -114,7 +115,7 @@ std::string TrainingLoop::kept_in_words() const {
 
 /// Else the weights of an earlier run, or of the last checkpoint, would be replaced by worse ones.
 void TrainingLoop::require_learning() const {
-  require(stop_ || first_step_ > 0 || position_.step == 0 || reporter_->samples() > 0, options_.data_path,
+  require(stop_signal_ != 0 || first_step_ > 0 || position_.step == 0 || reporter_->samples() > 0, options_.data_path,
           ": expected samples to learn from, found that all of ", position_.step,
           " steps were skipped; nothing was written. --check_data tells why");
   require(!bad_steps_.prevail(), options_.out_dir, ": expected steps with a finite loss, found that ",
@@ -204,8 +205,8 @@ void TrainingLoop::seed_step() const {
 
 void TrainingLoop::learn(std::vector<Batch> batches) {
   seed_step();
-  const StepOutcome outcome = runner_.run(batches, rates(), signals_.received() != 0);
-  stop_ = stop_ || outcome.stop;
+  const StepOutcome outcome = runner_.run(batches, rates(), signals_.received());
+  stop_signal_ = stop_signal_ != 0 ? stop_signal_ : outcome.stop_signal;
   if (outcome.tokens > 0) {
     reporter_->count(outcome);
     note(outcome, batches);
@@ -214,7 +215,7 @@ void TrainingLoop::learn(std::vector<Batch> batches) {
 
 bool TrainingLoop::run_epoch() {
   loader_->start_epoch(position_.epoch, position_.group);
-  while (!stop_) {
+  while (stop_signal_ == 0) {
     const int64_t before = position_.step;
     std::vector<Batch> batches = next_batches();
     if (batches.empty()) {
@@ -245,10 +246,10 @@ TrainResult TrainingLoop::run() {
   }
   reporter_->break_line();
   require_learning();
-  if (stop_ || options_.save_last) {
+  if (stop_signal_ != 0 || options_.save_last) {
     save();
   }
-  if (!stop_ && position_.step > first_step_) {
+  if (stop_signal_ == 0 && position_.step > first_step_) {
     validate();
   }
   // Nobody leaves before the last file is written: a failure there is everybody's.
@@ -261,7 +262,7 @@ TrainResult TrainingLoop::run() {
   result.samples = reporter_->samples();
   result.left_out = bad_steps_.left_out();
   result.skipped = static_cast<int64_t>(loader_->skipped().size());
-  result.signal = stop_ ? std::max(1, signals_.received()) : 0;
+  result.signal = stop_signal_;
   return result;
 }
 

@@ -13,6 +13,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/model/loss.h"
+#include "minimind/train/agreement.h"
 #include "minimind/train/precision.h"
 
 namespace minimind {
@@ -91,6 +92,7 @@ Validation::Validation(const TrainOptions& options, Stage stage, const TrainingS
       group_(group),
       dataset_(Dataset::load(options.val_data, data_kind(stage))) {
   require_different_pictures(dataset_, options.val_data);
+  require_equal_contents({content_of("val_data", dataset_)}, group);
   LoaderOptions loader = loader_options(options, setup.encoder->config().image_size, group.rank(), group.world_size());
   loader.original_order = true;
   loader.bucket_by_length = false;

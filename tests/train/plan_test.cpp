@@ -60,6 +60,23 @@ TEST(MemoryPlan, GrowsWithTheBatchAndNamesTheChosenOne) {
   EXPECT_NE(plan_table(plan, 4).find("<- --batch_size"), std::string::npos);
 }
 
+TEST(MemoryPlan, KeepsFeaturesOfThePicturesThatTheRunMeets) {
+  const TemporaryFolder folder;
+  write_tiny_data(folder.path(), 12);
+  TrainOptions options = tiny_options(folder.path(), "out");
+  ProcessGroup group({}, c10::kCPU);
+  TrainingSetup setup = make_setup(options, Stage::kPretrain, c10::kCPU, nullptr);
+  options.batch_size = 2;
+  const auto features = [&](int64_t max_steps) {
+    options.max_steps = max_steps;
+    return make_plan(options, Stage::kPretrain, setup, group).features;
+  };
+  const int64_t all = features(0);
+  // Ten of the twelve samples have a picture.
+  EXPECT_EQ(features(2) * 10, all * 4);
+  EXPECT_EQ(features(1000), all);
+}
+
 TEST(MemoryPlan, EndsWithoutTraining) {
   const TemporaryFolder folder;
   write_tiny_data(folder.path(), 12);

@@ -85,7 +85,7 @@ struct Bench {
     model->train();
   }
   StepOutcome step(const std::vector<Batch>& batches, double rate = 1e-2) {
-    return runner.run(batches, {rate, rate}, false);
+    return runner.run(batches, {rate, rate}, /*stop_signal=*/0);
   }
   std::vector<at::Tensor> weights() const {
     std::vector<at::Tensor> copies;

@@ -66,6 +66,8 @@ class ProcessGroup {
   void broadcast_(const std::vector<at::Tensor>& tensors);
   /// Rank 0's text everywhere.
   std::string broadcast(const std::string& text);
+  /// All ranks' texts everywhere, by rank. Meant for short ones: each letter travels as a number.
+  std::vector<std::string> gather(const std::string& text);
   void barrier();
   /// Tells the other ranks why this one ends, for their messages.
   void report_failure(const std::string& cause);

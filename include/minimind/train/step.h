@@ -29,7 +29,7 @@ struct StepOutcome {
   int64_t rows = 0;        ///< samples, all ranks
   int64_t words = 0;       ///< real tokens, all ranks
   int64_t pictures = 0;    ///< all ranks
-  bool stop = false;       ///< some rank wants to stop after this step
+  int stop_signal = 0;     ///< that some rank has received, the same on all: they stop after this step; 0: none
   at::Tensor loss_sum;     ///< float32 scalar: cross-entropies of this rank's supervised tokens; undefined without any
   at::Tensor auxiliary;    ///< float32 scalar: this rank's part of the experts' loss; undefined without experts
   at::Tensor expert_load;  ///< int64 [layers, experts]: how often this rank's tokens chose each; undefined without any
@@ -46,7 +46,8 @@ class StepRunner {
   StepRunner(Vlm model, FeatureProvider& features, Adam& adam, LossScaler& scaler, ProcessGroup& group,
              at::ScalarType dtype, const StepSettings& settings);
   /// `batches`: this rank's; those without rows count as nothing. rates: one learning rate for each parameter group.
-  StepOutcome run(const std::vector<Batch>& batches, const std::vector<double>& rates, bool stop);
+  /// `stop_signal`: SIGINT or SIGTERM where this rank has received it, else 0.
+  StepOutcome run(const std::vector<Batch>& batches, const std::vector<double>& rates, int stop_signal);
 
  private:
   at::Tensor objective(const Batch& batch, StepOutcome& outcome);

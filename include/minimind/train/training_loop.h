@@ -67,8 +67,8 @@ class TrainingLoop {
   std::unique_ptr<Reporter> reporter_;
   BadSteps bad_steps_;
   StopSignals signals_;
-  bool stop_ = false;
   bool save_is_due_ = false;
+  int stop_signal_ = 0;  // the same on all ranks
   std::function<void(const StepReport&)> on_step_;
 };
 

@@ -1,0 +1,149 @@
+#include "minimind/train/agreement.h"
+
+#include <c10/core/GradMode.h>
+#include <c10/core/ScalarType.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "minimind/base/error.h"
+#include "minimind/data/content_hash.h"
+#include "minimind/train/features.h"
+
+namespace minimind {
+namespace {
+
+/// Options that belong to a host: it may keep its files elsewhere, and have more processors or memory. The name of a
+/// run is made of other options where it is not given.
+constexpr std::array<std::string_view, 14> kOfTheHost = {
+    "data_path", "images_dir",    "tokenizer", "clip_dir", "init_from",   "out_dir",           "resume",
+    "val_data",  "feature_cache", "device",    "threads",  "num_workers", "feature_memory_mb", "wandb_run_name"};
+
+bool is_of_the_host(const Field& field) {
+  return std::find(kOfTheHost.begin(), kOfTheHost.end(), field.name) != kOfTheHost.end();
+}
+
+/// What has to be equal of an option: of a host's path only whether there is one.
+std::string compared_value(const Field& field) {
+  const std::string value = field_value_text(field);
+  if (!is_of_the_host(field)) {
+    return value;
+  }
+  return value.empty() ? "" : "(given)";
+}
+
+std::string shown(const std::string& value) {
+  return value.empty() ? "none" : value;
+}
+
+std::string differences(TrainOptions own, TrainOptions others) {
+  std::string text;
+  const Fields fields = own.fields(), other_fields = others.fields();
+  for (size_t i = 0; i < fields.size(); ++i) {
+    if (compared_value(fields[i]) != compared_value(other_fields[i])) {
+      text += concat(text.empty() ? "" : ", ", "--", fields[i].name, ' ', shown(field_value_text(other_fields[i])),
+                     " (rank 0: ", shown(field_value_text(fields[i])), ")");
+    }
+  }
+  return text;
+}
+
+/// One line a fact. Values hold none of their own: digests, flags, numbers.
+std::string to_lines(const std::vector<RankContent>& contents) {
+  std::string text;
+  for (const RankContent& content : contents) {
+    text += concat(content.flag, ": ", content.in_words, ", digest ", content.digest, '\n');
+  }
+  return text;
+}
+
+/// The first line in which the texts differ, of each.
+std::pair<std::string, std::string> first_difference(std::string_view a, std::string_view b) {
+  while (!a.empty() || !b.empty()) {
+    const std::string_view line_a = a.substr(0, a.find('\n')), line_b = b.substr(0, b.find('\n'));
+    if (line_a != line_b) {
+      return {std::string(line_a), std::string(line_b)};
+    }
+    a.remove_prefix(std::min(a.size(), line_a.size() + 1));
+    b.remove_prefix(std::min(b.size(), line_b.size() + 1));
+  }
+  return {};
+}
+
+std::string data_digest(const Dataset& dataset) {
+  ContentHash hash;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    const Sample sample = dataset.sample(i);
+    hash = hash_content(sample.id, hash);
+    for (const std::string& image : sample.images) {
+      hash = hash_content(image, hash);
+    }
+    for (const auto& [question, answer] : sample.turns) {
+      hash = hash_content(answer, hash_content(question, hash));
+    }
+  }
+  return to_hex(hash);
+}
+
+std::string vocabulary_digest(const Tokenizer& tokenizer) {
+  ContentHash hash;
+  for (int64_t id = 0; id < tokenizer.vocab_size(); ++id) {
+    hash = hash_content(tokenizer.token_bytes(static_cast<TokenId>(id)), hash);
+  }
+  return to_hex(hash);
+}
+
+std::string weights_digest(const VlmImpl& model) {
+  const c10::NoGradGuard no_grad;
+  ContentHash hash;
+  for (const auto& item : model.named_parameters()) {
+    const at::Tensor bytes = item.value().detach().cpu().contiguous();
+    hash = hash_content(item.key(), hash);
+    hash = hash_content({static_cast<const char*>(bytes.const_data_ptr()), bytes.nbytes()}, hash);
+  }
+  return to_hex(hash);
+}
+
+}  // namespace
+
+void require_equal_options(const TrainOptions& options, Stage stage, ProcessGroup& group) {
+  TrainOptions own = options;
+  const std::vector<std::string> stages = group.gather(stage_name(stage));
+  const std::vector<std::string> texts = group.gather(fields_to_json(own.fields()));
+  for (size_t rank = 1; rank < texts.size(); ++rank) {
+    require(stages[rank] == stages[0], "rank ", rank, " of ", texts.size(), ": expected stage ", stages[0],
+            " as on rank 0, found ", stages[rank], "; start the same program on all ranks");
+    TrainOptions first, other;
+    fields_from_json(first.fields(), texts[0], "options of rank 0");
+    fields_from_json(other.fields(), texts[rank], concat("options of rank ", rank));
+    const std::string text = differences(first, other);
+    require(text.empty(), "rank ", rank, " of ", texts.size(), ": expected the options of rank 0, found ", text,
+            "; start all ranks with the same ones (paths, --device, --threads, --num_workers and --feature_memory_mb ",
+            "may differ)");
+  }
+}
+
+RankContent content_of(const std::string& flag, const Dataset& dataset) {
+  return {flag, concat(dataset.size(), " samples"), data_digest(dataset)};
+}
+
+std::vector<RankContent> contents_of(TrainingSetup& setup) {
+  return {{"device", setup.device.is_cpu() ? "CPU" : "GPU", c10::toString(setup.dtype)},
+          content_of("data_path", *setup.dataset),
+          {"tokenizer", concat(setup.tokenizer->vocab_size(), " tokens"), vocabulary_digest(*setup.tokenizer)},
+          {"clip_dir", "encoder", encoder_key(*setup.encoder)},
+          {"init_from", "weights", weights_digest(*setup.model)}};
+}
+
+void require_equal_contents(const std::vector<RankContent>& contents, ProcessGroup& group) {
+  const std::vector<std::string> texts = group.gather(to_lines(contents));
+  for (size_t rank = 1; rank < texts.size(); ++rank) {
+    const auto [expected, found] = first_difference(texts[0], texts[rank]);
+    require(expected == found, "rank ", rank, " of ", texts.size(), ": expected what rank 0 has read, --", expected,
+            ", found --", found, "; give all ranks the same files");
+  }
+}
+
+}  // namespace minimind
