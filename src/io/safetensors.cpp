@@ -25,7 +25,7 @@ using HeaderJson = nlohmann::json;
 constexpr const char* kMetadataKey = "__metadata__";
 constexpr const char* kAgain = "; the file is truncated or damaged, copy or download it again";
 
-constexpr std::array<std::pair<const char*, at::ScalarType>, 10> kDtypes = {{{"F32", at::kFloat},
+constexpr std::array<std::pair<const char*, at::ScalarType>, 14> kDtypes = {{{"F32", at::kFloat},
                                                                              {"F16", at::kHalf},
                                                                              {"BF16", at::kBFloat16},
                                                                              {"F64", at::kDouble},
@@ -34,7 +34,11 @@ constexpr std::array<std::pair<const char*, at::ScalarType>, 10> kDtypes = {{{"F
                                                                              {"I16", at::kShort},
                                                                              {"I8", at::kChar},
                                                                              {"U8", at::kByte},
-                                                                             {"BOOL", at::kBool}}};
+                                                                             {"BOOL", at::kBool},
+                                                                             {"C64", at::kComplexFloat},
+                                                                             {"U16", at::kUInt16},
+                                                                             {"U32", at::kUInt32},
+                                                                             {"U64", at::kUInt64}}};
 
 struct TensorHeader {
   std::string name;
@@ -93,8 +97,8 @@ TensorHeader parse_tensor_header(const std::string& name, const HeaderJson& entr
       entry.value("dtype", HeaderJson()).dump(-1, ' ', true, HeaderJson::error_handler_t::replace);
   const auto known =
       std::ranges::find_if(kDtypes, [&](const auto& pair) { return concat('"', pair.first, '"') == dtype; });
-  require(known != kDtypes.end(), where, ": expected dtype F32, F16, BF16, F64, I64, I32, I16, I8, U8 or BOOL, found ",
-          dtype.substr(0, 40));
+  require(known != kDtypes.end(), where,
+          ": expected dtype F32, F16, BF16, F64, C64, BOOL, I8 to I64 or U8 to U64, found ", dtype.substr(0, 40));
   TensorHeader tensor{name, known->second, whole_numbers(entry, "shape", where), 0, 0};
   const std::vector<int64_t> offsets = whole_numbers(entry, "data_offsets", where);
   require(offsets.size() == 2 && offsets[0] <= offsets[1], where,

@@ -288,6 +288,14 @@ TEST(CraftedSafetensors, RefusesHeadersThatLie) {
   EXPECT_NE(safetensors_error("{" + std::string(100'000, '[')), "");
 }
 
+TEST(CraftedSafetensors, MayHoldNumbersThatNoModelOfOursUses) {
+  for (const char* entry :
+       {R"({"dtype":"C64","shape":[1],"data_offsets":[0,8]})", R"({"dtype":"U16","shape":[4],"data_offsets":[0,8]})",
+        R"({"dtype":"U32","shape":[2],"data_offsets":[0,8]})", R"({"dtype":"U64","shape":[1],"data_offsets":[0,8]})"}) {
+    EXPECT_EQ(safetensors_error(concat(R"({"pos_cis":)", entry, "}")), "");
+  }
+}
+
 TEST(CraftedSafetensors, RefusesRepeatedKeysAndDeepNesting) {
   const std::string entry = R"({"dtype":"F32","shape":[2],"data_offsets":[0,8]})";
   EXPECT_NE(safetensors_error(R"({"a":)" + entry + R"(,"a":)" + entry + "}").find("key \"a\" is there twice"),

@@ -16,11 +16,18 @@ constexpr const char* kRebuildParameter = "torch._utils _rebuild_parameter";
 
 std::optional<c10::ScalarType> storage_dtype(std::string_view global) {
   static const std::unordered_map<std::string_view, c10::ScalarType> dtypes = {
-      {"torch FloatStorage", c10::ScalarType::Float},       {"torch HalfStorage", c10::ScalarType::Half},
-      {"torch BFloat16Storage", c10::ScalarType::BFloat16}, {"torch DoubleStorage", c10::ScalarType::Double},
-      {"torch LongStorage", c10::ScalarType::Long},         {"torch IntStorage", c10::ScalarType::Int},
-      {"torch ShortStorage", c10::ScalarType::Short},       {"torch CharStorage", c10::ScalarType::Char},
-      {"torch ByteStorage", c10::ScalarType::Byte},         {"torch BoolStorage", c10::ScalarType::Bool},
+      {"torch FloatStorage", c10::ScalarType::Float},
+      {"torch HalfStorage", c10::ScalarType::Half},
+      {"torch BFloat16Storage", c10::ScalarType::BFloat16},
+      {"torch DoubleStorage", c10::ScalarType::Double},
+      {"torch LongStorage", c10::ScalarType::Long},
+      {"torch IntStorage", c10::ScalarType::Int},
+      {"torch ShortStorage", c10::ScalarType::Short},
+      {"torch CharStorage", c10::ScalarType::Char},
+      {"torch ByteStorage", c10::ScalarType::Byte},
+      {"torch BoolStorage", c10::ScalarType::Bool},
+      {"torch ComplexFloatStorage", c10::ScalarType::ComplexFloat},
+      {"torch ComplexDoubleStorage", c10::ScalarType::ComplexDouble},
   };
   const auto found = dtypes.find(global);
   return found == dtypes.end() ? std::nullopt : std::optional(found->second);
