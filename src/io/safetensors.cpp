@@ -14,6 +14,7 @@
 #include "io/detail/formats.h"
 #include "minimind/base/error.h"
 #include "minimind/base/json_guard.h"
+#include "minimind/base/utf8.h"
 #include "minimind/io/state_dict.h"
 
 namespace minimind {
@@ -76,7 +77,7 @@ SafetensorsParts split_safetensors(const MappedFile& file) {
   };
   HeaderJson header = HeaderJson::parse(text.begin(), text.end(), watch, false);
   require(header.is_object(), where, ": expected a JSON object as safetensors header, found none", kAgain);
-  require(!repeated, where, ": key \"", repeated.value_or(""), "\" is there twice", kAgain);
+  require(!repeated, where, ": key \"", printable(repeated.value_or("")), "\" is there twice", kAgain);
   return {std::move(header), bytes.substr(8 + size)};
 }
 
@@ -91,7 +92,7 @@ std::vector<int64_t> whole_numbers(const HeaderJson& entry, const char* key, con
 }
 
 TensorHeader parse_tensor_header(const std::string& name, const HeaderJson& entry, const std::string& file) {
-  const std::string where = file + ": key \"" + name + "\"";
+  const std::string where = file + ": key \"" + printable(name) + "\"";
   require(entry.is_object(), where, ": expected an object in the header, found ", entry.type_name(), kAgain);
   const std::string dtype =
       entry.value("dtype", HeaderJson()).dump(-1, ' ', true, HeaderJson::error_handler_t::replace);
@@ -116,8 +117,8 @@ TensorHeader parse_tensor_header(const std::string& name, const HeaderJson& entr
 void check_tiling(const std::vector<TensorHeader>& tensors, uint64_t size, const std::string& where) {
   uint64_t at = 0;
   for (const TensorHeader& tensor : tensors) {
-    require(tensor.begin == at, where, ": key \"", tensor.name, "\": expected its data at byte ", at, ", found ",
-            tensor.begin, tensor.begin < at ? " (it overlaps the one in front)" : " (a gap)", kAgain);
+    require(tensor.begin == at, where, ": key \"", printable(tensor.name), "\": expected its data at byte ", at,
+            ", found ", tensor.begin, tensor.begin < at ? " (it overlaps the one in front)" : " (a gap)", kAgain);
     at = tensor.end;
   }
   require(at == size, where, ": expected ", at, " bytes of data, found ", size, kAgain);
