@@ -8,6 +8,7 @@
 #include "io/detail/pickle_reader.h"
 #include "io/detail/zip_reader.h"
 #include "minimind/base/error.h"
+#include "minimind/base/utf8.h"
 
 namespace minimind::detail {
 
@@ -66,32 +67,33 @@ class PthReader {
     at::Tensor& storage = found->second;
     if (is_new) {
       const ZipRecord* record = zip_.find(folder_ + "/data/" + tensor.storage);
-      require(record != nullptr, where_, ": key \"", key, "\": expected its bytes in record data/", tensor.storage,
-              ", found none; the file is damaged");
-      check(*record, "data/" + tensor.storage);
+      require(record != nullptr, where_, ": key \"", printable(key), "\": expected its bytes in record data/",
+              printable(tensor.storage), ", found none; the file is damaged");
+      check(*record, "data/" + printable(tensor.storage));
       const int64_t width = static_cast<int64_t>(c10::elementSize(tensor.dtype));
       const int64_t bytes = static_cast<int64_t>(record->bytes.size());
-      require(bytes % width == 0 && tensor.storage_numel == bytes / width, where_, ": key \"", key, "\": expected ",
-              tensor.storage_numel, " elements of ", width, " bytes in record data/", tensor.storage, ", found ", bytes,
-              " bytes; the file is damaged");
+      require(bytes % width == 0 && tensor.storage_numel == bytes / width, where_, ": key \"", printable(key),
+              "\": expected ", tensor.storage_numel, " elements of ", width, " bytes in record data/",
+              printable(tensor.storage), ", found ", bytes, " bytes; the file is damaged");
       storage = mapped_tensor(file_, record->bytes, tensor.dtype);
     }
-    require(storage.scalar_type() == tensor.dtype && storage.numel() == tensor.storage_numel, where_, ": key \"", key,
-            "\": record data/", tensor.storage, " is used with two dtypes or sizes; the file is damaged");
+    require(storage.scalar_type() == tensor.dtype && storage.numel() == tensor.storage_numel, where_, ": key \"",
+            printable(key), "\": record data/", printable(tensor.storage),
+            " is used with two dtypes or sizes; the file is damaged");
     return storage;
   }
 
   at::Tensor view(const std::string& key, const PickledTensor& tensor) {
-    const int64_t numel = checked_numel(tensor.sizes, where_ + ": key \"" + key + "\"");
-    require(numel <= tensor.storage_numel, where_, ": key \"", key, "\": expected at most the ", tensor.storage_numel,
-            " elements of its storage, found a tensor ", shape_text(tensor.sizes),
+    const int64_t numel = checked_numel(tensor.sizes, where_ + ": key \"" + printable(key) + "\"");
+    require(numel <= tensor.storage_numel, where_, ": key \"", printable(key), "\": expected at most the ",
+            tensor.storage_numel, " elements of its storage, found a tensor ", shape_text(tensor.sizes),
             " that repeats them; save tensor.contiguous() in its place");
     // Elements in front of the last one; __int128 because offset and strides are the file's.
     __int128 last = tensor.offset;
     for (size_t i = 0; i < tensor.sizes.size(); ++i) {
       last += static_cast<__int128>(tensor.sizes[i] - 1) * tensor.strides[i];
     }
-    require(numel == 0 || last < tensor.storage_numel, where_, ": key \"", key, "\": expected a tensor ",
+    require(numel == 0 || last < tensor.storage_numel, where_, ": key \"", printable(key), "\": expected a tensor ",
             shape_text(tensor.sizes), " inside its storage of ", tensor.storage_numel,
             " elements, found one that passes its end; the file is damaged");
     const at::Tensor base = storage(key, tensor);

@@ -37,6 +37,10 @@ const char* storage_class(at::ScalarType dtype) {
       return "ByteStorage";
     case at::kBool:
       return "BoolStorage";
+    case at::kComplexFloat:
+      return "ComplexFloatStorage";
+    case at::kComplexDouble:
+      return "ComplexDoubleStorage";
     default:
       throw std::logic_error(concat("write_pth: a dtype that .pth files of ours never hold: ", c10::toString(dtype)));
   }

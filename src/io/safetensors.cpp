@@ -14,6 +14,7 @@
 #include "io/detail/formats.h"
 #include "minimind/base/error.h"
 #include "minimind/base/json_guard.h"
+#include "minimind/base/utf8.h"
 #include "minimind/io/state_dict.h"
 
 namespace minimind {
@@ -25,7 +26,7 @@ using HeaderJson = nlohmann::json;
 constexpr const char* kMetadataKey = "__metadata__";
 constexpr const char* kAgain = "; the file is truncated or damaged, copy or download it again";
 
-constexpr std::array<std::pair<const char*, at::ScalarType>, 11> kDtypes = {{{"F32", at::kFloat},
+constexpr std::array<std::pair<const char*, at::ScalarType>, 14> kDtypes = {{{"F32", at::kFloat},
                                                                              {"F16", at::kHalf},
                                                                              {"BF16", at::kBFloat16},
                                                                              {"F64", at::kDouble},
@@ -35,7 +36,10 @@ constexpr std::array<std::pair<const char*, at::ScalarType>, 11> kDtypes = {{{"F
                                                                              {"I8", at::kChar},
                                                                              {"U8", at::kByte},
                                                                              {"BOOL", at::kBool},
-                                                                             {"C64", at::kComplexFloat}}};
+                                                                             {"C64", at::kComplexFloat},
+                                                                             {"U16", at::kUInt16},
+                                                                             {"U32", at::kUInt32},
+                                                                             {"U64", at::kUInt64}}};
 
 struct TensorHeader {
   std::string name;
@@ -73,7 +77,7 @@ SafetensorsParts split_safetensors(const MappedFile& file) {
   };
   HeaderJson header = HeaderJson::parse(text.begin(), text.end(), watch, false);
   require(header.is_object(), where, ": expected a JSON object as safetensors header, found none", kAgain);
-  require(!repeated, where, ": key \"", repeated.value_or(""), "\" is there twice", kAgain);
+  require(!repeated, where, ": key \"", printable(repeated.value_or("")), "\" is there twice", kAgain);
   return {std::move(header), bytes.substr(8 + size)};
 }
 
@@ -88,14 +92,14 @@ std::vector<int64_t> whole_numbers(const HeaderJson& entry, const char* key, con
 }
 
 TensorHeader parse_tensor_header(const std::string& name, const HeaderJson& entry, const std::string& file) {
-  const std::string where = file + ": key \"" + name + "\"";
+  const std::string where = file + ": key \"" + printable(name) + "\"";
   require(entry.is_object(), where, ": expected an object in the header, found ", entry.type_name(), kAgain);
   const std::string dtype =
       entry.value("dtype", HeaderJson()).dump(-1, ' ', true, HeaderJson::error_handler_t::replace);
   const auto known =
       std::ranges::find_if(kDtypes, [&](const auto& pair) { return concat('"', pair.first, '"') == dtype; });
   require(known != kDtypes.end(), where,
-          ": expected dtype F32, F16, BF16, F64, I64, I32, I16, I8, U8, BOOL or C64, found ", dtype.substr(0, 40));
+          ": expected dtype F32, F16, BF16, F64, C64, BOOL, I8 to I64 or U8 to U64, found ", dtype.substr(0, 40));
   TensorHeader tensor{name, known->second, whole_numbers(entry, "shape", where), 0, 0};
   const std::vector<int64_t> offsets = whole_numbers(entry, "data_offsets", where);
   require(offsets.size() == 2 && offsets[0] <= offsets[1], where,
@@ -113,8 +117,8 @@ TensorHeader parse_tensor_header(const std::string& name, const HeaderJson& entr
 void check_tiling(const std::vector<TensorHeader>& tensors, uint64_t size, const std::string& where) {
   uint64_t at = 0;
   for (const TensorHeader& tensor : tensors) {
-    require(tensor.begin == at, where, ": key \"", tensor.name, "\": expected its data at byte ", at, ", found ",
-            tensor.begin, tensor.begin < at ? " (it overlaps the one in front)" : " (a gap)", kAgain);
+    require(tensor.begin == at, where, ": key \"", printable(tensor.name), "\": expected its data at byte ", at,
+            ", found ", tensor.begin, tensor.begin < at ? " (it overlaps the one in front)" : " (a gap)", kAgain);
     at = tensor.end;
   }
   require(at == size, where, ": expected ", at, " bytes of data, found ", size, kAgain);

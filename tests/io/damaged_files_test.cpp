@@ -246,6 +246,15 @@ TEST_F(CraftedPickle, NamesTheKeyThatIsNoTensor) {
   EXPECT_NE(error("\x80\x02}" + text("model") + "}s.").find("checkpoint[\"model\"]"), std::string::npos);
 }
 
+TEST_F(CraftedPickle, ShowsControlCharactersOfKeysAndNamesAsEscapes) {
+  const std::string key = error("\x80\x02}" + text("a\x1b[31m\nb") + "}s.");
+  EXPECT_NE(key.find(R"(key "a\u001b[31m\u000ab": expected a tensor)"), std::string::npos) << key;
+  const std::string name = error(
+      "\x80\x02"
+      "cos\x1b[31m\nsystem\n.");
+  EXPECT_NE(name.find(R"(the Python object os\u001b[31m.system)"), std::string::npos) << name;
+}
+
 /// A safetensors file of one header and eight bytes of data.
 std::string safetensors_error(const std::string& header, size_t data = 8) {
   const TemporaryFolder folder;
@@ -286,6 +295,20 @@ TEST(CraftedSafetensors, RefusesHeadersThatLie) {
   EXPECT_NE(safetensors_error("{"), "");
   EXPECT_NE(safetensors_error("{}"), "");
   EXPECT_NE(safetensors_error("{" + std::string(100'000, '[')), "");
+}
+
+TEST(CraftedSafetensors, MayHoldNumbersThatNoModelOfOursUses) {
+  for (const char* entry :
+       {R"({"dtype":"C64","shape":[1],"data_offsets":[0,8]})", R"({"dtype":"U16","shape":[4],"data_offsets":[0,8]})",
+        R"({"dtype":"U32","shape":[2],"data_offsets":[0,8]})", R"({"dtype":"U64","shape":[1],"data_offsets":[0,8]})"}) {
+    EXPECT_EQ(safetensors_error(concat(R"({"layers.0.pos_cis":)", entry, "}")), "");
+  }
+}
+
+TEST(CraftedSafetensors, ShowsControlCharactersOfKeysAsEscapes) {
+  const std::string message =
+      safetensors_error(R"({"a\u001b[31m\nb":{"dtype":"Q4","shape":[2],"data_offsets":[0,8]}})");
+  EXPECT_NE(message.find(R"(key "a\u001b[31m\u000ab": expected dtype)"), std::string::npos) << message;
 }
 
 TEST(CraftedSafetensors, RefusesRepeatedKeysAndDeepNesting) {

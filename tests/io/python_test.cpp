@@ -15,7 +15,8 @@ using testing::TemporaryFolder;
 constexpr const char* kSafetensors = R"PY(
 import collections, json, struct, sys, torch
 NAMES = {torch.float32: 'F32', torch.float16: 'F16', torch.bfloat16: 'BF16', torch.float64: 'F64', torch.int64: 'I64',
-         torch.int32: 'I32', torch.int16: 'I16', torch.int8: 'I8', torch.uint8: 'U8', torch.bool: 'BOOL'}
+         torch.int32: 'I32', torch.int16: 'I16', torch.int8: 'I8', torch.uint8: 'U8', torch.bool: 'BOOL',
+         torch.complex64: 'C64'}
 def raw(t):
     t = t.detach().contiguous()
     return b'' if t.numel() == 0 else bytes(t.reshape(-1).view(torch.uint8).tolist()) if t.numel() < 10000 else t.reshape(-1).view(torch.uint8).numpy().tobytes()
@@ -45,8 +46,8 @@ TEST(Python, LoadsOurPthWithWeightsOnly) {
   state.add("output.weight", base);
   state.add("transposed", base.t());
   state.add("row", base.select(0, 2));
-  for (const at::ScalarType dtype :
-       {at::kHalf, at::kBFloat16, at::kDouble, at::kLong, at::kInt, at::kShort, at::kChar, at::kByte, at::kBool}) {
+  for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16, at::kDouble, at::kLong, at::kInt, at::kShort, at::kChar,
+                                     at::kByte, at::kBool, at::kComplexFloat}) {
     state.add(std::string("dtype.") + c10::toString(dtype), base.to(dtype));
   }
   state.add("scalar", at::scalar_tensor(-3, at::kLong));
@@ -63,7 +64,7 @@ for mmap in (False, True):
     assert isinstance(state, collections.OrderedDict), type(state)
     expected, meta = read(sys.argv[2])
     assert meta == {'format': 'pt'}, meta
-    assert set(state) == set(expected) and len(state) == 15, (list(state), list(expected))
+    assert set(state) == set(expected) and len(state) == 16, (list(state), list(expected))
     assert list(state)[:4] == ['tok_embeddings.weight', 'output.weight', 'transposed', 'row']
     for key, tensor in state.items():
         assert (NAMES[tensor.dtype], list(tensor.shape), raw(tensor)) == expected[key], key
@@ -86,6 +87,7 @@ base = torch.randn(6, 8)
 state = collections.OrderedDict(Net().state_dict())
 for dtype in NAMES:
     state['dtype.' + NAMES[dtype]] = (base * 5).to(dtype)
+state['pos_cis'] = torch.polar(torch.ones(6, 4), base[:, :4])
 state['transposed'] = base.t()
 state['slice'] = base[1:5, 2:7:2]
 state['expanded'] = base[:1].expand(4, 8)

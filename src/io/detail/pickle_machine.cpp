@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "minimind/base/error.h"
+#include "minimind/base/utf8.h"
 
 namespace minimind::detail {
 
@@ -394,7 +395,7 @@ void PickleMachine::expect(bool condition, const char* expected, const PickleNod
 }
 
 void PickleMachine::refuse(const std::string& found) const {
-  fail(where_, ": expected a plain state dict of tensors, found ", found, " (byte ", at_,
+  fail(where_, ": expected a plain state dict of tensors, found ", printable(found), " (byte ", at_,
        " of its pickle); nothing was executed. Save the weights alone: torch.save(model.state_dict(), path)");
 }
 

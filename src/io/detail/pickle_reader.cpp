@@ -4,6 +4,7 @@
 
 #include "io/detail/pickle_machine.h"
 #include "minimind/base/error.h"
+#include "minimind/base/utf8.h"
 
 namespace minimind::detail {
 
@@ -23,13 +24,13 @@ PickledState read_pickled_state(std::string_view program, const std::string& whe
     const PickleNode& value = *result.items[i + 1];
     require(key.kind == PickleNode::Kind::kText, where, ": expected texts as keys of the state dict, found ",
             key.kind_name());
-    require(value.kind == PickleNode::Kind::kTensor, where, ": key \"", key.text, "\": expected a tensor, found ",
-            value.kind_name(),
+    require(value.kind == PickleNode::Kind::kTensor, where, ": key \"", printable(key.text),
+            "\": expected a tensor, found ", value.kind_name(),
             value.kind == PickleNode::Kind::kDict ? "; a training checkpoint? Save its model part alone: "
                                                     "torch.save(checkpoint[\"" +
-                                                        key.text + "\"], path)"
+                                                        printable(key.text) + "\"], path)"
                                                   : "; save the weights alone: torch.save(model.state_dict(), path)");
-    require(seen.insert(key.text).second, where, ": key \"", key.text, "\" is there twice");
+    require(seen.insert(key.text).second, where, ": key \"", printable(key.text), "\" is there twice");
     state.emplace_back(key.text, machine.tensor(value));
   }
   return state;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "minimind/base/error.h"
+#include "minimind/base/utf8.h"
 
 namespace minimind::detail {
 
@@ -42,7 +43,7 @@ void ZipReader::require_disjoint() const {
   for (size_t i = 1; i < spans.size(); ++i) {
     const auto& [before, name_before] = spans[i - 1];
     require(spans[i].first.data() >= before.data() + before.size(), where_, ": damaged zip archive: records ",
-            name_before, " and ", spans[i].second, " overlap; copy or download the file again");
+            printable(name_before), " and ", printable(spans[i].second), " overlap; copy or download the file again");
   }
 }
 
@@ -51,7 +52,7 @@ const ZipRecord* ZipReader::find(const std::string& name) const {
   if (found == records_.end()) {
     return nullptr;
   }
-  require(found->second.is_stored, where_, ": record ", name,
+  require(found->second.is_stored, where_, ": record ", printable(name),
           ": expected stored bytes as torch.save writes them, found a compressed or encrypted record; save the weights "
           "again with torch.save");
   return &found->second;
@@ -126,19 +127,20 @@ size_t ZipReader::read_entry(size_t at, size_t end) {
     }
     extra = field_end;
   }
-  require(!is_stored || size == stored_size, where_, ": damaged zip archive: record ", name, ": expected ", size,
-          " stored bytes, found ", stored_size, "; copy or download the file again");
+  require(!is_stored || size == stored_size, where_, ": damaged zip archive: record ", printable(name), ": expected ",
+          size, " stored bytes, found ", stored_size, "; copy or download the file again");
   const bool is_new = records_
                           .emplace(name, ZipRecord{local_bytes(header, stored_size, name),
                                                    static_cast<uint32_t>(number(at + 16, 4)), is_stored})
                           .second;
-  require(is_new, where_, ": damaged zip archive: record ", name, " is there twice; copy or download the file again");
+  require(is_new, where_, ": damaged zip archive: record ", printable(name),
+          " is there twice; copy or download the file again");
   return next;
 }
 
 std::string_view ZipReader::local_bytes(uint64_t header, uint64_t size, const std::string& name) const {
   slice(header, kLocalSize);
-  require(number(header, 4) == kLocalHeader, where_, ": damaged zip archive: record ", name,
+  require(number(header, 4) == kLocalHeader, where_, ": damaged zip archive: record ", printable(name),
           ": expected its header at byte ", header, ", found something else; copy or download the file again");
   return slice(header + kLocalSize + number(header + 26, 2) + number(header + 28, 2), size);
 }
