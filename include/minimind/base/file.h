@@ -42,8 +42,8 @@ void write_file_atomically(const fs::path& path, std::string_view bytes);
 /// Creates the folder (and parents) and checks that files can be written in it. Throws Error otherwise.
 void ensure_writable_folder(const fs::path& folder);
 
-/// Removes what AtomicFile writers left in the folder when they were killed: temporary files of processes that no longer
-/// run on this host, and of this one, which writes nothing there meanwhile.
+/// Removes what AtomicFile writers left in the folder when they were killed: temporary files of processes that no
+/// longer run on this host, and of this one, which writes nothing there meanwhile.
 void remove_stale_temporaries(const fs::path& folder);
 
 /// A file mapped read-only into memory. Throws Error with path and reason. Copies share one mapping.
