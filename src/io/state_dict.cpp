@@ -34,7 +34,8 @@ StateDict read_state_dict(const std::filesystem::path& path) {
   require(!bytes.starts_with("version https://git-lfs"), path.string(),
           ": expected weights, found a Git LFS pointer (the address of the file, not its contents); fetch it with `git "
           "lfs pull` or download it from its page");
-  require(!bytes.starts_with("<"), path.string(),
+  const bool has_header = bytes.size() > 8 && bytes[8] == '{';
+  require(!bytes.starts_with("<") || has_header, path.string(),
           ": expected weights, found a web page (an error page saved by a download?); download the file again");
   if (bytes.starts_with("PK\x03\x04")) {
     return detail::read_pth(file);
