@@ -19,7 +19,8 @@ namespace minimind {
 namespace {
 
 std::string system_reason() {
-  return std::strerror(errno);
+  const bool is_full = errno == ENOSPC || errno == EDQUOT;
+  return std::strerror(errno) + std::string(is_full ? "; free some space there or choose another disk" : "");
 }
 
 // Closes on every way out.

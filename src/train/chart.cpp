@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <iterator>
 
 #include "minimind/base/error.h"
 
@@ -116,6 +119,26 @@ std::string frame(const Axes& axes, const Chart& chart) {
   return out;
 }
 
+/// The value at point `i` of the straight line that fits the points up to `width` away best, nearer ones more: at an
+/// end of the curve, where a mean has neighbours on one side alone, it does not lean towards them.
+double line_through(const Points& points, int64_t i, int64_t width) {
+  const int64_t end = std::min<int64_t>(std::ssize(points), i + width + 1);
+  double weights = 0, x_sum = 0, y_sum = 0, xx_sum = 0, xy_sum = 0;
+  for (int64_t j = std::max<int64_t>(0, i - width); j < end; ++j) {
+    const double distance = static_cast<double>(std::abs(j - i)) / static_cast<double>(width + 1);
+    const double weight = std::pow(1 - std::pow(distance, 3), 3);
+    const auto& [x_there, y] = points[static_cast<size_t>(j)];
+    const double x = x_there - points[static_cast<size_t>(i)].first;
+    weights += weight;
+    x_sum += weight * x;
+    y_sum += weight * y;
+    xx_sum += weight * x * x;
+    xy_sum += weight * x * y;
+  }
+  const double spread = weights * xx_sum - x_sum * x_sum;
+  return spread > 0 ? (xx_sum * y_sum - x_sum * xy_sum) / spread : y_sum / weights;
+}
+
 }  // namespace
 
 std::string short_number(double value) {
@@ -145,23 +168,13 @@ Points thin_out(const Points& points) {
 }
 
 Points smooth(const Points& points) {
-  const double keep = 1.0 - 1.0 / std::max(1.0, static_cast<double>(points.size()) / 40.0);
-  std::vector<double> sums(points.size()), weights(points.size());
-  const auto sweep = [&](auto first, auto last, auto sum_at, auto weight_at) {
-    double sum = 0, weight = 0;
-    for (; first != last; ++first, ++sum_at, ++weight_at) {
-      sum = keep * sum + first->second;
-      weight = keep * weight + 1;
-      *sum_at += sum;
-      *weight_at += weight;
-    }
-  };
-  sweep(points.begin(), points.end(), sums.begin(), weights.begin());
-  sweep(points.rbegin(), points.rend(), sums.rbegin(), weights.rbegin());
+  const auto count = static_cast<int64_t>(points.size());
+  const int64_t widest = std::max<int64_t>(3, count / 12);
   Points out;
-  for (size_t i = 0; i < points.size(); ++i) {
-    // Both sweeps count the point itself.
-    out.emplace_back(points[i].first, (sums[i] - points[i].second) / (weights[i] - 1));
+  for (int64_t i = 0; i < count; ++i) {
+    // Narrow where a loss falls steeply, at the beginning: the curve starts where the run did.
+    const int64_t width = std::min(widest, std::max<int64_t>(1, i));
+    out.emplace_back(points[static_cast<size_t>(i)].first, line_through(points, i, width));
   }
   return out;
 }

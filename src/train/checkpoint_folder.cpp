@@ -73,7 +73,12 @@ void CheckpointFolder::save(const CheckpointInfo& info, const StateDict& state) 
   std::filesystem::create_directories(folder_, ignored);
   const std::filesystem::path path = folder_ / checkpoint_name(info.position.step);
   set_aside(path, stage_);
-  write_checkpoint(path, info, state);
+  try {
+    write_checkpoint(path, info, state);
+  } catch (const Error& error) {
+    fail(error.what(), "; the checkpoints before it stand: --resume goes on from the last one, a smaller --keep_last ",
+         "needs less space");
+  }
   remove_superseded(path);
 }
 

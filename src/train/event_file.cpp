@@ -163,7 +163,8 @@ void EventFile::write(const std::string& event) {
   output_ << tfrecord(event);
   output_.flush();
   require(output_.good(), path_.string(),
-          ": expected to append a record, found that it cannot be written (full disk?)");
+          ": expected to append a record, found that it cannot be written (full disk?); free some space, then go on "
+          "with --resume");
 }
 
 }  // namespace minimind

@@ -26,6 +26,11 @@ double number_or_nan(const Json& json, const char* key) {
   return found != json.end() && found->is_number() ? found->get<double>() : std::nan("");
 }
 
+std::string text_or_none(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 /// null where the line is not one of ours.
 Json parse_line(const std::string& line) {
   Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -38,6 +43,7 @@ Json parse_line(const std::string& line) {
 
 std::string metrics_to_json(const MetricsRecord& record) {
   Json json;
+  json["model"] = record.model;
   json["stage"] = record.stage;
   json["step"] = record.step;
   json["epoch"] = number(record.epoch);
@@ -69,6 +75,7 @@ std::string metrics_to_json(const MetricsRecord& record) {
 
 std::string metrics_to_json(const ValidationRecord& record) {
   Json json;
+  json["model"] = record.model;
   json["stage"] = record.stage;
   json["step"] = record.step;
   json["epoch"] = number(record.epoch);
@@ -85,6 +92,7 @@ std::optional<ValidationRecord> validation_from_json(const std::string& line) {
     return std::nullopt;
   }
   ValidationRecord record;
+  record.model = text_or_none(json, "model");
   record.stage = json["stage"];
   record.step = json["step"];
   record.epoch = number_or_nan(json, "epoch");
@@ -102,6 +110,7 @@ std::optional<MetricsRecord> metrics_from_json(const std::string& line) {
     return std::nullopt;
   }
   MetricsRecord record;
+  record.model = text_or_none(json, "model");
   record.stage = json["stage"];
   record.step = json["step"];
   record.epoch = number_or_nan(json, "epoch");
@@ -181,11 +190,11 @@ std::string experts_text(const MetricsRecord& record) {
   return record.expert_load.empty() ? "" : text;
 }
 
-MetricsLog::MetricsLog(std::filesystem::path folder, const std::string& stage, int64_t first_step)
-    : folder_(std::move(folder)) {
+MetricsLog::MetricsLog(std::filesystem::path folder, std::string model, std::string stage, int64_t first_step)
+    : folder_(std::move(folder)), model_(std::move(model)), stage_(std::move(stage)) {
   const std::filesystem::path path = folder_ / "metrics.jsonl";
   const auto stays = [&](const auto& record) {
-    return record && (record->stage != stage || record->step <= first_step);
+    return record && (record->model != model_ || record->stage != stage_ || record->step <= first_step);
   };
   std::string kept;
   std::ifstream input(path);
@@ -209,17 +218,29 @@ void MetricsLog::append(const std::string& line) const {
   std::ofstream output(path, std::ios::app);
   output << line << '\n';
   output.flush();
-  require(output.good(), path.string(), ": expected to append a line, found that it cannot be written (full disk?)");
+  require(output.good(), path.string(),
+          ": expected to append a line, found that it cannot be written (full disk?); free some space, then go on with "
+          "--resume");
 }
 
-void MetricsLog::add(const MetricsRecord& record) {
+void MetricsLog::add(MetricsRecord record) {
+  record.model = model_;
+  record.stage = stage_;
   records_.push_back(record);
   append(metrics_to_json(record));
 }
 
-void MetricsLog::add(const ValidationRecord& record) {
-  validations_.push_back(record);
-  append(metrics_to_json(record));
+bool MetricsLog::add(ValidationRecord record) {
+  record.model = model_;
+  record.stage = stage_;
+  const bool is_known = std::ranges::any_of(validations_, [&](const ValidationRecord& known) {
+    return known.model == model_ && known.stage == stage_ && known.step == record.step;
+  });
+  if (!is_known) {
+    validations_.push_back(record);
+    append(metrics_to_json(record));
+  }
+  return !is_known;
 }
 
 void MetricsLog::write_page(const std::string& title, bool live) const {

@@ -38,11 +38,19 @@ Points points_of(const std::vector<Record>& records, double Record::*value) {
   return points;
 }
 
+/// What has a section of its own: a stage of one model.
+struct Section {
+  std::string model;
+  std::string stage;
+  bool operator==(const Section&) const = default;
+};
+
 template <class Record>
-std::vector<Record> of_stage(const std::vector<Record>& records, const std::string& stage) {
+std::vector<Record> of_section(const std::vector<Record>& records, const Section& section) {
   std::vector<Record> own;
-  std::copy_if(records.begin(), records.end(), std::back_inserter(own),
-               [&](const Record& record) { return record.stage == stage; });
+  std::copy_if(records.begin(), records.end(), std::back_inserter(own), [&](const Record& record) {
+    return Section{record.model, record.stage} == section;
+  });
   return own;
 }
 
@@ -51,7 +59,7 @@ std::string chart_of(const std::vector<MetricsRecord>& records, const Curve& cur
   Chart chart{curve.title, kStepLabel, curve.unit, {}};
   const bool is_short = points.size() < 12;
   chart.lines.push_back({"raw", detail::thin_out(points), is_short});
-  chart.lines.push_back({"smooth", detail::thin_out(detail::smooth(points)), false});
+  chart.lines.push_back({"smooth", detail::smooth(detail::thin_out(points)), false});
   return chart_figure(chart);
 }
 
@@ -92,18 +100,19 @@ std::string summary_of(const MetricsRecord& last) {
   return out + cell("time", format_duration(last.seconds)) + "</div>\n";
 }
 
-std::string section_of(const std::string& stage, const MetricsPage& page) {
+std::string section_of(const Section& section, const MetricsPage& page) {
   const std::vector<Curve> curves = {
       {"Loss", "cross-entropy per token", &MetricsRecord::loss},
       {"Learning rate", "learning rate", &MetricsRecord::learning_rate},
       {"Gradient norm, before clipping", "norm", &MetricsRecord::grad_norm},
       {"Speed", "samples per second", &MetricsRecord::samples_per_second},
   };
-  const std::vector<MetricsRecord> records = of_stage(page.records, stage);
-  std::string out = concat("<h2>", escape_html(stage), "</h2>\n", summary_of(records.back()),
-                           validation_part(of_stage(page.validations, stage)),
-                           "<p class=\"key\"><span><i class=\"k-raw\"></i>raw</span><span><i class=\"k-smooth\"></i>",
-                           "smoothed</span></p>\n<div class=\"charts\">\n");
+  const std::vector<MetricsRecord> records = of_section(page.records, section);
+  std::string out =
+      concat("<h2>", escape_html(section.stage + (section.model.empty() ? "" : ", " + section.model)), "</h2>\n",
+             summary_of(records.back()), validation_part(of_section(page.validations, section)),
+             "<p class=\"key\"><span><i class=\"k-raw\"></i>raw</span><span><i class=\"k-smooth\"></i>",
+             "smoothed</span></p>\n<div class=\"charts\">\n");
   for (const Curve& curve : curves) {
     out += chart_of(records, curve);
   }
@@ -134,14 +143,15 @@ std::string metrics_page(const MetricsPage& page) {
                            "content=\"width=device-width,initial-scale=1\">",
                            page.live ? "<meta http-equiv=\"refresh\" content=\"15\">" : "", "<title>", title,
                            "</title><style>", kStyle, "</style></head><body>\n<h1>", title, "</h1>\n");
-  std::vector<std::string> stages;
+  std::vector<Section> sections;
   for (const MetricsRecord& record : page.records) {
-    if (std::find(stages.begin(), stages.end(), record.stage) == stages.end()) {
-      stages.push_back(record.stage);
+    const Section section{record.model, record.stage};
+    if (std::find(sections.begin(), sections.end(), section) == sections.end()) {
+      sections.push_back(section);
     }
   }
-  for (const std::string& stage : stages) {
-    out += section_of(stage, page);
+  for (const Section& section : sections) {
+    out += section_of(section, page);
   }
   return out + "</body></html>\n";
 }

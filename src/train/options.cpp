@@ -259,8 +259,12 @@ void TrainOptions::validate() const {
   }
 }
 
+std::string model_name(const LmConfig& config) {
+  return concat(config.dim, config.use_moe ? "_moe" : "");
+}
+
 std::string output_stem(const LmConfig& config, Stage stage) {
-  return concat(config.dim, config.use_moe ? "_moe" : "", "_vlm_", stage_name(stage));
+  return concat(model_name(config), "_vlm_", stage_name(stage));
 }
 
 std::filesystem::path default_init_path(const TrainOptions& options, Stage stage) {

@@ -30,10 +30,10 @@ Reporter::Reporter(const ReportedRun& run, ProcessGroup& group) : run_(run), gro
   if (!group.is_main()) {
     return;
   }
-  metrics_.emplace(run.out_dir, run.stage, run.first_step);
-  events_.emplace(std::filesystem::path(run.out_dir) / "tensorboard" / run.stage, run.first_step);
+  metrics_.emplace(run.out_dir, run.model, run.stage, run.first_step);
+  events_.emplace(std::filesystem::path(run.out_dir) / "tensorboard" / (run.model + "_" + run.stage), run.first_step);
   for (const MetricsRecord& earlier : metrics_->records()) {
-    if (earlier.stage == run.stage) {
+    if (earlier.model == run.model && earlier.stage == run.stage) {
       earlier_seconds_ = earlier.seconds;
     }
   }
@@ -141,7 +141,20 @@ void Reporter::keep(const MetricsRecord& record) {
   events_->add(record.step, scalars);
   if (Clock::now() - page_written_ > kPageInterval) {
     page_written_ = Clock::now();
-    metrics_->write_page(page_title(run_.out_dir), /*live=*/true);
+    write_page(/*live=*/true);
+  }
+}
+
+/// The numbers stand in metrics.jsonl: a page that cannot be written is no reason to end a training.
+void Reporter::write_page(bool live) {
+  try {
+    metrics_->write_page(page_title(run_.out_dir), live);
+  } catch (const Error& error) {
+    if (!page_is_missed_) {
+      line_.finish();
+      log_warning(concat(error.what(), "; the training goes on without this page (told once)"));
+    }
+    page_is_missed_ = true;
   }
 }
 
@@ -175,17 +188,17 @@ void Reporter::show(const ReportedMoment& moment, bool lasting) {
 }
 
 void Reporter::validated(ValidationRecord record, const ReportedMoment& moment) {
-  record.stage = run_.stage;
   record.step = moment.step;
   record.epoch = epoch_of(moment.step);
   if (group_.is_main()) {
     line_.finish();
     if (record.samples > 0) {
       log_info(concat("epoch ", record.epoch, ": ", validation_in_words(record)));
-      metrics_->add(record);
-      events_->add(
-          record.step,
-          {{"val_loss/right", record.right}, {"val_loss/swapped", record.swapped}, {"val_loss/none", record.none}});
+      if (metrics_->add(record)) {
+        events_->add(
+            record.step,
+            {{"val_loss/right", record.right}, {"val_loss/swapped", record.swapped}, {"val_loss/none", record.none}});
+      }
     } else {
       log_warning(
           "--val_data: expected samples whose pictures can be told apart and read, found none; no held-out loss");
@@ -197,7 +210,7 @@ void Reporter::validated(ValidationRecord record, const ReportedMoment& moment) 
 void Reporter::finish() {
   line_.finish();
   if (metrics_) {
-    metrics_->write_page(page_title(run_.out_dir), /*live=*/false);
+    write_page(/*live=*/false);
   }
 }
 

@@ -113,7 +113,7 @@ int run_training(TrainOptions options, Stage stage) {
   if (group.is_main()) {
     log_info(ending_in_words(result, options.out_dir));
     if (options.use_wandb) {
-      log_info("to upload the curves to Weights & Biases:\n" + wandb_command(options, stage));
+      log_info("to upload the curves to Weights & Biases:\n" + wandb_command(options, result.model, stage));
     }
   }
   return result.signal != 0 ? 128 + result.signal : 0;

@@ -70,6 +70,7 @@ void TrainingLoop::continue_from(const Checkpoint& checkpoint) {
 
 ReportedRun TrainingLoop::reported_run() {
   ReportedRun run;
+  run.model = model_name(setup_.config());
   run.stage = stage_name(stage_);
   run.out_dir = options_.out_dir;
   run.layers = setup_.config().n_layers;
@@ -260,6 +261,7 @@ TrainResult TrainingLoop::run() {
   result.seconds = reporter_->elapsed();
   result.loss = reporter_->last_loss();
   result.samples = reporter_->samples();
+  result.model = model_name(setup_.config());
   result.left_out = bad_steps_.left_out();
   result.skipped = static_cast<int64_t>(loader_->skipped().size());
   result.signal = stop_signal_;

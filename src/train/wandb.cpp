@@ -18,17 +18,17 @@ std::string shell_word(const std::string& text) {
 
 constexpr const char* kProgram =
     "import json,sys,wandb;"
-    "path,stage,project,name=sys.argv[1:];"
+    "path,model,stage,project,name=sys.argv[1:];"
     "run=wandb.init(project=project,name=name);"
-    "[run.log({k:v for k,v in r.items() if k not in (\"stage\",\"step\") and v is not None},step=r[\"step\"])"
-    " for r in map(json.loads,open(path)) if r[\"stage\"]==stage];"
+    "[run.log({k:v for k,v in r.items() if k not in (\"model\",\"stage\",\"step\") and v is not None},step=r[\"step\"])"
+    " for r in map(json.loads,open(path)) if (r.get(\"model\"),r[\"stage\"])==(model,stage)];"
     "run.finish()";
 
 }  // namespace
 
-std::string wandb_command(const TrainOptions& options, Stage stage) {
+std::string wandb_command(const TrainOptions& options, const std::string& model, Stage stage) {
   const std::string metrics = (std::filesystem::path(options.out_dir) / "metrics.jsonl").string();
-  return concat("python3 -c ", shell_word(kProgram), " ", shell_word(metrics), " ", stage_name(stage), " ",
+  return concat("python3 -c ", shell_word(kProgram), " ", shell_word(metrics), " ", model, " ", stage_name(stage), " ",
                 shell_word(options.wandb_project), " ", shell_word(options.wandb_run_name));
 }
 

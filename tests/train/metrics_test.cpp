@@ -78,7 +78,7 @@ TEST(Metrics, IgnoreLinesThatAreNotTheirs) {
 TEST(MetricsLog, KeepsOtherStagesAndWhatTheResumedRunHasDone) {
   const TemporaryFolder folder;
   const auto write = [&](const std::string& stage, int64_t first_step, int64_t from, int64_t to) {
-    MetricsLog log(folder.path(), stage, first_step);
+    MetricsLog log(folder.path(), "16", stage, first_step);
     for (int64_t step = from; step <= to; ++step) {
       log.add(record_at(stage, step));
     }
@@ -86,14 +86,14 @@ TEST(MetricsLog, KeepsOtherStagesAndWhatTheResumedRunHasDone) {
   write("pretrain", 0, 1, 6);
   write("sft", 0, 1, 3);
   {
-    const MetricsLog resumed(folder.path(), "pretrain", 4);
+    const MetricsLog resumed(folder.path(), "16", "pretrain", 4);
     EXPECT_EQ(steps_of(resumed, "pretrain"), (std::vector<int64_t>{1, 2, 3, 4}));
     EXPECT_EQ(steps_of(resumed, "sft"), (std::vector<int64_t>{1, 2, 3}));
   }
   write("pretrain", 4, 5, 5);
-  const MetricsLog read_again(folder.path(), "sft", 3);
+  const MetricsLog read_again(folder.path(), "16", "sft", 3);
   EXPECT_EQ(steps_of(read_again, "pretrain"), (std::vector<int64_t>{1, 2, 3, 4, 5}));
-  const MetricsLog fresh(folder.path(), "pretrain", 0);
+  const MetricsLog fresh(folder.path(), "16", "pretrain", 0);
   EXPECT_EQ(steps_of(fresh, "pretrain"), std::vector<int64_t>{});
   EXPECT_EQ(steps_of(fresh, "sft"), (std::vector<int64_t>{1, 2, 3}));
 }
@@ -102,14 +102,14 @@ TEST(MetricsLog, DropsALineThatWasCutOff) {
   const TemporaryFolder folder;
   const std::string whole = metrics_to_json(record_at("sft", 1)) + "\n";
   write_file_atomically(folder.path() / "metrics.jsonl", whole + whole.substr(0, whole.size() / 2));
-  MetricsLog log(folder.path(), "sft", 10);
+  MetricsLog log(folder.path(), "16", "sft", 10);
   log.add(record_at("sft", 11));
-  EXPECT_EQ(steps_of(MetricsLog(folder.path(), "sft", 20), "sft"), (std::vector<int64_t>{1, 11}));
+  EXPECT_EQ(steps_of(MetricsLog(folder.path(), "16", "sft", 20), "sft"), (std::vector<int64_t>{1, 11}));
 }
 
 TEST(MetricsLog, WritesAPageThatNeedsNothingElse) {
   const TemporaryFolder folder;
-  MetricsLog log(folder.path(), "sft", 0);
+  MetricsLog log(folder.path(), "16", "sft", 0);
   for (int64_t step = 1; step <= 5; ++step) {
     log.add(record_at("sft", step));
   }

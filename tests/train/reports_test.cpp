@@ -12,6 +12,7 @@
 #include "minimind/train/event_file.h"
 #include "minimind/train/metrics.h"
 #include "minimind/train/wandb.h"
+#include "train/detail/chart.h"
 #include "train/tiny_run.h"
 
 namespace minimind {
@@ -125,13 +126,13 @@ assert points == [(1, 9.0), (2, 8.0), (3, 7.0), (4, 6.0), (5, 50.0)], points
 TEST(MetricsLog, KeepsLossesAndHeldOutLossesUpToTheResumedStep) {
   const TemporaryFolder folder;
   {
-    MetricsLog log(folder.path(), "pretrain", 0);
+    MetricsLog log(folder.path(), "16", "pretrain", 0);
     log.add(record_at(2, 5.0));
     log.add(ValidationRecord{"pretrain", 2, 1.0, 3.0, 3.5, 4.0, 7});
     log.add(record_at(4, 4.0));
     log.add(ValidationRecord{"pretrain", 4, 2.0, 2.0, 3.5, 4.0, 7});
   }
-  MetricsLog resumed(folder.path(), "pretrain", 3);
+  MetricsLog resumed(folder.path(), "16", "pretrain", 3);
   ASSERT_EQ(resumed.records().size(), 1U);
   EXPECT_EQ(resumed.records()[0].step, 2);
   EXPECT_EQ(resumed.records()[0].mfu, 0.25);
@@ -145,6 +146,42 @@ TEST(MetricsLog, KeepsLossesAndHeldOutLossesUpToTheResumedStep) {
   EXPECT_NE(read_file(resumed.page_path()).find("Held-out loss"), std::string::npos);
   resumed.write_page("t", false);
   EXPECT_EQ(read_file(resumed.page_path()).find("http-equiv=\"refresh\""), std::string::npos);
+}
+
+TEST(MetricsLog, KeepsTheLinesOfAnotherModelAndHasNoHeldOutLossTwice) {
+  const TemporaryFolder folder;
+  MetricsLog small(folder.path(), "16", "pretrain", 0);
+  small.add(record_at(2, 5.0));
+  MetricsLog large(folder.path(), "32", "pretrain", 0);
+  large.add(record_at(1, 4.0));
+  const MetricsLog resumed(folder.path(), "16", "pretrain", 2);
+  ASSERT_EQ(resumed.records().size(), 2U);
+  EXPECT_EQ(resumed.records()[0].model, "16");
+  EXPECT_EQ(resumed.records()[1].model, "32");
+  resumed.write_page("t");
+  const std::string page = read_file(resumed.page_path());
+  EXPECT_NE(page.find("<h2>pretrain, 16</h2>"), std::string::npos) << page;
+  EXPECT_NE(page.find("<h2>pretrain, 32</h2>"), std::string::npos) << page;
+  const ValidationRecord held_out{"pretrain", 2, 1.0, 3.0, 3.5, 4.0, 7};
+  EXPECT_TRUE(large.add(held_out));
+  EXPECT_FALSE(MetricsLog(folder.path(), "32", "pretrain", 2).add(held_out));
+}
+
+TEST(MetricsPage, SmoothsWithoutLeavingTheStartOrCopyingTheRawCurve) {
+  detail::Points raw;
+  for (int64_t i = 0; i < 40; ++i) {
+    const double noise = i % 2 == 0 ? 0.2 : -0.2;
+    raw.emplace_back(static_cast<double>(i), 1 + 5 * std::exp(-static_cast<double>(i) / 4) + (i > 0 ? noise : 0));
+  }
+  const detail::Points smooth = detail::smooth(raw);
+  ASSERT_EQ(smooth.size(), raw.size());
+  EXPECT_NEAR(smooth.front().second, 6.0, 0.05);
+  for (size_t i = 20; i < smooth.size(); ++i) {
+    const double without_noise = 1 + 5 * std::exp(-static_cast<double>(i) / 4);
+    EXPECT_NEAR(smooth[i].second, without_noise, 0.15) << i;
+  }
+  EXPECT_EQ(detail::smooth({{1, 2}}).front().second, 2);
+  EXPECT_TRUE(detail::smooth({}).empty());
 }
 
 TEST(MetricsPage, IsSelfContainedAndLabelsItsAxes) {
@@ -175,13 +212,13 @@ TEST(Wandb, CommandUploadsTheStagesLines) {
   options.out_dir = "out";
   options.wandb_project = "it's mine";
   options.resolve(Stage::kInstruction);
-  const std::string command = wandb_command(options, Stage::kInstruction);
-  EXPECT_NE(command.find("'out/metrics.jsonl' sft 'it'\\''s mine' 'MiniMind-V-sft-"), std::string::npos) << command;
+  const std::string command = wandb_command(options, "16", Stage::kInstruction);
+  EXPECT_NE(command.find("'out/metrics.jsonl' 16 sft 'it'\\''s mine' 'MiniMind-V-sft-"), std::string::npos) << command;
 }
 
 TEST(Wandb, CommandRunsAgainstAStandInForThePackage) {
   const TemporaryFolder folder;
-  MetricsLog log(folder.path(), "pretrain", 0);
+  MetricsLog log(folder.path(), "16", "pretrain", 0);
   log.add(record_at(2, 5.0));
   log.add(ValidationRecord{"pretrain", 2, 1.0, 3.0, 3.5, 4.0, 7});
   write_file_atomically(folder.path() / "wandb.py", R"(
@@ -199,7 +236,7 @@ def init(project, name):
   options.wandb_run_name = "a 'name'";
   options.resolve(Stage::kPretrain);
   const std::string told = (folder.path() / "told").string();
-  ASSERT_EQ(run_command("PYTHONPATH=" + folder.path().string() + " " + wandb_command(options, Stage::kPretrain) +
+  ASSERT_EQ(run_command("PYTHONPATH=" + folder.path().string() + " " + wandb_command(options, "16", Stage::kPretrain) +
                         " > " + told),
             0);
   const std::string text = read_file(told);

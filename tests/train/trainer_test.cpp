@@ -126,6 +126,18 @@ TEST_F(TrainerRun, StartsALaterStageFromTheEarlierOnesFile) {
   EXPECT_TRUE(fs::exists(fs::path(second.out_dir) / "16_vlm_sft.pth"));
 }
 
+TEST_F(TrainerRun, GoesOnWithoutThePageWhereItCannotBeWritten) {
+  const TrainOptions settings = options("out");
+  fs::create_directories(fs::path(settings.out_dir) / "index.html");
+  ::testing::internal::CaptureStderr();
+  run_and_record(settings);
+  const std::string told = ::testing::internal::GetCapturedStderr();
+  const size_t at = told.find("index.html: cannot be written");
+  ASSERT_NE(at, std::string::npos) << told;
+  EXPECT_EQ(told.find("index.html: cannot be written", at + 1), std::string::npos) << told;
+  EXPECT_FALSE(weights_of(settings).empty());
+}
+
 TEST_F(TrainerRun, KeepsTheWeightsOfAnEarlierRunWhereEverySampleIsSkipped) {
   TrainOptions settings = options("out");
   run_and_record(settings);
@@ -246,7 +258,7 @@ TEST_F(TrainerRun, ReportsSpeedAsShareOfTheMeasuredProductRate) {
   EXPECT_LE(record->mfu, 1);
   EXPECT_GT(record->tokens_per_second, record->samples_per_second);
   EXPECT_FALSE(record->device_memory_mb.has_value());
-  const fs::path events = fs::path(settings.out_dir) / "tensorboard" / "pretrain";
+  const fs::path events = fs::path(settings.out_dir) / "tensorboard" / "16_pretrain";
   EXPECT_EQ(std::distance(fs::directory_iterator(events), fs::directory_iterator()), 1);
 }
 

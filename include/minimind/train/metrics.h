@@ -27,6 +27,7 @@ struct MetricsRecord {
   double seconds = 0;                      ///< since the run began, earlier parts of a resumed run included
   std::optional<double> expert_loss;       ///< the experts' balance loss, which --moe_aux_loss scales
   std::vector<std::vector<double>> expert_load;  ///< share of the choices by layer and expert; empty without experts
+  std::string model = {};  ///< `{dim}[_moe]`, see model_name(): a folder may hold the curves of several
 };
 
 /// Loss over held-out samples with a picture: the line of `metrics.jsonl` has `val_loss`, `val_loss_swapped` and
@@ -39,20 +40,24 @@ struct ValidationRecord {
   double swapped = 0;   ///< with those of another sample, which differ
   double none = 0;      ///< without any
   int64_t samples = 0;  ///< that these are the means of
+  std::string model = {};
 };
 
 /// What the three losses say: whether the model looks at the picture, and by how much it helps.
 std::string validation_in_words(const ValidationRecord& record);
 
-/// `metrics.jsonl` in a folder, with the lines of all stages trained there.
+/// `metrics.jsonl` in a folder, with the lines of all models and stages trained there.
 class MetricsLog {
  public:
-  /// Keeps the lines of other stages, and those of `stage` up to `first_step` (0: a fresh run). Lines cut off by a
-  /// crash are dropped.
-  MetricsLog(std::filesystem::path folder, const std::string& stage, int64_t first_step);
-  void add(const MetricsRecord& record);
-  void add(const ValidationRecord& record);
-  /// The records of all stages.
+  /// Keeps the lines of other models and stages, and those of `model` and `stage` up to `first_step` (0: a fresh run).
+  /// Lines cut off by a crash are dropped.
+  MetricsLog(std::filesystem::path folder, std::string model, std::string stage, int64_t first_step);
+  /// Adds a line; the model and the stage are the log's own.
+  void add(MetricsRecord record);
+  /// Likewise. False where the held-out losses at that step are there already: a run that was resumed right before
+  /// them measures them again.
+  bool add(ValidationRecord record);
+  /// The records of all models and stages.
   const std::vector<MetricsRecord>& records() const { return records_; }
   /// Rewrites `index.html`; while the run goes on (`live`) the page loads itself anew now and then.
   void write_page(const std::string& title, bool live = false) const;
@@ -61,6 +66,8 @@ class MetricsLog {
  private:
   void append(const std::string& line) const;
   std::filesystem::path folder_;
+  std::string model_;
+  std::string stage_;
   std::vector<MetricsRecord> records_;
   std::vector<ValidationRecord> validations_;
 };
@@ -84,8 +91,8 @@ struct MetricsPage {
   bool live = false;  ///< the run goes on
 };
 
-/// A self-contained page with the curves of each stage: loss, learning rate, gradient norm and speed, raw and smoothed,
-/// and the held-out losses.
+/// A self-contained page with the curves of each model and stage: loss, learning rate, gradient norm and speed, raw and
+/// smoothed, and the held-out losses.
 std::string metrics_page(const MetricsPage& page);
 
 }  // namespace minimind

@@ -123,6 +123,8 @@ struct TrainOptions {
   void validate() const;
 };
 
+/// `{dim}[_moe]`: how files and curves of a model are named.
+std::string model_name(const LmConfig& config);
 /// `{dim}[_moe]_vlm_{stage}` of SPEC.md section 1; the files of a run begin with it.
 std::string output_stem(const LmConfig& config, Stage stage);
 /// The weights that a stage starts from where --init_from is empty: `{out_dir}/{dim}[_moe]_llm.pth` and so on.

@@ -18,6 +18,7 @@ namespace minimind {
 
 /// What stays the same in all reports of a run.
 struct ReportedRun {
+  std::string model;  ///< see model_name()
   std::string stage;
   std::string out_dir;
   int64_t layers = 0;
@@ -39,7 +40,7 @@ struct ReportedMoment {
 };
 
 /// Gathers what happens between two lines, shows it on stderr and keeps it in `metrics.jsonl`, `index.html` and
-/// `tensorboard/{stage}` (rank 0 alone writes).
+/// `tensorboard/{model}_{stage}` (rank 0 alone writes).
 class Reporter {
  public:
   Reporter(const ReportedRun& run, ProcessGroup& group);
@@ -67,6 +68,7 @@ class Reporter {
   std::string line_of(const MetricsRecord& record) const;
   double epoch_of(int64_t step) const;
   void keep(const MetricsRecord& record);
+  void write_page(bool live);
   void begin_window(const ReportedMoment& moment);
 
   using Clock = std::chrono::steady_clock;
@@ -78,6 +80,7 @@ class Reporter {
   Window window_;
   Clock::time_point start_ = Clock::now();
   Clock::time_point page_written_{};
+  bool page_is_missed_ = false;
   double earlier_seconds_ = 0;
   double last_loss_ = 0;
   double last_norm_ = 0;

@@ -26,6 +26,7 @@ struct TrainResult {
   int64_t samples = 0;   ///< seen in this part, all ranks
   int64_t left_out = 0;  ///< optimiser steps of this part whose loss or gradient was not finite
   int64_t skipped = 0;   ///< samples left out as unusable, this rank
+  std::string model;     ///< see model_name()
   int signal = 0;        ///< the signal that ended the run early; 0: it went to its end
 };
 

@@ -6,9 +6,10 @@
 
 namespace minimind {
 
-/// The shell command that uploads the stage's lines of `metrics.jsonl` to Weights & Biases. It needs Python with the
-/// `wandb` package there, nothing here. (`wandb sync` takes TensorBoard files no more: version 0.31 has removed
+/// The shell command that uploads the lines of a model (see model_name()) and stage in `metrics.jsonl` to Weights &
+/// Biases. It needs Python with the `wandb` package there, nothing here. (`wandb sync` takes TensorBoard files no more:
+/// version 0.31 has removed
 /// --sync-tensorboard.)
-std::string wandb_command(const TrainOptions& options, Stage stage);
+std::string wandb_command(const TrainOptions& options, const std::string& model, Stage stage);
 
 }  // namespace minimind

@@ -28,7 +28,8 @@ std::string chart_figure(const Chart& chart);
 
 /// Means of neighbours, so that a long run stays a small page.
 Points thin_out(const Points& points);
-/// Exponential mean over about a twentieth of the run, to both sides so that it does not lag.
+/// Straight lines fitted to about a twelfth of the points on each side (three at least): it does not lag, and it starts
+/// where the points start.
 Points smooth(const Points& points);
 
 std::string short_number(double value);
