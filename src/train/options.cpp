@@ -268,7 +268,8 @@ std::string output_stem(const LmConfig& config, Stage stage) {
 }
 
 std::filesystem::path default_init_path(const TrainOptions& options, Stage stage) {
-  const std::string width = concat(options.model.dim.value_or(LmConfig{}.dim), options.model.use_moe.value_or(false) ? "_moe" : "");
+  const std::string width =
+      concat(options.model.dim.value_or(LmConfig{}.dim), options.model.use_moe.value_or(false) ? "_moe" : "");
   const char* end = stage == Stage::kPretrain      ? "_llm.pth"
                     : stage == Stage::kInstruction ? "_vlm_pretrain.pth"
                                                    : "_vlm_sft.pth";
