@@ -63,7 +63,9 @@ Axes fit_axes(const std::vector<ChartLine>& lines) {
   if (axes.y0 > 0 && axes.y0 < 0.5 * axes.y1) {
     axes.y0 = 0;
   }
-  const double margin = axes.y1 > axes.y0 ? 0.04 * (axes.y1 - axes.y0) : std::max(1e-12, std::abs(axes.y1) * 0.1);
+  // What rounding alone makes of a constant is no range: steps of its grid would be lost in the numbers.
+  const bool is_flat = axes.y1 - axes.y0 <= 1e-9 * std::abs(axes.y1);
+  const double margin = is_flat ? std::max(1e-12, std::abs(axes.y1) * 0.1) : 0.04 * (axes.y1 - axes.y0);
   axes.y1 += margin;
   axes.y0 -= axes.y0 == 0 ? 0 : margin;
   if (axes.x1 <= axes.x0) {

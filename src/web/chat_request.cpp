@@ -350,8 +350,11 @@ ChatRequest parse_chat_request(std::string_view body, const ChatRequestRules& ru
   }
   read_bool(json, "stream", "stream", request.stream);
   if (const Json* options = field(json, "stream_options")) {
-    if (!options->is_object() || !request.stream) {
-      refuse_field("stream_options", "an object, and only with \"stream\": true", *options);
+    if (!options->is_object()) {
+      refuse_field("stream_options", "an object", *options);
+    }
+    if (!request.stream) {
+      refuse_field("stream_options", "\"stream\": true beside it", Json(false));
     }
     read_bool(*options, "include_usage", "stream_options.include_usage", request.include_usage);
   }

@@ -54,6 +54,19 @@ ApiError wrong_method(const std::string& allowed, const std::string& found) {
   return ApiError(405, concat("method: expected ", allowed, ", found ", found.substr(0, 20)), "", "method_not_allowed");
 }
 
+/// The name in a Host header, without the port.
+std::string name_of_host(std::string_view host) {
+  const size_t end = host.starts_with('[') ? host.find(']') + 1 : host.find(':');
+  std::string name(host.substr(0, end));
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+  return name;
+}
+
+bool is_this_machine(const std::string& name) {
+  const bool is_address = name.starts_with("127.") && name.find_first_not_of("0123456789.") == std::string::npos;
+  return is_address || name == "localhost" || name.ends_with(".localhost") || name == "[::1]";
+}
+
 ApiError unknown_path() {
   return ApiError(404, "path: expected /, /v1/chat/completions, /v1/models, /healthz or /metrics, found another", "",
                   "not_found");
@@ -64,7 +77,28 @@ ApiError unknown_path() {
 Routes::Routes(ServerFacts facts, ChatService& service, ServerMetrics& metrics)
     : facts_(std::move(facts)), service_(service), metrics_(metrics) {}
 
+/// A web page can give its own name this machine's address (DNS rebinding): then a browser would let it read answers,
+/// and sends that name.
+void Routes::require_own_name(const HttpRequest& request) const {
+  const std::string* host = request.header("host");
+  const std::string name = host == nullptr ? "" : name_of_host(*host);
+  const auto is_allowed = [&](const std::string& allowed) { return allowed == "*" || allowed == name; };
+  if (host != nullptr && !is_this_machine(name) && std::none_of(facts_.hosts.begin(), facts_.hosts.end(), is_allowed)) {
+    throw ApiError(403,
+                   concat("Host: expected localhost, this machine's address or a name of --allowed_hosts, found ",
+                          name.substr(0, 60)),
+                   "", "host_not_allowed");
+  }
+}
+
 void Routes::handle(HttpRequest request, std::shared_ptr<Reply> reply) {
+  try {
+    require_own_name(request);
+  } catch (const ApiError& error) {
+    metrics_.count_response("other", error.status());
+    reply->send(api_error_response(error));
+    return;
+  }
   if (request.path == kChatPath) {
     handle_chat(std::move(request), std::move(reply));
     return;

@@ -145,6 +145,10 @@ Fields WebChatOptions::file_fields() {
 Fields WebChatOptions::server_fields() {
   return {{"host", &host, "address to listen on; 0.0.0.0 lets other machines in (there is no password)", {}},
           {"port", &port, "port to listen on; 0: any free one", {}},
+          {"allowed_hosts",
+           &allowed_hosts,
+           "further names by which browsers may ask (a proxy's), where only this machine is listened to",
+           {}},
           {"model_name", &model_name, "the model's name in the API; empty: the checkpoint's name", {}}};
 }
 
@@ -213,7 +217,9 @@ int run_web_chat(const WebChatOptions& options) {
   ChatService service(*model, service_options(options), metrics);
   const int64_t now =
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-  detail::Routes all({options.model_name, now, settings_json(options)}, service, metrics);
+  std::vector<std::string> hosts = options.allowed_hosts;
+  hosts.push_back(server.is_loopback() ? options.host : "*");
+  detail::Routes all({options.model_name, now, settings_json(options), hosts}, service, metrics);
   routes = &all;
   metrics.add_gauge("minimind_requests_inside", "Requests that are read, wait or are answered.",
                     [&] { return static_cast<double>(service.inside()); });

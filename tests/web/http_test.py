@@ -15,7 +15,7 @@ import zlib
 
 from server import BIN, LONG, PICTURES, WebChat, make_model, question
 
-CHAT = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+CHAT = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 def setUpModule():
@@ -113,6 +113,17 @@ class Routes(OneServer):
         for line in text.splitlines():
             self.assertRegex(line, r'^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[^}]*\})? [0-9.e+-]+)$')
         self.assertIn('minimind_http_responses_total{route="/v1/chat/completions",status="200"}', text)
+
+    def test_answers_to_this_machines_names_alone(self):
+        """A page elsewhere may give its own name this machine's address: the browser then sends that name."""
+        for host, status in (("localhost", 200), ("LOCALHOST:80", 200), ("127.0.0.1:8080", 200), ("[::1]:8080", 200), ("evil.example", 403),
+                             ("127.0.0.1.evil.example:8080", 403), ("localhost.evil.example", 403), ("", 403)):
+            answer = self.exchange(f"GET /settings.json HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+            self.assertTrue(answer.startswith(f"HTTP/1.1 {status} "), (host, answer))
+        self.assertIn('"host_not_allowed"', answer)
+        with WebChat(files, "--allowed_hosts", "chat.example") as server:
+            self.assertEqual(server.request("GET", "/healthz", None, {"Host": "Chat.Example:443"})[0], 200)
+            self.assertEqual(server.request("GET", "/healthz", None, {"Host": "other.example"})[0], 403)
 
     def test_wrong_paths_methods_and_types(self):
         for method, path, status in (("GET", "/nothing", 404), ("GET", "/v1/models/none", 404), ("GET", "/../etc/passwd", 404), ("GET", "//etc/passwd", 404),

@@ -12,6 +12,7 @@ namespace minimind {
 struct WebChatOptions {
   EvalChatOptions chat;  ///< files and ways of answering, with the same meaning as there
   std::string host = "127.0.0.1";
+  std::vector<std::string> allowed_hosts;
   int64_t port = 8080;
   std::string model_name;
 

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "minimind/web/chat_service.h"
 #include "minimind/web/http_server.h"
@@ -14,6 +15,8 @@ struct ServerFacts {
   std::string model;  ///< its name in the API
   int64_t created = 0;
   std::string settings_json;  ///< for the page: limits and defaults
+  /// Names by which a client may ask for the server, beside this machine's own (localhost and the like); "*": any.
+  std::vector<std::string> hosts;
 };
 
 /// Finds the answer to every request: the page, /healthz, /metrics, /v1/models, /v1/chat/completions.
@@ -25,6 +28,7 @@ class Routes {
   void tell_of_shutdown() { stopping_ = true; }
 
  private:
+  void require_own_name(const HttpRequest& request) const;
   void handle_chat(HttpRequest request, std::shared_ptr<Reply> reply);
   HttpResponse get(const std::string& path) const;
   HttpResponse model_list(const std::string& path) const;
