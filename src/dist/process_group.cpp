@@ -128,7 +128,10 @@ void meet(c10d::Store& store, const RankInfo& info, std::chrono::seconds patienc
       if (!has_told && info.rank == 0 && Clock::now() - start > std::chrono::seconds(10)) {
         has_told = true;
         log_info(concat("waiting for rank ", rank, " of ", info.world_size, " at ", info.master_address, ":",
-                        info.master_port));
+                        info.master_port,
+                        info.launcher == Launcher::kSlurm
+                            ? ": was the program started with srun, which starts every task of the job?"
+                            : ": is every process started, with the same MASTER_ADDR and MASTER_PORT?"));
       }
       require(Clock::now() - start < patience, "rank ", info.rank, " of ", info.world_size,
               ": expected all ranks to come within ", patience.count(), " s, found that rank ", rank,

@@ -74,6 +74,7 @@ void read_store(RankInfo& info) {
   require(address && port, "environment: ", info.world_size, " processes: expected MASTER_ADDR and MASTER_PORT, found ",
           address ? "no MASTER_PORT" : "no MASTER_ADDR",
           "; start with torchrun --no-python, or set both to a host and a free port");
+  require(*port >= 1 && *port <= 65535, "environment: MASTER_PORT: expected 1 to 65535, found ", *port);
   info.master_address = *address;
   info.master_port = *port;
   info.restart = environment_number("TORCHELASTIC_RESTART_COUNT").value_or(0);
@@ -93,6 +94,7 @@ RankInfo rank_from_environment() {
     }
     require(rank && world_size, "environment: expected ", names.rank, " and ", names.world_size, ", found only ",
             rank ? names.rank : names.world_size);
+    require(*world_size >= 1, "environment: ", names.world_size, ": expected at least 1, found ", *world_size);
     require(*rank < *world_size, "environment: ", names.rank, ": expected less than ", names.world_size, " = ",
             *world_size, ", found ", *rank);
     info.launcher = names.launcher;

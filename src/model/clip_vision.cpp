@@ -143,8 +143,22 @@ void ClipVisionImpl::use_row_kernels() {
 
 void ClipVisionImpl::narrow_matrices() {
   const at::NoGradGuard without_gradients;
+  std::vector<at::Tensor> mapped;
+  for (at::Tensor& parameter : parameters()) {
+    if (!is_mapped(parameter)) {
+      continue;
+    }
+    mapped.push_back(parameter.detach());
+    if (parameter.dim() == 1) {
+      // Biases and norms lie between the matrices: the system reads much of its surroundings with a page of theirs.
+      parameter.set_data(mapped.back().clone());
+    }
+  }
   for (ClipBlock& layer : layers_->items()) {
     layer->narrow_matrices();
+  }
+  for (const at::Tensor& tensor : mapped) {
+    release_mapped_pages(tensor);
   }
 }
 

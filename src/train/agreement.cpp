@@ -72,29 +72,6 @@ std::pair<std::string, std::string> first_difference(std::string_view a, std::st
   return {};
 }
 
-std::string data_digest(const Dataset& dataset) {
-  ContentHash hash;
-  for (int64_t i = 0; i < dataset.size(); ++i) {
-    const Sample sample = dataset.sample(i);
-    hash = hash_content(sample.id, hash);
-    for (const std::string& image : sample.images) {
-      hash = hash_content(image, hash);
-    }
-    for (const auto& [question, answer] : sample.turns) {
-      hash = hash_content(answer, hash_content(question, hash));
-    }
-  }
-  return to_hex(hash);
-}
-
-std::string vocabulary_digest(const Tokenizer& tokenizer) {
-  ContentHash hash;
-  for (int64_t id = 0; id < tokenizer.vocab_size(); ++id) {
-    hash = hash_content(tokenizer.token_bytes(static_cast<TokenId>(id)), hash);
-  }
-  return to_hex(hash);
-}
-
 std::string weights_digest(const VlmImpl& model) {
   const c10::NoGradGuard no_grad;
   ContentHash hash;
@@ -126,13 +103,13 @@ void require_equal_options(const TrainOptions& options, Stage stage, ProcessGrou
 }
 
 RankContent content_of(const std::string& flag, const Dataset& dataset) {
-  return {flag, concat(dataset.size(), " samples"), data_digest(dataset)};
+  return {flag, concat(dataset.size(), " samples"), to_hex(dataset.digest())};
 }
 
 std::vector<RankContent> contents_of(TrainingSetup& setup) {
   return {{"device", setup.device.is_cpu() ? "CPU" : "GPU", c10::toString(setup.dtype)},
           content_of("data_path", *setup.dataset),
-          {"tokenizer", concat(setup.tokenizer->vocab_size(), " tokens"), vocabulary_digest(*setup.tokenizer)},
+          {"tokenizer", concat(setup.tokenizer->vocab_size(), " tokens"), setup.tokenizer_digest},
           {"clip_dir", "encoder", encoder_key(*setup.encoder)},
           {"init_from", "weights", weights_digest(*setup.model)}};
 }

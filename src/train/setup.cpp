@@ -170,7 +170,8 @@ TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::De
   if (device.is_cpu()) {
     // A picture met again, in another batch or out of a cache, must have the numbers that it had: a run that was
     // resumed equals one that was not. Products of four pictures at a time took 14 % longer than of eight.
-    setup.encoder->encode_in_groups(8);
+    constexpr int64_t kGroup = 8;
+    setup.encoder->encode_in_groups(kGroup);
     if (setup.dtype == at::kBFloat16) {
       setup.encoder->narrow_matrices();
     }

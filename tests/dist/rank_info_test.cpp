@@ -157,6 +157,11 @@ TEST(RankInfo, RefusesAnIncompleteOrContradictoryEnvironment) {
   EXPECT_NE(error_of_environment({{"RANK", "x"}, {"WORLD_SIZE", "2"}}).find("found 'x'"), std::string::npos);
   EXPECT_NE(error_of_environment({{"RANK", "-1"}, {"WORLD_SIZE", "2"}}).find("found '-1'"), std::string::npos);
   EXPECT_NE(error_of_environment({{"PMI_RANK", "0"}, {"PMI_SIZE", "2"}}).find("MASTER_ADDR"), std::string::npos);
+  EXPECT_NE(error_of_environment({{"RANK", "0"}, {"WORLD_SIZE", "0"}}).find("WORLD_SIZE: expected at least 1"),
+            std::string::npos);
+  EXPECT_NE(error_of_environment({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "h"}, {"MASTER_PORT", "99999"}})
+                .find("MASTER_PORT: expected 1 to 65535, found 99999"),
+            std::string::npos);
   EXPECT_NE(error_of_environment({{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "h"}}).find("no MASTER_PORT"),
             std::string::npos);
 }
