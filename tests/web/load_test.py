@@ -25,7 +25,7 @@ def answer_of(server, messages, stream):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=32)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, WebChat(make_model(folder)) as server:
