@@ -122,7 +122,7 @@ std::string fields_to_json(const Fields& fields) {
   for (const Field& field : fields) {
     object[field.name] = value_to_json(field.value);
   }
-  return object.dump(2);
+  return object.dump(2, ' ', false, Json::error_handler_t::replace);  // a path may be anything
 }
 
 void fields_from_json(const Fields& fields, const std::string& json, const std::string& where,

@@ -12,9 +12,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <fstream>
 #include <functional>
 #include <iterator>
 #include <numeric>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -140,9 +142,37 @@ void meet(c10d::Store& store, const RankInfo& info, std::chrono::seconds patienc
   }
 }
 
+double seconds_since_1970() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+/// When the parent process began, in seconds since 1970: a launcher outlives the attempts that it starts. Now, where
+/// the system does not tell.
+double parent_start() {
+  std::ifstream stat(concat("/proc/", ::getppid(), "/stat")), uptime("/proc/uptime");
+  std::string text;
+  std::getline(stat, text);
+  const size_t name_end = text.rfind(')');
+  double up = 0;
+  if (name_end == std::string::npos || !(uptime >> up)) {
+    return seconds_since_1970();
+  }
+  // After the name: the state, and as the 20th the ticks from the system's start to the process's.
+  std::istringstream fields(text.substr(name_end + 1));
+  std::string skipped;
+  for (int field = 0; field < 19; ++field) {
+    fields >> skipped;
+  }
+  double ticks = 0;
+  if (!(fields >> ticks)) {
+    return seconds_since_1970();
+  }
+  return seconds_since_1970() - (up - ticks / static_cast<double>(::sysconf(_SC_CLK_TCK)));
+}
+
 /// Seconds since 1970 of the first of all attempts, which rank 0 leaves in the store.
 double first_start(c10d::Store& store, const RankInfo& info) {
-  const double now = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const double now = seconds_since_1970();
   if (info.rank != 0) {
     return now;
   }
@@ -262,7 +292,8 @@ void ProcessGroup::report_failure(const std::string& cause) {
 }
 
 double ProcessGroup::first_started() {
-  return backend_ ? backend_->first_started : 0;
+  // A store that dies with the attempt knows this attempt alone.
+  return backend_ ? std::min(backend_->first_started, parent_start()) : parent_start();
 }
 
 void ProcessGroup::barrier() {

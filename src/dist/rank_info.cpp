@@ -77,7 +77,6 @@ void read_store(RankInfo& info) {
   require(*port >= 1 && *port <= 65535, "environment: MASTER_PORT: expected 1 to 65535, found ", *port);
   info.master_address = *address;
   info.master_port = *port;
-  info.restart = environment_number("TORCHELASTIC_RESTART_COUNT").value_or(0);
   info.store_is_served = environment("TORCHELASTIC_USE_AGENT_STORE").value_or("") == "True";
   info.store_prefix = concat("minimind/", environment("TORCHELASTIC_RUN_ID").value_or("run"));
 }
@@ -101,6 +100,7 @@ RankInfo rank_from_environment() {
     info.rank = *rank;
     info.world_size = *world_size;
     info.local_rank = environment_number(names.local_rank).value_or(0);
+    info.restart = environment_number("TORCHELASTIC_RESTART_COUNT").value_or(0);
     break;
   }
   if (info.world_size > 1) {

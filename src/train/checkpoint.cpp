@@ -34,7 +34,7 @@ std::string info_to_json(const CheckpointInfo& info) {
   json["order_block"] = info.order_block;
   json["config"] = info.config;
   json["options"] = info.options;
-  return json.dump();
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 /// Over description, names, types, shapes and numbers, whatever the order in the file.
@@ -88,7 +88,7 @@ std::string checkpoint_outline(const Checkpoint& checkpoint) {
   for (const auto& [name, tensor] : checkpoint.state.entries()) {
     json["tensors"].push_back({name, static_cast<int>(tensor.scalar_type()), tensor.sizes().vec()});
   }
-  return json.dump();
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 Checkpoint checkpoint_from_outline(const std::string& outline) {

@@ -32,10 +32,12 @@ std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage sta
   for (const auto& entry : std::filesystem::directory_iterator(options.out_dir, ignored)) {
     const std::string name = entry.path().filename().string();
     const bool matches_width = !options.model.dim || name.starts_with(concat(*options.model.dim, "_"));
-    if (entry.is_directory() && name.ends_with(end) && matches_width) {
+    const bool matches_kind = !options.model.use_moe || name.ends_with("_moe" + end) == *options.model.use_moe;
+    if (entry.is_directory() && name.ends_with(end) && matches_width && matches_kind) {
       std::optional<Checkpoint> found =
           CheckpointFolder(entry.path(), stage_name(stage), options.keep_last).newest(since);
-      require(!found || !newest, options.out_dir, ": expected checkpoints of one width, found several; give --dim");
+      require(!found || !newest, options.out_dir,
+              ": expected checkpoints of one model, found those of several; give --dim and --use_moe true or false");
       if (found) {
         newest = std::move(found);
       }
@@ -45,15 +47,14 @@ std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage sta
 }
 
 std::optional<Checkpoint> agreed_checkpoint(const TrainOptions& options, Stage stage, ProcessGroup& group) {
-  TrainOptions asked = options;
-  double since = 0;
-  if (group.info().restart > 0 && options.resume == "none") {
-    asked.resume = "auto";
-    since = group.first_started();
-  }
   std::optional<Checkpoint> found;
-  if (group.is_main()) {
-    found = find_checkpoint(asked, stage, since);
+  if (group.is_main() && group.info().restart > 0 && options.resume != "auto") {
+    TrainOptions own = options;
+    own.resume = "auto";
+    found = find_checkpoint(own, stage, group.first_started());
+  }
+  if (group.is_main() && !found) {
+    found = find_checkpoint(options, stage);
   }
   const std::string outline = group.broadcast(found ? checkpoint_outline(*found) : "");
   if (outline.empty()) {
@@ -70,8 +71,13 @@ std::optional<Checkpoint> agreed_checkpoint(const TrainOptions& options, Stage s
   return found;
 }
 
-void check_nothing_is_replaced(const TrainOptions& options, Stage stage, const LmConfig& config) {
-  if (options.overwrite) {
+void check_nothing_is_replaced(const TrainOptions& options, Stage stage, const LmConfig& config,
+                               const std::filesystem::path& resumed) {
+  std::error_code ignored;
+  const std::filesystem::path own =
+      std::filesystem::path(options.out_dir) / (output_stem(config, stage) + "_checkpoints");
+  const bool goes_on_here = !resumed.empty() && std::filesystem::equivalent(resumed.parent_path(), own, ignored);
+  if (options.overwrite || goes_on_here) {
     return;
   }
   constexpr const char* kCure = "another --out_dir leaves them alone, --overwrite replaces them";

@@ -33,7 +33,10 @@ void write_holder(int descriptor, const std::string& holder) {
 
 RunLock::RunLock(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / ".lock";
-  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (descriptor_ < 0 && errno == EACCES) {
+    descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);  // another user's, in a folder that is shared
+  }
   if (descriptor_ < 0) {
     const std::string reason = std::strerror(errno);
     fail(path.string(), ": cannot be written: ", reason, "; choose another --out_dir");

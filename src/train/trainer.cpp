@@ -81,8 +81,8 @@ TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
     plan_memory(options, stage, setup, group);
     return {};
   }
-  if (!checkpoint && group.is_main()) {
-    check_nothing_is_replaced(options, stage, setup.config());
+  if (group.is_main()) {
+    check_nothing_is_replaced(options, stage, setup.config(), checkpoint ? checkpoint->path : "");
   }
   TrainingLoop loop(options, stage, group, std::move(setup), checkpoint ? &*checkpoint : nullptr, on_step);
   return loop.run();

@@ -59,7 +59,7 @@ std::string name_of_host(std::string_view host) {
   const size_t end = host.starts_with('[') ? host.find(']') + 1 : host.find(':');
   std::string name(host.substr(0, end));
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
-  return name;
+  return name.ends_with('.') ? name.substr(0, name.size() - 1) : name;
 }
 
 bool is_this_machine(const std::string& name) {
@@ -75,7 +75,11 @@ ApiError unknown_path() {
 }  // namespace
 
 Routes::Routes(ServerFacts facts, ChatService& service, ServerMetrics& metrics)
-    : facts_(std::move(facts)), service_(service), metrics_(metrics) {}
+    : facts_(std::move(facts)), service_(service), metrics_(metrics) {
+  for (std::string& host : facts_.hosts) {
+    host = name_of_host(host);
+  }
+}
 
 /// A web page can give its own name this machine's address (DNS rebinding): then a browser would let it read answers,
 /// and sends that name.

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <ctime>
 #include <map>
 #include <string>
 
@@ -96,6 +97,16 @@ TEST(RankInfo, ReadsTorchrun) {
   variables["TORCHELASTIC_RESTART_COUNT"] = "2";
   const Environment environment(variables);
   EXPECT_EQ(rank_from_environment().restart, 2);
+}
+
+TEST(RankInfo, CountsTheRestartsOfASingleProcessToo) {
+  const Environment environment({{"RANK", "0"}, {"WORLD_SIZE", "1"}, {"TORCHELASTIC_RESTART_COUNT", "2"}});
+  EXPECT_EQ(rank_from_environment().restart, 2);
+  // Its launcher began before this process, and not before this year.
+  const double now = static_cast<double>(std::time(nullptr));
+  const double began = ProcessGroup(rank_from_environment(), c10::kCPU).first_started();
+  EXPECT_LE(began, now + 1);
+  EXPECT_GT(began, now - 3e7);
 }
 
 TEST(RankInfo, ReadsSlurmAndFindsItsFirstHost) {

@@ -79,6 +79,35 @@ TEST_F(KeptRuns, AreNotReplacedByANewOneUnasked) {
   EXPECT_TRUE(weights() == learned);
 }
 
+TEST_F(KeptRuns, AreNotReplacedByTheContinuationOfAnotherUnasked) {
+  run(options(5));
+  const std::string learned = weights();
+  TrainOptions other = options(5);
+  other.out_dir = (folder_.path() / "other").string();
+  run(other);
+  TrainOptions here = options(5);
+  here.resume = (folder_.path() / "other/16_vlm_pretrain_checkpoints/step_000000000010.safetensors").string();
+  EXPECT_NE(refusal(here).find("expected no checkpoints of an earlier run"), std::string::npos);
+  EXPECT_TRUE(weights() == learned);
+  // Going on from an own one is what it is there for.
+  here.resume = (checkpoint_folder() / "step_000000000010.safetensors").string();
+  EXPECT_EQ(run(here).steps, 12);
+}
+
+TEST_F(KeptRuns, AreToldFromThoseOfExperts) {
+  TrainOptions experts = options(5);
+  experts.model.use_moe = true;
+  experts.resume = "auto";
+  run(options(5));
+  EXPECT_EQ(run(experts).samples, 22 * experts.epochs) << "began anew beside the dense run";
+  EXPECT_EQ(run(experts).samples, 0) << "goes on from its own end";
+  TrainOptions either = options(5);
+  either.resume = "auto";
+  EXPECT_NE(refusal(either).find("--use_moe true or false"), std::string::npos);
+  either.model.use_moe = false;
+  EXPECT_EQ(run(either).samples, 0);
+}
+
 TEST_F(KeptRuns, AreReplacedAsAWholeWhereThatIsAskedFor) {
   run(options(5));
   TrainOptions again = options(1);

@@ -116,12 +116,12 @@ class Routes(OneServer):
 
     def test_answers_to_this_machines_names_alone(self):
         """A page elsewhere may give its own name this machine's address: the browser then sends that name."""
-        for host, status in (("localhost", 200), ("LOCALHOST:80", 200), ("127.0.0.1:8080", 200), ("[::1]:8080", 200), ("evil.example", 403),
+        for host, status in (("localhost", 200), ("LOCALHOST:80", 200), ("localhost.", 200), ("127.0.0.1:8080", 200), ("[::1]:8080", 200), ("evil.example", 403),
                              ("127.0.0.1.evil.example:8080", 403), ("localhost.evil.example", 403), ("", 403)):
             answer = self.exchange(f"GET /settings.json HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
             self.assertTrue(answer.startswith(f"HTTP/1.1 {status} "), (host, answer))
         self.assertIn('"host_not_allowed"', answer)
-        with WebChat(files, "--allowed_hosts", "chat.example") as server:
+        with WebChat(files, "--allowed_hosts", "Chat.Example") as server:
             self.assertEqual(server.request("GET", "/healthz", None, {"Host": "Chat.Example:443"})[0], 200)
             self.assertEqual(server.request("GET", "/healthz", None, {"Host": "other.example"})[0], 403)
 

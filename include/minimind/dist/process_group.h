@@ -71,7 +71,7 @@ class ProcessGroup {
   void barrier();
   /// Tells the other ranks why this one ends, for their messages.
   void report_failure(const std::string& cause);
-  /// Rank 0: when the launcher first started the group, restarts left out, in seconds since 1970; 0 with one process.
+  /// Rank 0: when the launcher first started the group, restarts left out, in seconds since 1970.
   double first_started();
   /// Seconds spent in collectives so far.
   double waited_seconds() const { return waited_seconds_; }

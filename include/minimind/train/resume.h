@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <optional>
 
 #include "minimind/dist/process_group.h"
@@ -18,9 +19,10 @@ std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage sta
 /// launcher a run without --resume goes on from its own checkpoints, not from those of an earlier run in the folder.
 std::optional<Checkpoint> agreed_checkpoint(const TrainOptions& options, Stage stage, ProcessGroup& group);
 
-/// Throws Error where OUT_DIR has weights or checkpoints of this stage and shape that a run from its beginning would
-/// replace, unless --overwrite allows it.
-void check_nothing_is_replaced(const TrainOptions& options, Stage stage, const LmConfig& config);
+/// Throws Error where OUT_DIR has weights or checkpoints of this stage and shape that a run from its beginning, or from
+/// the checkpoint `resumed` of another folder, would replace, unless --overwrite allows it.
+void check_nothing_is_replaced(const TrainOptions& options, Stage stage, const LmConfig& config,
+                               const std::filesystem::path& resumed = {});
 
 /// Throws Error where the run cannot go on from `checkpoint`: another stage, other data, another order of the data.
 void check_resumable(const Checkpoint& checkpoint, const TrainOptions& options, Stage stage,

@@ -32,6 +32,10 @@ async function addFile(file, conversation) {
     if (state.turns !== conversation) {
       return; // the conversation was cleared meanwhile
     }
+    if (state.waiting.length >= state.server.max_pictures) {
+      showAlert(() => say().tooManyPictures(state.server.max_pictures)); // another one came meanwhile
+      return;
+    }
     const bytes = state.waiting.reduce((sum, one) => sum + one.url.length, picture.url.length);
     if (bytes > state.server.max_body_bytes * 0.9) {
       showAlert(() => say().tooLarge(file.name));
@@ -132,7 +136,9 @@ async function ask(text) {
   state.turns.push(turn);
   state.waiting = [];
   state.running = new AbortController();
-  byId('question').value = '';
+  if (byId('question').value === text) {
+    byId('question').value = ''; // an example leaves what is being written
+  }
   resizeQuestion();
   showAlert(null);
   showTurn(turn);
