@@ -185,4 +185,10 @@ std::string line_and_column(const std::string& text, size_t offset) {
   return concat("line ", line, ", column ", column);
 }
 
+void require_flag_between(const char* name, int64_t value, int64_t lowest, int64_t highest) {
+  if (value < lowest || value > highest) {
+    throw UsageError(concat("--", name, ": expected ", lowest, " to ", highest, ", found ", value));
+  }
+}
+
 }  // namespace minimind

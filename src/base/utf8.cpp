@@ -89,7 +89,8 @@ void append_utf8(std::string& out, char32_t c) {
 std::string printable(std::string_view bytes) {
   const auto is_shown = [](char32_t code) {
     const bool is_control = code < 0x20 || (code >= 0x7F && code <= 0x9F);
-    const bool breaks_or_turns_a_line = (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
+    const bool breaks_or_turns_a_line = (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069) ||
+                                        code == 0x200E || code == 0x200F || code == 0x061C;
     return !is_control && !breaks_or_turns_a_line;
   };
   std::string text;
@@ -118,6 +119,13 @@ std::string repair_utf8(std::string_view bytes) {
     at += step.length;
   }
   return text;
+}
+
+std::string ascii_lower(std::string_view text) {
+  std::string result(text);
+  std::ranges::transform(result, result.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return result;
 }
 
 size_t complete_utf8_prefix(std::string_view bytes) {

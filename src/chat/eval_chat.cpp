@@ -74,10 +74,7 @@ void EvalChatOptions::resolve() {
   if (!image_dir.empty() && !image.empty()) {
     throw UsageError("--image and --image_dir: expected one of them, found both");
   }
-  if (files.threads < 0 || files.threads > most_threads()) {
-    throw UsageError(
-        concat("--threads: expected 0 (as many as there are cores) to ", most_threads(), ", found ", files.threads));
-  }
+  require_flag_between("threads", files.threads, 0, most_threads());
   try {
     chat.validate();
   } catch (const UsageError&) {

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "minimind/base/error.h"
+#include "minimind/base/utf8.h"
 #include "minimind/chat/terminal.h"
 
 namespace minimind {
@@ -91,10 +92,7 @@ std::string strip(const std::string& text) {
 
 bool has_picture_name(const filesystem::path& path) {
   constexpr std::array<std::string_view, 6> kEndings = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"};
-  std::string ending = path.extension().string();
-  std::transform(ending.begin(), ending.end(), ending.begin(),
-                 [](unsigned char byte) { return static_cast<char>(std::tolower(byte)); });
-  return std::find(kEndings.begin(), kEndings.end(), ending) != kEndings.end();
+  return std::ranges::find(kEndings, ascii_lower(path.extension().string())) != kEndings.end();
 }
 
 std::vector<std::string> split_words(const std::string& text) {

@@ -217,7 +217,7 @@ Fields EvaluateOptions::file_fields() {
       {"clip_dir", &files.clip_dir, "folder of the CLIP encoder", {}},
       {"tokenizer", &files.tokenizer, "tokenizer.json, a sentencepiece .model, or a folder with one of them", {}},
       {"data_path", &data_path, "JSON file in the training data's format", {}},
-      {"images_dir", &images_dir, "folder or .zip of its pictures", {}},
+      {"images_dir", &images_dir, "folder or zip of its pictures, or a folder within a zip: x.zip/folder", {}},
       {"image_prefix", &image_prefix, "of the picture files' names with --kind sft", {}},
       {"attributes",
        &attributes,
@@ -260,13 +260,8 @@ void EvaluateOptions::resolve() {
   at_least("show", show, 0);
   at_least("max_new_tokens", max_new_tokens, 1);
   at_least("batch_size", batch_size, 1);
-  const auto within = [](const char* name, int64_t value, int64_t lowest, int64_t highest) {
-    if (value < lowest || value > highest) {
-      throw UsageError(concat("--", name, ": expected ", lowest, " to ", highest, ", found ", value));
-    }
-  };
-  within("max_seq_len", max_seq_len, 2, kLongestContext);
-  within("threads", files.threads, 0, most_threads());
+  require_flag_between("max_seq_len", max_seq_len, 2, kLongestContext);
+  require_flag_between("threads", files.threads, 0, most_threads());
 }
 
 std::string EvaluationResult::json(const EvaluateOptions& options) const {

@@ -6,6 +6,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/json_guard.h"
+#include "minimind/base/machine_limits.h"
 
 namespace minimind {
 
@@ -115,7 +116,7 @@ void LmConfig::validate() const {
   require_between("n_kv_heads", n_kv_heads, 1, n_heads);
   require_between("vocab_size", vocab_size, 2, int64_t{1} << 24);
   require_between("multiple_of", multiple_of, 1, 65536);
-  require_between("max_seq_len", max_seq_len, 1, int64_t{1} << 20);
+  require_between("max_seq_len", max_seq_len, 1, kLongestContext);
   require_between("vision_dim", vision_dim, 1, 65536);
   if (hidden_dim) {
     require_between("hidden_dim", *hidden_dim, 1, int64_t{1} << 20);

@@ -1,27 +1,17 @@
 #include "minimind/model/row_kernels.h"
 
 #include <cmath>
-#include <cstring>
+
+#include "model/detail/widened.h"
 
 namespace minimind {
 
 namespace {
 
+using detail::widened;
+
 bool plain_available() {
   return true;
-}
-
-float widen(float weight) {
-  return weight;
-}
-float widen(int8_t weight) {
-  return static_cast<float>(weight);
-}
-float widen(uint16_t bits) {
-  const uint32_t wide = static_cast<uint32_t>(bits) << 16;
-  float value = 0;
-  std::memcpy(&value, &wide, sizeof value);
-  return value;
 }
 
 /// Where split_pairs() puts number c of `cols`.
@@ -44,7 +34,7 @@ void plain_bfloat16(const uint16_t* weights, const float* x, float* y, int64_t r
   for (int64_t row = 0; row < rows; ++row, weights += cols) {
     float sum = 0;
     for (int64_t c = 0; c < cols; ++c) {
-      sum += widen(weights[c]) * x[split_place(c, cols)];
+      sum += widened(weights[c]) * x[split_place(c, cols)];
     }
     y[row] = sum;
   }
@@ -86,7 +76,7 @@ void plain_rows(const Weight* weights, const FewRows& product) {
     for (int64_t row = 0; row < product.rows; ++row) {
       float sum = 0;
       for (int64_t c = 0; c < product.cols; ++c) {
-        sum += widen(weights[row * product.cols + c]) * product.x[i * product.cols + c];
+        sum += widened(weights[row * product.cols + c]) * product.x[i * product.cols + c];
       }
       product.y[i * product.y_stride + row] = sum;
     }

@@ -8,6 +8,8 @@
 #include <bit>
 #include <cmath>
 
+#include "model/detail/widened.h"
+
 // The compiler vectorises these loops; the processor's version is chosen when the program starts.
 #if defined(__x86_64__)
 #define MINIMIND_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
@@ -75,12 +77,6 @@ MINIMIND_CLONES void normalise_row_backward(const float* gradient, const float* 
   }
 }
 
-inline float widened(float value) {
-  return value;
-}
-inline float widened(uint16_t bits) {
-  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
-}
 inline void store(float value, float* place) {
   *place = value;
 }

@@ -1,4 +1,5 @@
 #include "minimind/base/error.h"
+#include "minimind/base/machine_limits.h"
 #include "minimind/sample/sample_data.h"
 
 namespace minimind::sample {
@@ -42,7 +43,7 @@ void SampleDataOptions::validate() const {
   check(clip_layers >= 1, "--clip_layers: expected at least 1, found ", clip_layers);
   check(jpeg_quality >= 1 && jpeg_quality <= 100, "--jpeg_quality: expected 1..100, found ", jpeg_quality);
   check(png_every >= 0, "--png_every: expected 0 or more, found ", png_every);
-  check(threads >= 1 && threads <= 256, "--threads: expected 1..256, found ", threads);
+  check(threads >= 1 && threads <= most_threads(), "--threads: expected 1..", most_threads(), ", found ", threads);
 }
 
 }  // namespace minimind::sample

@@ -2,6 +2,7 @@
 #include <charconv>
 
 #include "minimind/base/error.h"
+#include "minimind/base/utf8.h"
 #include "minimind/web/http_message.h"
 
 namespace minimind {
@@ -18,13 +19,6 @@ bool is_token_character(char c) {
 
 bool is_token(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), is_token_character);
-}
-
-std::string lower_case(std::string_view text) {
-  std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return result;
 }
 
 std::string_view without_blanks_around(std::string_view text) {
@@ -184,7 +178,7 @@ void HttpParser::read_header(std::string_view line) {
   if (!plain) {
     return fail_with(400, "bad_header", "headers: expected values without control characters");
   }
-  request_.headers.emplace_back(lower_case(line.substr(0, colon)), value);
+  request_.headers.emplace_back(ascii_lower(line.substr(0, colon)), value);
 }
 
 void HttpParser::read_framing() {
@@ -203,9 +197,9 @@ void HttpParser::read_framing() {
       }
       coding = &value;
     } else if (name == "connection") {
-      connection += lower_case(value) + ",";
+      connection += ascii_lower(value) + ",";
     } else if (name == "expect") {
-      if (lower_case(value) != "100-continue") {
+      if (ascii_lower(value) != "100-continue") {
         return fail_with(417, "bad_expectation", "Expect: expected 100-continue");
       }
       wants_continue_ = true;
@@ -218,7 +212,7 @@ void HttpParser::read_framing() {
       return fail_with(400, "bad_transfer_encoding",
                        "Transfer-Encoding: expected no Content-Length beside it, and HTTP/1.1");
     }
-    if (lower_case(*coding) != "chunked") {
+    if (ascii_lower(*coding) != "chunked") {
       return fail_with(501, "bad_transfer_encoding", "Transfer-Encoding: expected chunked");
     }
     state_ = State::kBody;

@@ -174,11 +174,6 @@ void WebChatOptions::resolve() {
       throw UsageError(concat("--", name, ": expected ", low, " or more, found ", value));
     }
   };
-  const auto within = [&](const char* name, int64_t low, int64_t high, int64_t value) {
-    if (value < low || value > high) {
-      throw UsageError(concat("--", name, ": expected ", low, " to ", high, ", found ", value));
-    }
-  };
   const auto at_most = [](const char* name, double high, double value) {
     if (value > high) {
       throw UsageError(concat("--", name, ": expected at most ", high, ", as in a request, found ", value));
@@ -186,12 +181,12 @@ void WebChatOptions::resolve() {
   };
   at_most("temperature", kMostTemperature, chat.chat.sampling.temperature);
   at_most("repetition_penalty", kMostPenalty, chat.chat.sampling.repetition_penalty);
-  within("port", 0, 65535, port);
-  within("max_body_mb", 1, 1024, max_body_mb);
-  within("max_pictures", 0, 1000, max_pictures);
-  within("max_megapixels", 1, 1000, max_megapixels);
-  within("max_queue", 0, 100000, max_queue);
-  within("max_connections", 1, 100000, max_connections);
+  require_flag_between("port", port, 0, 65535);
+  require_flag_between("max_body_mb", max_body_mb, 1, 1024);
+  require_flag_between("max_pictures", max_pictures, 0, 1000);
+  require_flag_between("max_megapixels", max_megapixels, 1, 1000);
+  require_flag_between("max_queue", max_queue, 0, 100000);
+  require_flag_between("max_connections", max_connections, 1, 100000);
   at_least("request_seconds", 0.001, request_seconds);
   at_least("shutdown_seconds", 0, shutdown_seconds);
   if (model_name.empty()) {

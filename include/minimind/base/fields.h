@@ -43,4 +43,7 @@ std::string nearest_name(const std::string& name, const std::vector<std::string>
 /// Line and column (from 1, columns in code points) of a byte offset: for messages about malformed JSON.
 std::string line_and_column(const std::string& text, size_t offset);
 
+/// Throws UsageError `--NAME: expected LOWEST to HIGHEST, found VALUE`.
+void require_flag_between(const char* name, int64_t value, int64_t lowest, int64_t highest);
+
 }  // namespace minimind

@@ -22,7 +22,7 @@ struct SamplingOptions {
 
   double temperature = 0.5;         ///< 0: greedy; else kLeast or more
   int64_t top_k = 8;                ///< keep the k highest logits, ties with the last of them too; 0: all
-  double repetition_penalty = 1.0;  ///< 1: none; kLeast or more
+  double repetition_penalty = 1.0;  ///< 1: none; kLeast to 1 / kLeast
   RepetitionPenaltyMode penalty_mode = RepetitionPenaltyMode::kUsual;
   /// Of what top-k leaves, keep the likeliest tokens that together have this probability (at least one); 1: all.
   double top_p = 1.0;
