@@ -11,22 +11,19 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
-#include <fstream>
 #include <functional>
 #include <iterator>
 #include <numeric>
-#include <sstream>
 #include <string>
-#include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <torch/csrc/distributed/c10d/Types.hpp>
 #include <utility>
 
 #include "dist/detail/backend.h"
+#include "dist/detail/launcher_start.h"
+#include "dist/detail/meeting.h"
 #include "minimind/base/error.h"
-#include "minimind/base/log.h"
 
 namespace minimind {
 namespace {
@@ -69,19 +66,16 @@ std::shared_ptr<::gloo::transport::Device> gloo_device(const RankInfo& info) {
                          : c10d::ProcessGroupGloo::createDeviceForHostname(address);
 }
 
-}  // namespace
-
-namespace {
-
 void make_backends(ProcessGroup::Backend& backend, const RankInfo& info, const c10::Device& device,
-                   std::chrono::milliseconds timeout) {
+                   std::chrono::milliseconds patience, std::chrono::milliseconds timeout) {
   const auto part = [&](const char* name) { return c10::make_intrusive<c10d::PrefixStore>(name, backend.store); };
   const int rank = static_cast<int>(info.rank), size = static_cast<int>(info.world_size);
   auto options = c10d::ProcessGroupGloo::Options::create();
-  options->timeout = timeout;
+  options->timeout = patience;
   options->threads = 2;
   options->devices.push_back(gloo_device(info));
   backend.cpu = c10::make_intrusive<c10d::ProcessGroupGloo>(part("gloo"), rank, size, options);
+  backend.cpu->setTimeout(timeout);
 #ifdef USE_C10D_NCCL
   if (device.is_cuda()) {
     auto nccl = c10d::ProcessGroupNCCL::Options::create();
@@ -118,67 +112,6 @@ c10::intrusive_ptr<c10d::Store> open_store(const RankInfo& info, bool serves, st
   return c10::make_intrusive<c10d::TCPStore>(info.master_address, options);
 }
 
-/// Waits until every rank has said that it is there: what comes next would only say that some connection timed out.
-void meet(c10d::Store& store, const RankInfo& info, std::chrono::seconds patience) {
-  const auto here = [](int64_t rank) { return concat("here/", rank); };
-  store.set(here(info.rank), std::string("yes"));
-  const Clock::time_point start = Clock::now();
-  bool has_told = false;
-  for (int64_t rank = 0; rank < info.world_size; ++rank) {
-    while (!store.check({here(rank)})) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-      if (!has_told && info.rank == 0 && Clock::now() - start > std::chrono::seconds(10)) {
-        has_told = true;
-        log_info(concat("waiting for rank ", rank, " of ", info.world_size, " at ", info.master_address, ":",
-                        info.master_port,
-                        info.launcher == Launcher::kSlurm
-                            ? ": was the program started with srun, which starts every task of the job?"
-                            : ": is every process started, with the same MASTER_ADDR and MASTER_PORT?"));
-      }
-      require(Clock::now() - start < patience, "rank ", info.rank, " of ", info.world_size,
-              ": expected all ranks to come within ", patience.count(), " s, found that rank ", rank,
-              " has not; was every process started, with the same address and number of ranks?");
-    }
-  }
-}
-
-double seconds_since_1970() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-/// When the parent process began, in seconds since 1970: a launcher outlives the attempts that it starts. Now, where
-/// the system does not tell.
-double parent_start() {
-  std::ifstream stat(concat("/proc/", ::getppid(), "/stat")), uptime("/proc/uptime");
-  std::string text;
-  std::getline(stat, text);
-  const size_t name_end = text.rfind(')');
-  double up = 0;
-  if (name_end == std::string::npos || !(uptime >> up)) {
-    return seconds_since_1970();
-  }
-  // After the name: the state, and as the 20th the ticks from the system's start to the process's.
-  std::istringstream fields(text.substr(name_end + 1));
-  std::string skipped;
-  for (int field = 0; field < 19; ++field) {
-    fields >> skipped;
-  }
-  double ticks = 0;
-  if (!(fields >> ticks)) {
-    return seconds_since_1970();
-  }
-  return seconds_since_1970() - (up - ticks / static_cast<double>(::sysconf(_SC_CLK_TCK)));
-}
-
-/// Seconds since 1970 of the first of all attempts, which rank 0 leaves in the store.
-double first_start(c10d::Store& store, const RankInfo& info) {
-  const double now = seconds_since_1970();
-  if (info.rank != 0) {
-    return now;
-  }
-  return std::stod(store.compareSet("started", std::string(), std::to_string(now)));
-}
-
 }  // namespace
 
 ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono::seconds timeout) : info_(info) {
@@ -188,17 +121,23 @@ ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono
   constexpr std::chrono::seconds kMeeting{300};
   const std::chrono::seconds patience = std::min(timeout, kMeeting);
   backend_ = std::make_unique<Backend>();
+  const auto connect = [&](bool serves) {
+    return c10::make_intrusive<c10d::PrefixStore>(info.store_prefix, open_store(info, serves, patience));
+  };
+  std::string attempt;
   timed_collective(info_, nullptr, waited_seconds_, [&] {
-    const auto tcp = open_store(info, !info.store_is_served && info.rank == 0, patience);
-    // A restarted group must not meet the addresses that the dead one left in a store that outlived it.
-    backend_->store = c10::make_intrusive<c10d::PrefixStore>(concat(info.store_prefix, "/", info.restart), tcp);
-    backend_->first_started = first_start(*c10::make_intrusive<c10d::PrefixStore>(info.store_prefix, tcp), info);
-    meet(*backend_->store, info, patience);
-    make_backends(*backend_, info, device, timeout);
+    const auto store = connect(!info.store_is_served && info.rank == 0);
+    detail::Meeting meeting(store, info);
+    meeting.wait_for_all(patience);
+    attempt = meeting.prefix();
+    backend_->is_restart = meeting.is_restart();
+    backend_->first_started = meeting.first_started();
+    backend_->store = c10::make_intrusive<c10d::PrefixStore>(attempt, store);
     backend_->watch = std::make_unique<detail::RankWatch>(
-        info, c10::make_intrusive<c10d::PrefixStore>(concat(info.store_prefix, "/", info.restart, "/watch"),
-                                                     open_store(info, false, patience)));
+        info, c10::make_intrusive<c10d::PrefixStore>(attempt + "/watch", connect(false)));
   });
+  timed_collective(info_, backend_->watch.get(), waited_seconds_,
+                   [&] { make_backends(*backend_, info, device, patience, timeout); });
 }
 
 ProcessGroup::~ProcessGroup() {
@@ -291,9 +230,13 @@ void ProcessGroup::report_failure(const std::string& cause) {
   }
 }
 
-double ProcessGroup::first_started() {
+bool ProcessGroup::is_restart() const {
+  return info_.restart > 0 || (backend_ && backend_->is_restart);
+}
+
+double ProcessGroup::first_started() const {
   // A store that dies with the attempt knows this attempt alone.
-  return backend_ ? std::min(backend_->first_started, parent_start()) : parent_start();
+  return backend_ && info_.store_is_served ? backend_->first_started : detail::launcher_start();
 }
 
 void ProcessGroup::barrier() {

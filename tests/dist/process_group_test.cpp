@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <string>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <vector>
 
 #include "dist/rank_threads.h"
@@ -37,6 +39,33 @@ TEST(ProcessGroup, SumsAndBroadcasts) {
     ++checked;
   });
   EXPECT_EQ(checked, 3);
+}
+
+// Each attempt finds the keys of the ones before it, and no rank knows how many there were.
+TEST(ProcessGroup, MeetsAnewInAStoreThatOutlivesIt) {
+  c10d::TCPStoreOptions served;
+  served.isServer = true;
+  served.port = 0;
+  const auto store = c10::make_intrusive<c10d::TCPStore>("127.0.0.1", served);
+  const auto now = [] {
+    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  };
+  const double before = now();
+  double after_first = 0;
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    run_ranks(
+        3,
+        [&](ProcessGroup& group) {
+          EXPECT_EQ(group.sum(std::vector<int64_t>{1}), (std::vector<int64_t>{3}));
+          if (group.is_main()) {
+            EXPECT_EQ(group.is_restart(), attempt > 0);
+            EXPECT_GE(group.first_started(), before - 1e-3);
+            EXPECT_LE(group.first_started(), attempt == 0 ? now() : after_first);
+          }
+        },
+        store->getPort());
+    after_first = attempt == 0 ? now() : after_first;
+  }
 }
 
 }  // namespace

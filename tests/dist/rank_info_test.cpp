@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include <ctime>
+#include <chrono>
 #include <map>
 #include <string>
 
@@ -10,6 +12,9 @@
 
 namespace minimind {
 namespace {
+
+const double kThisProgramBegan =
+    std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 
 /// An environment with these of a launcher's variables and no others.
 class Environment {
@@ -102,11 +107,20 @@ TEST(RankInfo, ReadsTorchrun) {
 TEST(RankInfo, CountsTheRestartsOfASingleProcessToo) {
   const Environment environment({{"RANK", "0"}, {"WORLD_SIZE", "1"}, {"TORCHELASTIC_RESTART_COUNT", "2"}});
   EXPECT_EQ(rank_from_environment().restart, 2);
-  // Its launcher began before this process, and not before this year.
-  const double now = static_cast<double>(std::time(nullptr));
-  const double began = ProcessGroup(rank_from_environment(), c10::kCPU).first_started();
-  EXPECT_LE(began, now + 1);
-  EXPECT_GT(began, now - 3e7);
+}
+
+TEST(RankInfo, KnowsWhenTheProgramThatStartedItBegan) {
+  const Environment environment({{"RANK", "0"}, {"WORLD_SIZE", "1"}, {"TORCHELASTIC_RESTART_COUNT", "2"}});
+  ::usleep(300'000);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const double began = ProcessGroup(rank_from_environment(), c10::kCPU).first_started();
+    constexpr double kLoading = 10;  // seconds from the start of this program to its first line, at most
+    ::_exit(began <= kThisProgramBegan && began > kThisProgramBegan - kLoading ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(RankInfo, ReadsSlurmAndFindsItsFirstHost) {

@@ -49,15 +49,18 @@ inline RankInfo loopback_rank(int64_t rank, int64_t world_size, int port) {
 }
 
 /// Runs `body` as each rank of a group over the loopback, in threads of this process, and rethrows what one threw.
-inline void run_ranks(int64_t world_size, const std::function<void(ProcessGroup&)>& body) {
+/// `served_port`: of a store that is served there; 0: rank 0 serves one.
+inline void run_ranks(int64_t world_size, const std::function<void(ProcessGroup&)>& body, int served_port = 0) {
   switch_flight_recorder_off();
-  const int port = free_port();
+  const int port = served_port != 0 ? served_port : free_port();
   std::vector<std::thread> threads;
   std::vector<std::exception_ptr> errors(static_cast<size_t>(world_size));
   for (int64_t rank = 0; rank < world_size; ++rank) {
     threads.emplace_back([&, rank] {
       try {
-        ProcessGroup group(loopback_rank(rank, world_size, port), c10::kCPU, std::chrono::seconds(60));
+        RankInfo info = loopback_rank(rank, world_size, port);
+        info.store_is_served = served_port != 0;
+        ProcessGroup group(info, c10::kCPU, std::chrono::seconds(60));
         body(group);
       } catch (...) {
         errors[static_cast<size_t>(rank)] = std::current_exception();

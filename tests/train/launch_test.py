@@ -48,8 +48,8 @@ def under_mpich(rank, port):
 
 
 class Groups(Training):
-    def torchrun(self, *arguments):
-        return [str(TORCHRUN), "--no-python", "--nproc_per_node", "2", *map(str, arguments)]
+    def torchrun(self, *arguments, processes=2):
+        return [str(TORCHRUN), "--no-python", "--nproc_per_node", str(processes), *map(str, arguments)]
 
     def start_pair(self, launcher, out, *extra):
         port = 20000 + free_port() % 10000
@@ -162,13 +162,14 @@ class Torchrun(Groups):
             self.assertRegex(told, r"rank\s*: 1|local_rank: 1")
 
     def test_a_killed_rank_is_restarted_and_the_run_ends_with_the_same_bytes(self):
-        for extra in (["--standalone"], ["--master_port", free_port()]):
-            straight = self.out / f"straight{len(extra)}"
-            self.finish(self.start(self.torchrun(*extra, *training(straight, *RUN))))
-            out = self.out / f"run{len(extra)}"
+        straight = self.out / "straight"
+        self.finish(self.start(self.torchrun("--standalone", *training(straight, *RUN))))
+        for name, extra, environment in (("standalone", ["--standalone"], {}), ("static", ["--master_port", free_port()], {}),
+                                         ("dead_store", ["--standalone"], {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": 1})):
+            out = self.out / name
             # An earlier run's checkpoints in the same folder are not this run's.
             self.run_training(out, "--max_steps", 3, "--save_interval", 1)
-            process = self.start(self.torchrun(*extra, "--max-restarts", 3, *training(out, *RUN, "--overwrite")))
+            process = self.start(self.torchrun(*extra, "--max-restarts", 3, *training(out, *RUN, "--overwrite")), **environment)
             for rank, steps in ((1, 4), (0, 8)):
                 wait_until(lambda: len(losses(out)) >= steps and losses(out)[-1][0] >= steps and process_of_rank(rank, out), 300, f"{steps} steps")
                 os.kill(process_of_rank(rank, out), signal.SIGKILL)
@@ -177,6 +178,36 @@ class Torchrun(Groups):
             self.assertGreaterEqual(told.count("resuming from"), 2, told)
             self.assertEqual(losses(out), losses(straight))
             self.assertEqual(weights(out), weights(straight))
+
+    def test_one_process_alone_is_restarted_too(self):
+        script = self.out / "train.sh"
+        script.write_text('#!/bin/sh\n"$@"\nexit $?\n')
+        script.chmod(0o755)
+        for wrapper in ([], [script]):
+            out = self.out / f"run{len(wrapper)}"
+            self.run_training(out, "--max_steps", 3, "--save_interval", 1)
+            process = self.start(self.torchrun("--standalone", "--max-restarts", 1, *wrapper, *training(out, *RUN, "--overwrite"), processes=1))
+            wait_until(lambda: losses(out) and 4 <= losses(out)[-1][0] and process_of_rank(0, out), 300, "four steps")
+            os.kill(process_of_rank(0, out), signal.SIGKILL)
+            told = self.finish(process)
+            self.assertEqual(told.count("resuming from"), 1, told)
+            self.assertEqual([step for step, _ in losses(out)], list(range(1, 2 * STEPS + 1)))
+
+    def test_launchers_that_count_for_themselves_meet_again(self):
+        """With an elastic rendezvous the launcher of the killed rank counts a restart, the other one does not."""
+        straight, out = self.out / "straight", self.out / "run"
+        self.finish(self.start(self.torchrun("--standalone", *training(straight, *RUN))))
+        hosts = [self.start(self.torchrun("--nnodes", 2, "--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "job",
+                                          "--max-restarts", 1, *training(out, *RUN), processes=1))
+                 for port in [free_port()] for _ in range(2)]
+        wait_until(lambda: losses(out) and 4 <= losses(out)[-1][0] and process_of_rank(1, out), 300, "four steps")
+        os.kill(process_of_rank(1, out), signal.SIGKILL)
+        for host in hosts:
+            told = self.finish(host)
+            self.assertEqual(told.count("resuming from"), 1, told)
+            self.assertNotIn("connectFullMesh", told)
+        self.assertEqual(losses(out), losses(straight))
+        self.assertEqual(weights(out), weights(straight))
 
     def test_sigterm_to_the_launcher_saves(self):
         out = self.out / "run"

@@ -22,7 +22,7 @@ struct RankInfo {
   int64_t rank = 0;
   int64_t world_size = 1;
   int64_t local_rank = 0;      ///< among the processes of this host: chooses the GPU
-  int64_t restart = 0;         ///< how often torchrun has started the group anew
+  int64_t restart = 0;         ///< how often torchrun has started this host's processes anew after a failure
   std::string master_address;  ///< empty: a single process
   int64_t master_port = 0;
   std::string store_prefix;      ///< keeps the keys of different runs apart
@@ -71,8 +71,10 @@ class ProcessGroup {
   void barrier();
   /// Tells the other ranks why this one ends, for their messages.
   void report_failure(const std::string& cause);
+  /// Rank 0: whether the launcher has started the group before.
+  bool is_restart() const;
   /// Rank 0: when the launcher first started the group, restarts left out, in seconds since 1970.
-  double first_started();
+  double first_started() const;
   /// Seconds spent in collectives so far.
   double waited_seconds() const { return waited_seconds_; }
   void add_waited(double seconds) { waited_seconds_ += seconds; }
