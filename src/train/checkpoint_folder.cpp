@@ -68,7 +68,20 @@ std::vector<std::filesystem::path> CheckpointFolder::list() const {
   return found;
 }
 
-void CheckpointFolder::save(const CheckpointInfo& info, const StateDict& state) {
+std::vector<std::filesystem::path> CheckpointFolder::own() const {
+  return begins_anew_ ? std::vector<std::filesystem::path>() : list();
+}
+
+bool CheckpointFolder::holds(const std::filesystem::path& file) const {
+  std::error_code ignored;
+  const auto is_here = [&](const std::filesystem::path& path) {
+    return !path.empty() && std::filesystem::equivalent(path.parent_path(), folder_, ignored);
+  };
+  return !file.empty() &&
+         (is_here(std::filesystem::absolute(file, ignored)) || is_here(std::filesystem::canonical(file, ignored)));
+}
+
+void CheckpointFolder::save(const CheckpointInfo& info, const StateDict& state, bool is_doubtful) {
   std::error_code ignored;
   std::filesystem::create_directories(folder_, ignored);
   const std::filesystem::path path = folder_ / checkpoint_name(info.position.step);
@@ -79,10 +92,10 @@ void CheckpointFolder::save(const CheckpointInfo& info, const StateDict& state) 
     fail(error.what(), "; the checkpoints before it stand: --resume goes on from the last one, a smaller --keep_last ",
          "needs less space");
   }
-  remove_superseded(path);
+  remove_superseded(path, keep_last_ + (is_doubtful ? 1 : 0));
 }
 
-void CheckpointFolder::remove_superseded(const std::filesystem::path& newest) {
+void CheckpointFolder::remove_superseded(const std::filesystem::path& newest, int64_t most) {
   std::vector<std::filesystem::path> kept = list();
   std::erase_if(kept, [&](const auto& path) { return checkpoint_stage(path) != stage_; });
   std::error_code ignored;
@@ -92,7 +105,7 @@ void CheckpointFolder::remove_superseded(const std::filesystem::path& newest) {
     return goes && std::filesystem::remove(path, ignored);
   });
   begins_anew_ = false;
-  for (size_t i = 0; i + static_cast<size_t>(keep_last_) < kept.size(); ++i) {
+  for (size_t i = 0; i + static_cast<size_t>(most) < kept.size(); ++i) {
     std::filesystem::remove(kept[i], ignored);
   }
 }

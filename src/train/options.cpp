@@ -94,7 +94,7 @@ void ModelOptions::apply_to_known(LmConfig& config, const std::string& where) co
 Fields TrainOptions::file_fields() {
   return {
       {"data_path", &data_path, "JSON file of conversations", {}},
-      {"images_dir", &images_dir, "folder or zip of the pictures", {}},
+      {"images_dir", &images_dir, "folder or zip of the pictures, or a folder within a zip: x.zip/folder", {}},
       {"tokenizer", &tokenizer, "tokenizer.json, sentencepiece .model, or a folder with one", {}},
       {"clip_dir", &clip_dir, "Hugging Face folder of the vision encoder", {}},
       {"init_from", &init_from, "weights to start from; none: fresh ones; empty: the stage before in out_dir", {}},
@@ -239,14 +239,9 @@ void TrainOptions::validate() const {
   at_least("max_bad_steps", max_bad_steps, int64_t{1});
   at_least("moe_aux_loss", moe_aux_loss, 0.0);
   at_least("feature_memory_mb", feature_memory_mb, int64_t{0});
-  const auto within = [](const char* flag, int64_t value, int64_t minimum, int64_t maximum) {
-    if (value < minimum || value > maximum) {
-      throw UsageError(concat("--", flag, ": expected ", minimum, " to ", maximum, ", found ", value));
-    }
-  };
-  within("max_seq_len", max_seq_len, 2, kLongestContext);
-  within("num_workers", num_workers, 0, most_threads());
-  within("threads", threads, 0, most_threads());
+  require_flag_between("max_seq_len", max_seq_len, 2, kLongestContext);
+  require_flag_between("num_workers", num_workers, 0, most_threads());
+  require_flag_between("threads", threads, 0, most_threads());
   at_least("bucket_mb", bucket_mb, int64_t{1});
   at_least("log_interval", log_interval.value_or(1), int64_t{1});
   at_least("save_interval", save_interval, int64_t{0});
@@ -265,6 +260,10 @@ std::string model_name(const LmConfig& config) {
 
 std::string output_stem(const LmConfig& config, Stage stage) {
   return concat(model_name(config), "_vlm_", stage_name(stage));
+}
+
+std::filesystem::path checkpoint_folder(const TrainOptions& options, const LmConfig& config, Stage stage) {
+  return std::filesystem::path(options.out_dir) / concat(output_stem(config, stage), kCheckpointFolderEnd);
 }
 
 std::filesystem::path default_init_path(const TrainOptions& options, Stage stage) {

@@ -26,7 +26,7 @@ std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage sta
     require(found.has_value(), path.string(), ": expected checkpoints step_*.safetensors (--resume), found none");
     return found;
   }
-  const std::string end = concat("_vlm_", stage_name(stage), "_checkpoints");
+  const std::string end = concat("_vlm_", stage_name(stage), kCheckpointFolderEnd);
   std::optional<Checkpoint> newest;
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(options.out_dir, ignored)) {
@@ -48,7 +48,7 @@ std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage sta
 
 std::optional<Checkpoint> agreed_checkpoint(const TrainOptions& options, Stage stage, ProcessGroup& group) {
   std::optional<Checkpoint> found;
-  if (group.is_main() && group.info().restart > 0 && options.resume != "auto") {
+  if (group.is_main() && group.is_restart() && options.resume != "auto") {
     TrainOptions own = options;
     own.resume = "auto";
     found = find_checkpoint(own, stage, group.first_started());
@@ -73,22 +73,16 @@ std::optional<Checkpoint> agreed_checkpoint(const TrainOptions& options, Stage s
 
 void check_nothing_is_replaced(const TrainOptions& options, Stage stage, const LmConfig& config,
                                const std::filesystem::path& resumed) {
-  std::error_code ignored;
-  const std::filesystem::path own =
-      std::filesystem::path(options.out_dir) / (output_stem(config, stage) + "_checkpoints");
-  const bool goes_on_here = !resumed.empty() && std::filesystem::equivalent(resumed.parent_path(), own, ignored);
-  if (options.overwrite || goes_on_here) {
+  const CheckpointFolder folder(checkpoint_folder(options, config, stage), stage_name(stage), options.keep_last);
+  if (options.overwrite || folder.holds(resumed)) {
     return;
   }
   constexpr const char* kCure = "another --out_dir leaves them alone, --overwrite replaces them";
-  const std::string stem = output_stem(config, stage);
-  const CheckpointFolder folder(std::filesystem::path(options.out_dir) / (stem + "_checkpoints"), stage_name(stage),
-                                options.keep_last);
   if (const std::vector<std::filesystem::path> kept = folder.list(); !kept.empty()) {
     fail(folder.path().string(), ": expected no checkpoints of an earlier run, found ", kept.size(), " (the last one ",
          kept.back().filename().string(), "); --resume goes on from there, ", kCure);
   }
-  const std::filesystem::path weights = std::filesystem::path(options.out_dir) / (stem + ".pth");
+  const std::filesystem::path weights = std::filesystem::path(options.out_dir) / (output_stem(config, stage) + ".pth");
   require(!std::filesystem::exists(weights), weights.string(), ": expected no weights of an earlier run, found some; ",
           kCure);
 }

@@ -11,7 +11,8 @@
 
 namespace minimind {
 
-void save_run_checkpoint(const RunState& run, const TrainingPosition& position, CheckpointFolder& folder) {
+void save_run_checkpoint(const RunState& run, const TrainingPosition& position, CheckpointFolder& folder,
+                         bool is_doubtful) {
   CheckpointInfo info;
   info.stage = stage_name(run.stage);
   info.config = lm_config_to_json(run.setup.config());
@@ -30,7 +31,7 @@ void save_run_checkpoint(const RunState& run, const TrainingPosition& position, 
   }
   run.adam.save(state);
   run.scaler.save(state);
-  folder.save(info, state);
+  folder.save(info, state, is_doubtful);
 }
 
 void save_run_weights(const RunState& run) {

@@ -50,6 +50,9 @@ RunLock::RunLock(const std::filesystem::path& folder) {
     return;
   }
   if (const int error = errno; error != EWOULDBLOCK) {
+    // A file system of the network locks only what may be written.
+    require(error != EBADF, path.string(), ": expected a lock that this user may write, found another user's; choose ",
+            "another --out_dir");
     log_warning(
         concat(path.string(), ": cannot be locked: ", std::strerror(error), "; start no second run in this folder"));
     return;

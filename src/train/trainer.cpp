@@ -30,17 +30,20 @@ void remove_leftovers(const std::filesystem::path& out_dir) {
   remove_stale_temporaries(out_dir);
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(out_dir, ignored)) {
-    if (entry.is_directory() && entry.path().filename().string().ends_with("_checkpoints")) {
+    if (entry.is_directory() && entry.path().filename().string().ends_with(kCheckpointFolderEnd)) {
       remove_stale_temporaries(entry.path());
     }
   }
 }
 
+constexpr const char* kKeptProducts = "32";
+
 /// Experts get another number of tokens in every step, and oneDNN keeps a megabyte for each of the last 1,024 shapes of
-/// its products: gigabytes, without gain. It reads the variable before its first product.
+/// its products: gigabytes, without gain. It reads the variable before its first product and has no other way to be
+/// told; nothing else in this process reads the environment while it starts.
 void limit_kept_products(const TrainingSetup& setup) {
   if (setup.device.is_cpu() && setup.dtype == at::kBFloat16 && setup.config().use_moe) {
-    ::setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32", /*overwrite=*/0);
+    ::setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", kKeptProducts, /*overwrite=*/0);
   }
 }
 

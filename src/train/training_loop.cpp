@@ -33,8 +33,7 @@ TrainingLoop::TrainingLoop(const TrainOptions& options, Stage stage, ProcessGrou
       adam_(trained_parameters(*setup_.model, options.freeze), options.adam_beta2),
       scaler_(setup_.dtype == at::kHalf, setup_.device),
       runner_(setup_.model, features_, adam_, scaler_, group, setup_.dtype, step_settings(options)),
-      checkpoints_(std::filesystem::path(options.out_dir) / (output_stem(setup_.config(), stage) + "_checkpoints"),
-                   stage_name(stage), options.keep_last),
+      checkpoints_(checkpoint_folder(options, setup_.config(), stage), stage_name(stage), options.keep_last),
       bad_steps_(options.max_bad_steps),
       on_step_(std::move(on_step)) {
   int64_t total = options.epochs * loader_->steps_per_epoch();
@@ -46,7 +45,8 @@ TrainingLoop::TrainingLoop(const TrainOptions& options, Stage stage, ProcessGrou
                           total};
   if (checkpoint != nullptr) {
     continue_from(*checkpoint);
-  } else {
+  }
+  if (checkpoint == nullptr || !checkpoints_.holds(checkpoint->path)) {
     checkpoints_.begin_anew();
   }
   if (!options.val_data.empty()) {
@@ -100,13 +100,13 @@ void TrainingLoop::save_where_due() {
 void TrainingLoop::save() {
   save_is_due_ = false;
   if (group_.is_main()) {
-    save_run_checkpoint(state(), position_, checkpoints_);
+    save_run_checkpoint(state(), position_, checkpoints_, /*is_doubtful=*/bad_steps_.in_a_row() > 0);
     save_run_weights(state());
   }
 }
 
 std::string TrainingLoop::kept_in_words() const {
-  const std::vector<std::filesystem::path> kept = checkpoints_.list();
+  const std::vector<std::filesystem::path> kept = checkpoints_.own();
   if (kept.empty()) {
     return "no checkpoint was written before them";
   }
@@ -119,9 +119,10 @@ void TrainingLoop::require_learning() const {
   require(stop_signal_ != 0 || first_step_ > 0 || position_.step == 0 || reporter_->samples() > 0, options_.data_path,
           ": expected samples to learn from, found that all of ", position_.step,
           " steps were skipped; nothing was written. --check_data tells why");
-  require(!bad_steps_.prevail(), options_.out_dir, ": expected steps with a finite loss, found that ",
-          bad_steps_.left_out(), " of ", bad_steps_.tried(), " were left out; weights were not written, ",
-          kept_in_words(), "; a lower --learning_rate, a warm-up or better data may help");
+  require(stop_signal_ != 0 || !bad_steps_.prevail(), options_.out_dir,
+          ": expected steps with a finite loss, found that ", bad_steps_.left_out(), " of ", bad_steps_.tried(),
+          " were left out; weights were not written, ", kept_in_words(),
+          "; a lower --learning_rate, a warm-up or better data may help");
   if (bad_steps_.in_a_row() > 0 && group_.is_main()) {
     log_warning(concat("the last ", bad_steps_.in_a_row(),
                        " steps were left out as not finite: look at the curves before the weights are used; ",

@@ -98,6 +98,32 @@ TEST_F(CheckpointFiles, KeepTheLastOnesInTheOrderOfSteps) {
   EXPECT_EQ(names_in(folder_), (std::vector<std::string>{"step_000000000003.safetensors"}));
 }
 
+TEST_F(CheckpointFiles, KeepOneMoreBesideADoubtfulOne) {
+  for (const int64_t step : {1, 2, 3}) {
+    folder_.save(info_at(step), state_of(1), /*is_doubtful=*/step == 3);
+  }
+  EXPECT_EQ(folder_.list().size(), 3U);
+  folder_.save(info_at(4), state_of(1));
+  EXPECT_EQ(folder_.list().size(), 2U);
+}
+
+TEST_F(CheckpointFiles, KnowWhichFilesLieAmongThem) {
+  folder_.save(info_at(1), state_of(1));
+  const fs::path file = folder_.list().back();
+  fs::create_directory(temporary_.path() / "other");
+  fs::copy_file(file, temporary_.path() / "other" / file.filename());
+  fs::create_symlink(file, temporary_.path() / "latest.safetensors");
+  EXPECT_TRUE(folder_.holds(file));
+  EXPECT_TRUE(folder_.holds(folder_.path() / ".." / "checkpoints" / file.filename()));
+  EXPECT_TRUE(folder_.holds(temporary_.path() / "latest.safetensors"));
+  EXPECT_FALSE(folder_.holds(temporary_.path() / "other" / file.filename()));
+  EXPECT_FALSE(folder_.holds(""));
+  const fs::path before = fs::current_path();
+  fs::current_path(folder_.path());
+  EXPECT_TRUE(folder_.holds(file.filename()));
+  fs::current_path(before);
+}
+
 TEST_F(CheckpointFiles, DoNotCountWhereTheyAreOlderThanAskedFor) {
   folder_.save(info_at(1), state_of(1));
   const double now = static_cast<double>(std::time(nullptr));

@@ -34,6 +34,10 @@ class KeptRuns : public ::testing::Test {
     options.save_interval = save_interval;
     return options;
   }
+  static TrainResult run(TrainOptions options, bool overwrite) {
+    options.overwrite = overwrite;
+    return run(options);
+  }
   static TrainResult run(const TrainOptions& options) {
     ProcessGroup group({}, c10::kCPU);
     return train(options, Stage::kPretrain, group);
@@ -89,6 +93,11 @@ TEST_F(KeptRuns, AreNotReplacedByTheContinuationOfAnotherUnasked) {
   here.resume = (folder_.path() / "other/16_vlm_pretrain_checkpoints/step_000000000010.safetensors").string();
   EXPECT_NE(refusal(here).find("expected no checkpoints of an earlier run"), std::string::npos);
   EXPECT_TRUE(weights() == learned);
+  TrainOptions instead = here;
+  instead.overwrite = true;
+  EXPECT_EQ(run(instead).steps, 12);
+  EXPECT_EQ(checkpoints(), (std::vector<std::string>{"step_000000000012.safetensors"})) << "none of the run replaced";
+  run(options(5), /*overwrite=*/true);
   // Going on from an own one is what it is there for.
   here.resume = (checkpoint_folder() / "step_000000000010.safetensors").string();
   EXPECT_EQ(run(here).steps, 12);
@@ -165,7 +174,7 @@ TEST_F(KeptRuns, StandWhileTheStepsOfTheirContinuationFail) {
   EXPECT_TRUE(weights() == learned);
 }
 
-TEST_F(KeptRuns, DoNotBeginWithStepsThatAllFail) {
+TEST_F(KeptRuns, DoNotBeginWithStepsOfWhichHalfFail) {
   TrainOptions wild = options(1);
   wild.learning_rate = 1e30;
   wild.grad_clip = 0;
@@ -217,11 +226,16 @@ TEST_F(KeptRuns, LetTheNextOneInWhenTheirProcessWasKilled) {
   fs::create_directories(out());
   const pid_t child = ::fork();
   if (child == 0) {
-    const RunLock lock(out());
-    write_file_atomically(out() / "locked", "");
-    ::pause();
+    try {
+      const RunLock lock(out());
+      write_file_atomically(out() / "locked", "");
+      ::pause();
+    } catch (const std::exception&) {
+      ::_exit(1);
+    }
   }
   while (!fs::exists(out() / "locked")) {
+    ASSERT_EQ(::waitpid(child, nullptr, WNOHANG), 0) << "the child ended";
     ::usleep(1000);
   }
   EXPECT_NE(refusal(options()).find(concat("process ", child, " on ")), std::string::npos);

@@ -24,7 +24,8 @@ class BadSteps {
   void good(double grad_norm);
   /// Warns with the sample ids and the gradient norms before. Throws Error at the last one allowed.
   void bad(const BadStep& step, const std::vector<Batch>& batches);
-  /// Since the last good one. While it is not 0 the weights may be ruined, and no checkpoint should replace an older.
+  /// Since the last good one. While it is not 0 the weights may be ruined, and no checkpoint should replace an
+  /// older one.
   int64_t in_a_row() const { return in_a_row_; }
   int64_t left_out() const { return left_out_; }
   int64_t tried() const { return left_out_ + good_; }

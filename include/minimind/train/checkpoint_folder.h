@@ -15,13 +15,18 @@ namespace minimind {
 class CheckpointFolder {
  public:
   CheckpointFolder(std::filesystem::path folder, std::string stage, int64_t keep_last);
-  /// Writes a checkpoint, then removes those of later steps and all but the last kept ones. Throws Error; the older
-  /// ones stand then.
-  void save(const CheckpointInfo& info, const StateDict& state);
-  /// A run from its beginning: what is there belongs to an earlier one, and the next save() removes it.
+  /// Writes a checkpoint, then removes those of later steps and all but the last kept ones; one more is kept beside a
+  /// doubtful one. Throws Error; the older ones stand then.
+  void save(const CheckpointInfo& info, const StateDict& state, bool is_doubtful = false);
+  /// A run from its beginning, or from another folder's checkpoint: what is there belongs to an earlier one, and the
+  /// next save() removes it.
   void begin_anew() { begins_anew_ = true; }
+  /// Whether that file lies in this folder, or is a link into it.
+  bool holds(const std::filesystem::path& file) const;
   /// The files with a checkpoint's name, by step, the newest last; readable or not.
   std::vector<std::filesystem::path> list() const;
+  /// Those of list() that are not an earlier run's.
+  std::vector<std::filesystem::path> own() const;
   /// The newest checkpoint that can be read; newer ones that cannot are passed over with a warning. None where there
   /// are no checkpoints; throws Error where there are some and none can be read. Files from before `since` (seconds
   /// since 1970) do not count.
@@ -29,7 +34,7 @@ class CheckpointFolder {
   const std::filesystem::path& path() const { return folder_; }
 
  private:
-  void remove_superseded(const std::filesystem::path& newest);
+  void remove_superseded(const std::filesystem::path& newest, int64_t most);
   std::filesystem::path folder_;
   std::string stage_;
   int64_t keep_last_;

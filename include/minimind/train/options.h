@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -127,6 +128,10 @@ struct TrainOptions {
 std::string model_name(const LmConfig& config);
 /// `{dim}[_moe]_vlm_{stage}` of SPEC.md section 1; the files of a run begin with it.
 std::string output_stem(const LmConfig& config, Stage stage);
+
+inline constexpr std::string_view kCheckpointFolderEnd = "_checkpoints";
+/// Where the run keeps its checkpoints: OUT_DIR/<output_stem>_checkpoints.
+std::filesystem::path checkpoint_folder(const TrainOptions& options, const LmConfig& config, Stage stage);
 /// The weights that a stage starts from where --init_from is empty: `{out_dir}/{dim}[_moe]_llm.pth` and so on.
 std::filesystem::path default_init_path(const TrainOptions& options, Stage stage);
 

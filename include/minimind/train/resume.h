@@ -11,12 +11,13 @@
 namespace minimind {
 
 /// The checkpoint that --resume names; none where it is `none`, or `auto` and there is none to go on from. Throws Error
-/// where a named one is missing, or where `auto` finds runs of several widths. `auto` passes over those from before
-/// `since` (seconds since 1970).
+/// where a named one is missing, or where `auto` finds runs of several widths or kinds. `auto` passes over those from
+/// before `since` (seconds since 1970).
 std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage stage, double since = 0);
 
 /// What rank 0 finds, on all ranks: the others may be on hosts that do not have its files. After a restart by the
-/// launcher a run without --resume goes on from its own checkpoints, not from those of an earlier run in the folder.
+/// launcher a run goes on from its own checkpoints, where it has written some: not from those of an earlier run in the
+/// folder, and not from the start or the --resume PATH that it began with.
 std::optional<Checkpoint> agreed_checkpoint(const TrainOptions& options, Stage stage, ProcessGroup& group);
 
 /// Throws Error where OUT_DIR has weights or checkpoints of this stage and shape that a run from its beginning, or from

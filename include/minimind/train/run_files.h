@@ -20,8 +20,10 @@ struct RunState {
   int64_t world_size = 1;
 };
 
-/// Everything that the run needs to go on from `position`. Throws Error; the older checkpoints stand then.
-void save_run_checkpoint(const RunState& run, const TrainingPosition& position, CheckpointFolder& folder);
+/// Everything that the run needs to go on from `position`; `is_doubtful` as in CheckpointFolder::save(). Throws Error;
+/// the older checkpoints stand then.
+void save_run_checkpoint(const RunState& run, const TrainingPosition& position, CheckpointFolder& folder,
+                         bool is_doubtful);
 
 /// `OUT_DIR/{stem}.pth` and the configuration beside it, each replaced whole. Throws Error.
 void save_run_weights(const RunState& run);
