@@ -18,7 +18,7 @@ struct Flags {
         {"out", &out, "what to write: NAME.pth, NAME.safetensors, or else a Hugging Face folder", {}},
         {"tokenizer", &tokenizer, "tokenizer file or folder to be copied into the folder; empty: the model's own", {}},
         {"weights", &options.weights, "a folder's: model.safetensors or pytorch_model.bin", {"safetensors", "bin"}},
-        {"allow_missing", &options.allow_missing, "keys or key prefixes that may be absent, by commas", {}},
+        {"allow_missing", &options.allow_missing, "keys or key prefixes that may be absent", {}},
         {"dtype", &options.dtype, "numbers of the weights", {"float32", "float16", "bfloat16"}},
     };
   }
@@ -48,7 +48,7 @@ int main(int argc, char** argv) {
     const ModelFile source = find_model(flags.checkpoint);
     std::cerr << (source.notice.empty() ? "" : "note: " + source.notice + "\n");
     flags.options.target = flags.out;
-    flags.options.tokenizer = exports_folder(flags.out) ? tokenizer_for(source, flags.tokenizer) : "";
+    flags.options.tokenizer = exports_folder(flags.out) ? tokenizer_for(source, flags.tokenizer) : flags.tokenizer;
     if (!flags.options.tokenizer.empty()) {
       load_tokenizer_for(source.weights.string(), source.config.vocab_size, flags.options.tokenizer);
     }

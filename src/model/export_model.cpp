@@ -8,6 +8,8 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
+#include "minimind/base/utf8.h"
+#include "model/detail/all_finite.h"
 #include "model/detail/export_folder.h"
 
 namespace minimind {
@@ -32,9 +34,10 @@ bool is_head(const std::string& key) {
 /// Numbers beyond float16's range would become infinite.
 at::Tensor narrowed(const std::string& key, const at::Tensor& tensor, const std::string& dtype) {
   const at::Tensor narrow = tensor.to(export_dtype(dtype));
-  const double highest = tensor.numel() == 0 ? 0 : tensor.abs().max().item<double>();
-  require(narrow.numel() == 0 || at::isfinite(narrow).all().item<bool>(), "key \"", key, "\": expected numbers that ",
-          dtype, " can hold, found the magnitude ", highest, "; --dtype bfloat16 or float32 keeps its range");
+  if (!detail::all_finite(narrow)) {
+    fail("key \"", key, "\": expected numbers that ", dtype, " can hold, found the magnitude ",
+         tensor.abs().max().item<double>(), "; --dtype bfloat16 or float32 keeps its range");
+  }
   return narrow;
 }
 
@@ -62,14 +65,18 @@ StateDict without_head(const StateDict& state) {
   return result;
 }
 
+std::string ending_of(const fs::path& target) {
+  return ascii_lower(target.extension().string());
+}
+
 bool is_pth(const fs::path& target) {
-  return target.extension() == ".pth" || target.extension() == ".bin";
+  return ending_of(target) == ".pth" || ending_of(target) == ".bin";
 }
 
 /// Suffixes of other programs' model files: a folder of such a name is hardly what is meant.
 bool looks_like_a_file(const fs::path& target) {
   constexpr std::array<const char*, 7> kSuffixes = {".pt", ".ckpt", ".gguf", ".onnx", ".h5", ".pkl", ".json"};
-  return std::ranges::find(kSuffixes, target.extension().string()) != kSuffixes.end();
+  return std::ranges::find(kSuffixes, ending_of(target)) != kSuffixes.end();
 }
 
 void copy_files(const std::vector<fs::path>& files, const fs::path& folder, std::vector<fs::path>& written) {
@@ -87,8 +94,8 @@ std::vector<fs::path> export_pth(const fs::path& target, const StateDict& state,
   fs::path beside = target;
   beside.replace_extension(".json");
   detail::require_replaceable_config(beside);
-  write_file_atomically(beside, config);
   write_pth(target, state);
+  write_file_atomically(beside, config);
   return {target, beside};
 }
 
@@ -116,7 +123,7 @@ std::vector<fs::path> export_folder(const ExportOptions& options, const StateDic
 }  // namespace
 
 bool exports_folder(const fs::path& target) {
-  return !is_pth(target) && target.extension() != ".safetensors";
+  return !is_pth(target) && ending_of(target) != ".safetensors";
 }
 
 std::vector<fs::path> export_model(const ModelFile& source, const ExportOptions& options) {
@@ -126,6 +133,8 @@ std::vector<fs::path> export_model(const ModelFile& source, const ExportOptions&
   require(!looks_like_a_file(options.target), options.target.string(),
           ": expected NAME.pth, NAME.bin, NAME.safetensors or a folder to be written, found the name of another kind "
           "of file");
+  require(options.tokenizer.empty() || exports_folder(options.target), options.target.string(),
+          ": expected a folder, where a tokenizer can lie, found one file; leave --tokenizer out");
   Vlm model(source.config);
   LoadOptions contract;
   contract.allow_missing = options.allow_missing;

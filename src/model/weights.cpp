@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "minimind/base/error.h"
+#include "minimind/base/utf8.h"
 #include "model/detail/weight_match.h"
 
 namespace minimind {
@@ -65,7 +66,7 @@ std::string LoadReport::summary() const {
         << std::setw(5) << counts.wrong_shape << " of another shape" << std::setw(5) << counts.skipped << " skipped";
   };
   for (const auto& [module, counts] : modules) {
-    line(module, counts);
+    line(printable(module), counts);
     out << '\n';
   }
   line("all", total());

@@ -5,6 +5,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/json_guard.h"
+#include "minimind/base/utf8.h"
 #include "minimind/model/weights.h"
 #include "model/detail/weight_match.h"
 
@@ -134,7 +135,7 @@ void deduce_config(ModelFile& file, const std::vector<StateDict::Entry>& entries
   if (!detail::deduce_shape(entries, &file.config)) {
     fail(where,
          ": expected the weights of a MiniMind language model (tok_embeddings.weight, layers.0.attention.…), found ",
-         entries.empty() ? "no tensor" : entries.front().first + " and the like", "; ",
+         entries.empty() ? "no tensor" : printable(entries.front().first) + " and the like", "; ",
          detail::likely_cause(entries, file.config, false));
   }
   try {

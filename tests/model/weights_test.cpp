@@ -151,7 +151,9 @@ TEST(LoadVlm, RefusesAKeyThatIsThereWithAndWithoutAPrefix) {
   EXPECT_SAYS(load_error(model_config(), state), "norm.weight is there twice, with and without a prefix");
   state = vlm_state_dict(*small_model(model_config()));
   state.add("x\x1b[31m\n", at::zeros({1}));
+  ::testing::internal::CaptureStderr();
   EXPECT_SAYS(load_error(model_config(), state), "x\\u001b[31m\\u000a [1] unexpected");
+  EXPECT_EQ(::testing::internal::GetCapturedStderr().find('\x1b'), std::string::npos);
 }
 
 TEST(LoadVlm, NamesTheFlagsThatWouldFit) {
