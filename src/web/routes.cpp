@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "minimind/base/error.h"
+#include "minimind/base/utf8.h"
 #include "minimind/web/api_error.h"
 #include "web/detail/page.h"
 
@@ -46,19 +47,18 @@ bool is_json(const HttpRequest& request) {
   }
   std::string name = type->substr(0, type->find(';'));
   name.erase(name.find_last_not_of(" \t") + 1);
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
-  return name == "application/json";
+  return ascii_lower(name) == "application/json";
 }
 
 ApiError wrong_method(const std::string& allowed, const std::string& found) {
   return ApiError(405, concat("method: expected ", allowed, ", found ", found.substr(0, 20)), "", "method_not_allowed");
 }
 
-/// The name in a Host header, without the port.
+/// The name in a Host header, without the port. An IPv6 address has brackets there; one without them is taken too.
 std::string name_of_host(std::string_view host) {
-  const size_t end = host.starts_with('[') ? host.find(']') + 1 : host.find(':');
-  std::string name(host.substr(0, end));
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+  const bool is_bare_address = !host.starts_with('[') && host.find(':') != host.rfind(':');
+  const size_t end = host.starts_with('[') ? host.find(']') + 1 : is_bare_address ? host.npos : host.find(':');
+  const std::string name = is_bare_address ? concat('[', ascii_lower(host), ']') : ascii_lower(host.substr(0, end));
   return name.ends_with('.') ? name.substr(0, name.size() - 1) : name;
 }
 

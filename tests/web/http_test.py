@@ -123,8 +123,9 @@ class Routes(OneServer):
             answer = self.exchange(f"GET /settings.json HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
             self.assertTrue(answer.startswith(f"HTTP/1.1 {status} "), (host, answer))
         self.assertIn('"host_not_allowed"', answer)
-        with WebChat(files, "--allowed_hosts", "Chat.Example") as server:
-            self.assertEqual(server.request("GET", "/healthz", None, {"Host": "Chat.Example:443"})[0], 200)
+        with WebChat(files, "--allowed_hosts", "Chat.Example", "fd00::5") as server:
+            for host in ("Chat.Example:443", "[FD00::5]:80"):
+                self.assertEqual(server.request("GET", "/healthz", None, {"Host": host})[0], 200)
             self.assertEqual(server.request("GET", "/healthz", None, {"Host": "other.example"})[0], 403)
 
     def test_wrong_paths_methods_and_types(self):

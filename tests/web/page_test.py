@@ -266,8 +266,13 @@ class Stopping(PageTest):
             self.assertIn("stopped", self.page.run(f"{LAST}.querySelector('.note').textContent"))
             self.assertGreater(self.page.run(f"{ANSWERS}[0].length"), 20)
             self.page.wait_for(f"(async () => !(await (await fetch('metrics')).text()).includes('minimind_vanished_clients_total {before:g}\\n'))()", 5)
+        self.page.run("{ const box = document.getElementById('question'); box.value = 'Too soon'; "
+                      "document.getElementById('composer').requestSubmit(); document.getElementById('stop').click(); }")
+        self.page.wait_for(f"document.querySelectorAll('.turn').length === 2 && {WRITTEN}")
+        self.assertEqual(self.page.run("document.getElementById('question').value"), "Too soon", "a question without a word of answer is given back")
+        self.page.run("document.getElementById('question').value = ''")
         self.ask("And another one")
-        self.page.wait_for(f"{ANSWERS}.length === 2 && {ANSWERS}[1].length > 20")
+        self.page.wait_for(f"{ANSWERS}.length === 3 && {ANSWERS}[2].length > 20")
         self.page.press("Escape")
         self.page.wait_for(WRITTEN)
 

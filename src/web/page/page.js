@@ -1,7 +1,7 @@
 import { ApiFailure, settings, streamAnswer } from './api.js';
 import { pictureOfFile } from './pictures.js';
 import { rememberLanguage } from './texts.js';
-import { fittingTurns, messagesOf, shortened } from './turns.js';
+import { PICTURES_SHARE, fittingTurns, messagesOf, shortened } from './turns.js';
 import {
   addText, byId, flushText, pictureCount, resizeQuestion, say, scrollDown, showAlert, showButtons, showNote, showTexts, showTurn, showWaiting, state,
 } from './view.js';
@@ -37,7 +37,7 @@ async function addFile(file, conversation) {
       return;
     }
     const bytes = state.waiting.reduce((sum, one) => sum + one.url.length, picture.url.length);
-    if (bytes > state.server.max_body_bytes * 0.9) {
+    if (bytes > state.server.max_body_bytes * PICTURES_SHARE) {
       showAlert(() => say().tooLarge(file.name));
     } else {
       state.waiting.push(picture);
@@ -160,7 +160,7 @@ async function ask(text) {
     }
   } catch (error) {
     tellFailure(turn, error);
-    if (turn.failure && state.turns.includes(turn)) {
+    if (turn.answer === null && state.turns.includes(turn)) {
       giveBack(turn, text);
     }
   }

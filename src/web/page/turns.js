@@ -19,10 +19,13 @@ export function messagesOf(turns) {
   return messages;
 }
 
+// Of a request's bytes; the rest is for words.
+export const PICTURES_SHARE = 0.9;
+
 function fits(turns, server) {
   const pictures = turns.flatMap((turn) => turn.pictures);
   const bytes = pictures.reduce((sum, picture) => sum + picture.url.length, 0);
-  return turns.length * 2 - 1 <= server.max_messages && pictures.length <= server.max_pictures && bytes <= server.max_body_bytes * 0.9;
+  return turns.length * 2 - 1 <= server.max_messages && pictures.length <= server.max_pictures && bytes <= server.max_body_bytes * PICTURES_SHARE;
 }
 
 // What a request can hold of them by the server's own limits; the oldest go. The last one always stays.
