@@ -9,6 +9,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "minimind/base/kept_products.h"
 #include "minimind/base/log.h"
 #include "minimind/model/unfilled.h"
 #include "minimind/model/weights.h"
@@ -73,6 +74,9 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
     }
   };
   const c10::Device device = chat_device(files.device);
+  if (device.is_cpu() && files.weights != WeightFormat::kFloat32) {
+    limit_kept_products();
+  }
   if (files.threads > 0) {
     at::set_num_threads(static_cast<int>(files.threads));
   }

@@ -21,7 +21,7 @@
 #include <utility>
 
 #include "dist/detail/backend.h"
-#include "dist/detail/launcher_start.h"
+#include "dist/detail/launcher_times.h"
 #include "dist/detail/meeting.h"
 #include "minimind/base/error.h"
 
@@ -130,7 +130,6 @@ ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono
     detail::Meeting meeting(store, info);
     meeting.wait_for_all(patience);
     attempt = meeting.prefix();
-    backend_->is_restart = meeting.is_restart();
     backend_->first_started = meeting.first_started();
     backend_->store = c10::make_intrusive<c10d::PrefixStore>(attempt, store);
     backend_->watch = std::make_unique<detail::RankWatch>(
@@ -230,13 +229,14 @@ void ProcessGroup::report_failure(const std::string& cause) {
   }
 }
 
-bool ProcessGroup::is_restart() const {
-  return info_.restart > 0 || (backend_ && backend_->is_restart);
-}
-
-double ProcessGroup::first_started() const {
-  // A store that dies with the attempt knows this attempt alone.
-  return backend_ && info_.store_is_served ? backend_->first_started : detail::launcher_start();
+AttemptTimes ProcessGroup::attempt_times() const {
+  AttemptTimes times = detail::launcher_times();
+  // A launcher may be older than the run that it was asked for, or younger, on a host that came later. A store that
+  // dies with the attempt knows this attempt alone.
+  if (backend_ && info_.store_is_served) {
+    times.first = backend_->first_started;
+  }
+  return times;
 }
 
 void ProcessGroup::barrier() {

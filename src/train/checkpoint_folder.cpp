@@ -92,10 +92,10 @@ void CheckpointFolder::save(const CheckpointInfo& info, const StateDict& state, 
     fail(error.what(), "; the checkpoints before it stand: --resume goes on from the last one, a smaller --keep_last ",
          "needs less space");
   }
-  remove_superseded(path, keep_last_ + (is_doubtful ? 1 : 0));
+  remove_superseded(path, is_doubtful);
 }
 
-void CheckpointFolder::remove_superseded(const std::filesystem::path& newest, int64_t most) {
+void CheckpointFolder::remove_superseded(const std::filesystem::path& newest, bool is_doubtful) {
   std::vector<std::filesystem::path> kept = list();
   std::erase_if(kept, [&](const auto& path) { return checkpoint_stage(path) != stage_; });
   std::error_code ignored;
@@ -105,14 +105,16 @@ void CheckpointFolder::remove_superseded(const std::filesystem::path& newest, in
     return goes && std::filesystem::remove(path, ignored);
   });
   begins_anew_ = false;
-  for (size_t i = 0; i + static_cast<size_t>(most) < kept.size(); ++i) {
+  for (size_t i = 0; !is_doubtful && i + static_cast<size_t>(keep_last_) < kept.size(); ++i) {
     std::filesystem::remove(kept[i], ignored);
   }
 }
 
-std::optional<Checkpoint> CheckpointFolder::newest(double since) const {
+std::optional<Checkpoint> CheckpointFolder::newest(const std::optional<AttemptTimes>& times) const {
   std::vector<std::filesystem::path> paths = list();
-  std::erase_if(paths, [&](const auto& path) { return written_at(path) < since; });
+  std::erase_if(paths, [&](const auto& path) {
+    return times && (written_at(path) < times->first || written_at(path) > times->current);
+  });
   for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
     try {
       Checkpoint found = read_checkpoint(*path);

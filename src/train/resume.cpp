@@ -11,7 +11,8 @@
 
 namespace minimind {
 
-std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage stage, double since) {
+std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage stage,
+                                          const std::optional<AttemptTimes>& times) {
   if (options.resume == "none") {
     return std::nullopt;
   }
@@ -35,7 +36,7 @@ std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage sta
     const bool matches_kind = !options.model.use_moe || name.ends_with("_moe" + end) == *options.model.use_moe;
     if (entry.is_directory() && name.ends_with(end) && matches_width && matches_kind) {
       std::optional<Checkpoint> found =
-          CheckpointFolder(entry.path(), stage_name(stage), options.keep_last).newest(since);
+          CheckpointFolder(entry.path(), stage_name(stage), options.keep_last).newest(times);
       require(!found || !newest, options.out_dir,
               ": expected checkpoints of one model, found those of several; give --dim and --use_moe true or false");
       if (found) {
@@ -48,10 +49,10 @@ std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage sta
 
 std::optional<Checkpoint> agreed_checkpoint(const TrainOptions& options, Stage stage, ProcessGroup& group) {
   std::optional<Checkpoint> found;
-  if (group.is_main() && group.is_restart() && options.resume != "auto") {
+  if (group.is_main() && options.resume != "auto") {
     TrainOptions own = options;
     own.resume = "auto";
-    found = find_checkpoint(own, stage, group.first_started());
+    found = find_checkpoint(own, stage, group.attempt_times());
   }
   if (group.is_main() && !found) {
     found = find_checkpoint(options, stage);

@@ -3,7 +3,6 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <system_error>
@@ -11,6 +10,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "minimind/base/kept_products.h"
 #include "minimind/base/log.h"
 #include "minimind/base/progress.h"
 #include "minimind/train/agreement.h"
@@ -36,19 +36,6 @@ void remove_leftovers(const std::filesystem::path& out_dir) {
   }
 }
 
-constexpr const char* kKeptProducts = "32";
-
-/// oneDNN, and the framework's layer above it, each keep what they made for the last 1,024 shapes of products in
-/// bfloat16: a megabyte and more for each, gigabytes after some hundred steps, whose batches all have other lengths.
-/// Making it anew costs no time that one could measure. Both read their variable before the first product and have no
-/// other way to be told; nothing else in this process reads the environment while it starts.
-void limit_kept_products(const TrainingSetup& setup) {
-  if (setup.device.is_cpu() && setup.dtype == at::kBFloat16) {
-    ::setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", kKeptProducts, /*overwrite=*/0);
-    ::setenv("LRU_CACHE_CAPACITY", kKeptProducts, /*overwrite=*/0);
-  }
-}
-
 }  // namespace
 
 TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
@@ -67,7 +54,9 @@ TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
   const std::optional<Checkpoint> checkpoint = agreed_checkpoint(options, stage, group);
   const c10::Device device = training_device(options.device, group.info().local_rank);
   TrainingSetup setup = make_setup(options, stage, device, checkpoint ? &*checkpoint : nullptr);
-  limit_kept_products(setup);
+  if (setup.device.is_cpu() && setup.dtype == at::kBFloat16) {
+    limit_kept_products();
+  }
   if (group.world_size() > 1) {
     require_equal_contents(contents_of(setup), group);
   }
@@ -98,9 +87,11 @@ std::string ending_in_words(const TrainResult& result, const std::string& out_di
     return concat("finished before: ", result.steps, " steps, nothing is left to do; more --epochs (or --max_steps) ",
                   "make the run longer; weights and curves in ", out_dir);
   }
-  return concat(result.signal != 0 ? "stopped and saved" : "finished", ": ", result.steps, " steps, ", result.samples,
-                " samples in ", format_duration(result.seconds), ", last loss ", result.loss,
-                result.skipped > 0 ? concat(", ", result.skipped, " samples skipped") : "",
+  return concat(result.signal == 0 ? "finished"
+                : result.is_saved  ? "stopped and saved"
+                                   : "stopped, not saved",
+                ": ", result.steps, " steps, ", result.samples, " samples in ", format_duration(result.seconds),
+                ", last loss ", result.loss, result.skipped > 0 ? concat(", ", result.skipped, " samples skipped") : "",
                 result.left_out > 0 ? concat(", ", result.left_out, " steps left out as not finite") : "",
                 "; weights and curves in ", out_dir);
 }

@@ -119,10 +119,14 @@ void TrainingLoop::require_learning() const {
   require(stop_signal_ != 0 || first_step_ > 0 || position_.step == 0 || reporter_->samples() > 0, options_.data_path,
           ": expected samples to learn from, found that all of ", position_.step,
           " steps were skipped; nothing was written. --check_data tells why");
-  require(stop_signal_ != 0 || !bad_steps_.prevail(), options_.out_dir,
-          ": expected steps with a finite loss, found that ", bad_steps_.left_out(), " of ", bad_steps_.tried(),
-          " were left out; weights were not written, ", kept_in_words(),
-          "; a lower --learning_rate, a warm-up or better data may help");
+  if (stop_signal_ != 0 && bad_steps_.prevail()) {
+    log_warning(concat(bad_steps_.left_out(), " of ", bad_steps_.tried(),
+                       " steps were left out as not finite: nothing of this part was written, ", kept_in_words()));
+    return;
+  }
+  require(!bad_steps_.prevail(), options_.out_dir, ": expected steps with a finite loss, found that ",
+          bad_steps_.left_out(), " of ", bad_steps_.tried(), " were left out; weights were not written, ",
+          kept_in_words(), "; a lower --learning_rate, a warm-up or better data may help");
   if (bad_steps_.in_a_row() > 0 && group_.is_main()) {
     log_warning(concat("the last ", bad_steps_.in_a_row(),
                        " steps were left out as not finite: look at the curves before the weights are used; ",
@@ -248,7 +252,8 @@ TrainResult TrainingLoop::run() {
   }
   reporter_->break_line();
   require_learning();
-  if (stop_signal_ != 0 || options_.save_last) {
+  const bool saves = stop_signal_ != 0 ? !bad_steps_.prevail() : options_.save_last;
+  if (saves) {
     save();
   }
   if (stop_signal_ == 0 && position_.step > first_step_) {
@@ -266,6 +271,7 @@ TrainResult TrainingLoop::run() {
   result.left_out = bad_steps_.left_out();
   result.skipped = static_cast<int64_t>(loader_->skipped().size());
   result.signal = stop_signal_;
+  result.is_saved = saves;
   return result;
 }
 

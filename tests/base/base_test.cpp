@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <set>
 
@@ -11,6 +12,7 @@
 #include "minimind/base/file.h"
 #include "minimind/base/image_slot.h"
 #include "minimind/base/json_guard.h"
+#include "minimind/base/kept_products.h"
 #include "minimind/base/progress.h"
 #include "minimind/base/random.h"
 #include "minimind/base/utf8.h"
@@ -158,6 +160,14 @@ TEST(Utf8, RepairsAsPythonDoes) {
   EXPECT_EQ(repair_utf8("\xED\xA0\x80"), "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");  // a surrogate: three
   EXPECT_EQ(repair_utf8("\xF0\x9F\x98"), "\xEF\xBF\xBD");
   EXPECT_EQ(repair_utf8("\xC0\x80"), "\xEF\xBF\xBD\xEF\xBF\xBD");
+}
+
+TEST(KeptProducts, AreFewUnlessTheUserSaysOtherwise) {
+  ::setenv("LRU_CACHE_CAPACITY", "7", 1);
+  ::unsetenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY");
+  limit_kept_products();
+  EXPECT_STREQ(std::getenv("LRU_CACHE_CAPACITY"), "7");
+  EXPECT_STREQ(std::getenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY"), "32");
 }
 
 TEST(Utf8, ShowsControlCharactersAsEscapes) {

@@ -1,9 +1,6 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <chrono>
 #include <map>
 #include <string>
 
@@ -12,9 +9,6 @@
 
 namespace minimind {
 namespace {
-
-const double kThisProgramBegan =
-    std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 
 /// An environment with these of a launcher's variables and no others.
 class Environment {
@@ -107,20 +101,6 @@ TEST(RankInfo, ReadsTorchrun) {
 TEST(RankInfo, CountsTheRestartsOfASingleProcessToo) {
   const Environment environment({{"RANK", "0"}, {"WORLD_SIZE", "1"}, {"TORCHELASTIC_RESTART_COUNT", "2"}});
   EXPECT_EQ(rank_from_environment().restart, 2);
-}
-
-TEST(RankInfo, KnowsWhenTheProgramThatStartedItBegan) {
-  const Environment environment({{"RANK", "0"}, {"WORLD_SIZE", "1"}, {"TORCHELASTIC_RESTART_COUNT", "2"}});
-  ::usleep(300'000);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const double began = ProcessGroup(rank_from_environment(), c10::kCPU).first_started();
-    constexpr double kLoading = 10;  // seconds from the start of this program to its first line, at most
-    ::_exit(began <= kThisProgramBegan && began > kThisProgramBegan - kLoading ? 0 : 1);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  EXPECT_EQ(status, 0);
 }
 
 TEST(RankInfo, ReadsSlurmAndFindsItsFirstHost) {

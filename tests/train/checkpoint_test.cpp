@@ -98,12 +98,12 @@ TEST_F(CheckpointFiles, KeepTheLastOnesInTheOrderOfSteps) {
   EXPECT_EQ(names_in(folder_), (std::vector<std::string>{"step_000000000003.safetensors"}));
 }
 
-TEST_F(CheckpointFiles, KeepOneMoreBesideADoubtfulOne) {
-  for (const int64_t step : {1, 2, 3}) {
-    folder_.save(info_at(step), state_of(1), /*is_doubtful=*/step == 3);
+TEST_F(CheckpointFiles, DoNotMakeRoomForDoubtfulOnes) {
+  for (const int64_t step : {1, 2, 3, 4}) {
+    folder_.save(info_at(step), state_of(1), /*is_doubtful=*/step > 2);
   }
-  EXPECT_EQ(folder_.list().size(), 3U);
-  folder_.save(info_at(4), state_of(1));
+  EXPECT_EQ(folder_.list().size(), 4U);
+  folder_.save(info_at(5), state_of(1));
   EXPECT_EQ(folder_.list().size(), 2U);
 }
 
@@ -124,11 +124,12 @@ TEST_F(CheckpointFiles, KnowWhichFilesLieAmongThem) {
   fs::current_path(before);
 }
 
-TEST_F(CheckpointFiles, DoNotCountWhereTheyAreOlderThanAskedFor) {
+TEST_F(CheckpointFiles, CountWhereTheyAreOfEarlierAttempts) {
   folder_.save(info_at(1), state_of(1));
   const double now = static_cast<double>(std::time(nullptr));
-  EXPECT_TRUE(folder_.newest(now - 60).has_value());
-  EXPECT_FALSE(folder_.newest(now + 60).has_value());
+  EXPECT_TRUE(folder_.newest(AttemptTimes{now - 60, now + 60}).has_value());
+  EXPECT_FALSE(folder_.newest(AttemptTimes{now + 60, now + 90}).has_value());
+  EXPECT_FALSE(folder_.newest(AttemptTimes{now - 90, now - 60}).has_value());
 }
 
 TEST_F(CheckpointFiles, ArePassedOverWhereTheyAreCutOff) {

@@ -195,19 +195,31 @@ class Torchrun(Groups):
 
     def test_launchers_that_count_for_themselves_meet_again(self):
         """With an elastic rendezvous the launcher of the killed rank counts a restart, the other one does not."""
-        straight, out = self.out / "straight", self.out / "run"
+        straight = self.out / "straight"
         self.finish(self.start(self.torchrun("--standalone", *training(straight, *RUN))))
-        hosts = [self.start(self.torchrun("--nnodes", 2, "--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "job",
-                                          "--max-restarts", 1, *training(out, *RUN), processes=1))
-                 for port in [free_port()] for _ in range(2)]
-        wait_until(lambda: losses(out) and 4 <= losses(out)[-1][0] and process_of_rank(1, out), 300, "four steps")
-        os.kill(process_of_rank(1, out), signal.SIGKILL)
-        for host in hosts:
-            told = self.finish(host)
-            self.assertEqual(told.count("resuming from"), 1, told)
-            self.assertNotIn("connectFullMesh", told)
-        self.assertEqual(losses(out), losses(straight))
-        self.assertEqual(weights(out), weights(straight))
+        for name, environment in (("served", {}), ("dead_store", {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": 1})):
+            out = self.out / name
+            self.run_training(out, "--max_steps", 3, "--save_interval", 1)
+            hosts = [self.start(self.torchrun("--nnodes", 2, "--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "job",
+                                              "--max-restarts", 1, *training(out, *RUN, "--overwrite"), processes=1), **environment)
+                     for port in [free_port()] for _ in range(2)]
+            wait_until(lambda: 4 <= len(losses(out)) < STEPS and process_of_rank(1, out), 300, "four steps")
+            os.kill(process_of_rank(1, out), signal.SIGKILL)
+            for host in hosts:
+                told = self.finish(host)
+                self.assertEqual(told.count("resuming from"), 1, told)
+                self.assertNotIn("connectFullMesh", told)
+            self.assertEqual(losses(out), losses(straight))
+            self.assertEqual(weights(out), weights(straight))
+
+    def test_a_script_that_trains_twice_is_no_restart(self):
+        script = self.out / "twice.sh"
+        script.write_text('#!/bin/sh\n"$@" && "$@"\n')
+        script.chmod(0o755)
+        out = self.out / "run"
+        told = self.finish(self.start(self.torchrun("--standalone", script, *training(out, *RUN, "--overwrite"))))
+        self.assertNotIn("resuming from", told)
+        self.assertEqual(told.count("finished: 12 steps"), 2, told)
 
     def test_sigterm_to_the_launcher_saves(self):
         out = self.out / "run"

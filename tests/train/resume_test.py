@@ -84,6 +84,20 @@ class Stopped(Training):
             self.assertIn("resuming with 2 threads after 1", self.run_training(out, "--epochs", 2, "--resume", "--threads", 2))
 
 
+    def test_a_stop_while_steps_fail_leaves_what_was_learned(self):
+        out = self.out / "run"
+        self.run_training(out, *RUN)
+        before = {path: path.read_bytes() for path in [*checkpoints(out), out / "32_vlm_pretrain.pth"]}
+        for how in ("--resume", "--overwrite"):
+            process = self.start(training(out, "--epochs", 1000, how, "--learning_rate", "1e30", "--warmup_iters", 0, "--grad_clip", 0, "--max_bad_steps", 100000))
+            wait_until(lambda: self.told(process).count("step left out") >= 50, 300, "fifty bad steps")
+            process.terminate()
+            told = self.finish(process, 128 + signal.SIGTERM)
+            self.assertIn("stopped, not saved", told)
+            self.assertIn("nothing of this part was written", told)
+            self.assertEqual({path: path.read_bytes() for path in [*checkpoints(out), out / "32_vlm_pretrain.pth"]}, before)
+
+
 class BadDisk(Training):
     def stop_after(self, out, steps):
         process = self.start(training(out, *RUN))

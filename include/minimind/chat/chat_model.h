@@ -42,6 +42,7 @@ class ChatModel {
   using Notice = std::function<void(const std::string&)>;
 
   /// Throws Error that names the file, what was expected and what was found. `notice` hears what the user should know.
+  /// In bfloat16 or int8 on a CPU it calls limit_kept_products(), which sets environment variables.
   static std::unique_ptr<ChatModel> load(const ChatModelFiles& files, const Notice& notice = {});
   /// From parts, for tests.
   ChatModel(std::unique_ptr<Tokenizer> tokenizer, ClipVision encoder, Vlm model, ImagePattern pattern,

@@ -35,6 +35,13 @@ struct RankInfo {
 /// made of the job's number. Throws Error on an incomplete or contradictory environment.
 RankInfo rank_from_environment();
 
+/// When a launcher that restarts what fails began the run and its present attempt, in seconds since 1970. What the run
+/// wrote in earlier attempts is from between them; where there is no such launcher, nothing is.
+struct AttemptTimes {
+  double first = 0;
+  double current = 0;
+};
+
 /// Another rank is gone; the message names it, and the cause, where they are known.
 class LostRank : public Error {
  public:
@@ -71,10 +78,8 @@ class ProcessGroup {
   void barrier();
   /// Tells the other ranks why this one ends, for their messages.
   void report_failure(const std::string& cause);
-  /// Rank 0: whether the launcher has started the group before.
-  bool is_restart() const;
-  /// Rank 0: when the launcher first started the group, restarts left out, in seconds since 1970.
-  double first_started() const;
+  /// Rank 0's.
+  AttemptTimes attempt_times() const;
   /// Seconds spent in collectives so far.
   double waited_seconds() const { return waited_seconds_; }
   void add_waited(double seconds) { waited_seconds_ += seconds; }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "minimind/dist/process_group.h"
 #include "minimind/train/checkpoint.h"
 
 namespace minimind {
@@ -15,8 +16,8 @@ namespace minimind {
 class CheckpointFolder {
  public:
   CheckpointFolder(std::filesystem::path folder, std::string stage, int64_t keep_last);
-  /// Writes a checkpoint, then removes those of later steps and all but the last kept ones; one more is kept beside a
-  /// doubtful one. Throws Error; the older ones stand then.
+  /// Writes a checkpoint, then removes those of later steps and all but the last kept ones; a doubtful one takes the
+  /// place of none of this run's. Throws Error; the older ones stand then.
   void save(const CheckpointInfo& info, const StateDict& state, bool is_doubtful = false);
   /// A run from its beginning, or from another folder's checkpoint: what is there belongs to an earlier one, and the
   /// next save() removes it.
@@ -28,13 +29,13 @@ class CheckpointFolder {
   /// Those of list() that are not an earlier run's.
   std::vector<std::filesystem::path> own() const;
   /// The newest checkpoint that can be read; newer ones that cannot are passed over with a warning. None where there
-  /// are no checkpoints; throws Error where there are some and none can be read. Files from before `since` (seconds
-  /// since 1970) do not count.
-  std::optional<Checkpoint> newest(double since = 0) const;
+  /// are no checkpoints; throws Error where there are some and none can be read. With `times`, files that were not
+  /// written in earlier attempts of the run do not count.
+  std::optional<Checkpoint> newest(const std::optional<AttemptTimes>& times = {}) const;
   const std::filesystem::path& path() const { return folder_; }
 
  private:
-  void remove_superseded(const std::filesystem::path& newest, int64_t most);
+  void remove_superseded(const std::filesystem::path& newest, bool is_doubtful);
   std::filesystem::path folder_;
   std::string stage_;
   int64_t keep_last_;

@@ -11,9 +11,10 @@
 namespace minimind {
 
 /// The checkpoint that --resume names; none where it is `none`, or `auto` and there is none to go on from. Throws Error
-/// where a named one is missing, or where `auto` finds runs of several widths or kinds. `auto` passes over those from
-/// before `since` (seconds since 1970).
-std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage stage, double since = 0);
+/// where a named one is missing, or where `auto` finds runs of several widths or kinds. With `times`, `auto`
+/// takes those of earlier attempts of this run alone.
+std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage stage,
+                                          const std::optional<AttemptTimes>& times = {});
 
 /// What rank 0 finds, on all ranks: the others may be on hosts that do not have its files. After a restart by the
 /// launcher a run goes on from its own checkpoints, where it has written some: not from those of an earlier run in the

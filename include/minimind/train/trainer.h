@@ -20,14 +20,15 @@ struct StepReport {
 };
 
 struct TrainResult {
-  int64_t steps = 0;     ///< micro-batches of each rank, earlier parts of a resumed run included
-  double seconds = 0;    ///< of this part
-  double loss = 0;       ///< mean of the last tenth of the logged losses
-  int64_t samples = 0;   ///< seen in this part, all ranks
-  int64_t left_out = 0;  ///< optimiser steps of this part whose loss or gradient was not finite
-  int64_t skipped = 0;   ///< samples left out as unusable, this rank
-  std::string model;     ///< see model_name()
-  int signal = 0;        ///< the signal that ended the run early; 0: it went to its end
+  int64_t steps = 0;      ///< micro-batches of each rank, earlier parts of a resumed run included
+  double seconds = 0;     ///< of this part
+  double loss = 0;        ///< mean of the last tenth of the logged losses
+  int64_t samples = 0;    ///< seen in this part, all ranks
+  int64_t left_out = 0;   ///< optimiser steps of this part whose loss or gradient was not finite
+  int64_t skipped = 0;    ///< samples left out as unusable, this rank
+  std::string model;      ///< see model_name()
+  int signal = 0;         ///< the signal that ended the run early; 0: it went to its end
+  bool is_saved = false;  ///< checkpoint and weights are those of its last step
 };
 
 /// One training run: data → features → step → checkpoints, metrics and the final `.pth`. With --plan it prints the

@@ -26,7 +26,6 @@ struct ProcessGroup::Backend {
   /// Both of them, as the framework's own reducer wants them.
   c10::intrusive_ptr<c10d::ProcessGroup> group;
   std::unique_ptr<detail::RankWatch> watch;
-  bool is_restart = false;
   double first_started = 0;
 
   c10d::Backend& of(const c10::Device& device) {

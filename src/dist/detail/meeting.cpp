@@ -6,7 +6,7 @@
 #include <thread>
 #include <utility>
 
-#include "dist/detail/launcher_start.h"
+#include "dist/detail/launcher_times.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
 
@@ -53,19 +53,37 @@ std::string Meeting::hello(int64_t rank) const {
   return concat("hello/", rank);
 }
 
-void Meeting::enter(int64_t attempt) {
-  attempt_ = attempt;
-  next_ = 0;
-  store_->set(here(info_.rank), std::string("yes"));
+std::string Meeting::is_open() const {
+  return prefix() + "/open";
 }
 
-/// A word may be a dead rank's: then it is answered in vain, and so is the next one of that rank until it is here.
-void Meeting::welcome_others() {
-  for (int64_t rank = next_; rank < info_.world_size; ++rank) {
-    if (!store_->check({here(rank)}) && store_->check({hello(rank)})) {
-      store_->set(welcome(store_->get_to_str(hello(rank))), std::to_string(attempt_));
-    }
+void Meeting::enter(int64_t attempt) {
+  attempt_ = attempt;
+  store_->set(here(info_.rank), own_word_);
+}
+
+/// Answers what the rank said last. A dead rank is answered in vain, and so is its successor, until that one comes.
+bool Meeting::has_come(int64_t rank) {
+  if (!store_->check({hello(rank)})) {
+    return false;
   }
+  const std::string word = store_->get_to_str(hello(rank));
+  if (store_->check({here(rank)}) && store_->get_to_str(here(rank)) == word) {
+    return true;
+  }
+  store_->set(welcome(word), std::to_string(attempt_));
+  return false;
+}
+
+std::optional<int64_t> Meeting::missing_for_rank_0() {
+  std::optional<int64_t> missing;
+  for (int64_t rank = info_.world_size - 1; rank > 0; --rank) {
+    missing = has_come(rank) ? missing : rank;
+  }
+  if (!missing) {
+    store_->set(is_open(), std::string("yes"));
+  }
+  return missing;
 }
 
 /// To a later attempt too: rank 0 may be started anew while this one still waits.
@@ -80,17 +98,20 @@ void Meeting::follow_rank_0() {
 
 std::optional<int64_t> Meeting::missing_rank() {
   if (info_.rank == 0) {
-    welcome_others();
-  } else {
-    follow_rank_0();
+    return missing_for_rank_0();
   }
+  follow_rank_0();
   if (attempt_ == 0) {
     return 0;
   }
-  while (next_ < info_.world_size && store_->check({here(next_)})) {
-    ++next_;
+  if (store_->check({is_open()})) {
+    return std::nullopt;
   }
-  return next_ < info_.world_size ? std::optional<int64_t>(next_) : std::nullopt;
+  int64_t rank = 1;
+  while (rank < info_.world_size && store_->check({here(rank)})) {
+    ++rank;
+  }
+  return rank % info_.world_size;  // all are here: rank 0 has not noticed yet
 }
 
 void Meeting::wait_for_all(std::chrono::seconds patience) {

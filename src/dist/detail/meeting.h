@@ -14,8 +14,9 @@ namespace minimind::detail {
 /// the keys and addresses that those left there.
 ///
 /// Rank 0 numbers the attempts. Every other rank says hello with a word that nobody has used before and gets the number
-/// in answer, so that it never takes a dead attempt for its own. torchrun's own count of restarts does not serve for
-/// that: with several hosts and an elastic rendezvous each launcher counts for itself.
+/// in answer, so that it never takes a dead attempt for its own. Rank 0 opens the attempt once each rank that spoke
+/// last has come. torchrun's own count of restarts does not serve for that: with several hosts and an elastic
+/// rendezvous each launcher counts for itself.
 class Meeting {
  public:
   /// `store`: with the run's prefix; each rank has a connection of its own.
@@ -26,24 +27,23 @@ class Meeting {
 
   /// What the keys of this attempt begin with.
   std::string prefix() const;
-  /// Rank 0: whether this store has seen an attempt before this one.
-  bool is_restart() const { return attempt_ > 1; }
   /// Rank 0: when the first attempt that this store has seen began, in seconds since 1970.
   double first_started() const { return first_started_; }
 
  private:
   std::optional<int64_t> missing_rank();
-  void welcome_others();
+  std::optional<int64_t> missing_for_rank_0();
+  bool has_come(int64_t rank);
   void follow_rank_0();
   void enter(int64_t attempt);
   std::string here(int64_t rank) const;
   std::string hello(int64_t rank) const;
+  std::string is_open() const;
 
   c10::intrusive_ptr<c10d::Store> store_;
   const RankInfo info_;
   const std::string own_word_;
   int64_t attempt_ = 0;  ///< 0: not known yet
-  int64_t next_ = 0;     ///< all ranks before it are here
   double first_started_ = 0;
 };
 

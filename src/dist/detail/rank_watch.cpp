@@ -90,12 +90,13 @@ void RankWatch::State::lose(const std::string& text) {
 void RankWatch::State::look_at_neighbour() {
   const int64_t count = store->add(key("beat", neighbour), 0);
   const bool neighbour_left = store->add(key("left", neighbour), 0) > 0;
-  standing_still = count == neighbours_count && count > 0 && !neighbour_left ? standing_still + 1 : 0;
+  standing_still = count == neighbours_count && !neighbour_left ? standing_still + 1 : 0;
   neighbours_count = count;
   if (standing_still >= (store->add(kAlarm, 0) > 0 ? kPatienceInAlarm : kPatience)) {
+    const std::string who = key("who", neighbour);
     const std::string text =
-        concat("rank ", neighbour, " (", store->get_to_str(key("who", neighbour)), ") has not been heard from for ",
-               standing_still, " s: it was killed, or its host cannot be reached");
+        concat("rank ", neighbour, " (", store->check({who}) ? store->get_to_str(who) : "it has not said where",
+               ") has not been heard from for ", standing_still, " s: it was killed, or its host cannot be reached");
     store->compareSet(kLost, std::string(), text);
   }
 }

@@ -1,4 +1,4 @@
-#include "dist/detail/launcher_start.h"
+#include "dist/detail/launcher_times.h"
 
 #include <sys/types.h>
 #include <unistd.h>
@@ -53,21 +53,25 @@ double seconds_since_1970() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-double launcher_start() {
+AttemptTimes launcher_times() {
   const double now = seconds_since_1970();
-  std::optional<ProcessFacts> launcher = facts_of(::getppid());
-  for (int64_t process = ::getppid(); launcher && is_started_by_torchrun(process);) {
+  std::optional<ProcessFacts> attempt, launcher = facts_of(::getpid());
+  for (int64_t process = ::getpid(); launcher && is_started_by_torchrun(process);) {
     process = launcher->parent;
+    attempt = launcher;
     launcher = facts_of(process);
   }
   // The clock that the ticks are counted by; /proc/uptime may be a container's.
   timespec up{};
-  if (!launcher || ::clock_gettime(CLOCK_BOOTTIME, &up) != 0) {
-    return now;
+  if (!attempt || !launcher || ::clock_gettime(CLOCK_BOOTTIME, &up) != 0) {
+    return {now, now};
   }
-  const double age = static_cast<double>(up.tv_sec) + 1e-9 * static_cast<double>(up.tv_nsec) -
-                     launcher->ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
-  return now - std::max(0.0, age);
+  const auto began = [&](const ProcessFacts& process) {
+    const double age = static_cast<double>(up.tv_sec) + 1e-9 * static_cast<double>(up.tv_nsec) -
+                       process.ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
+    return now - std::max(0.0, age);
+  };
+  return {began(*launcher), began(*attempt)};
 }
 
 }  // namespace minimind::detail

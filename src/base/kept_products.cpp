@@ -1,0 +1,19 @@
+#include "minimind/base/kept_products.h"
+
+#include <cstdlib>
+
+namespace minimind {
+
+namespace {
+
+constexpr const char* kKept = "32";  // more than one layer needs for one shape of a batch
+
+}  // namespace
+
+void limit_kept_products() {
+  for (const char* name : {"ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"}) {
+    ::setenv(name, kKept, /*overwrite=*/0);
+  }
+}
+
+}  // namespace minimind
