@@ -6,7 +6,7 @@ namespace minimind {
 
 namespace {
 
-constexpr const char* kKept = "32";  // more than one layer needs for one shape of a batch
+constexpr const char* kKept = "64";  // what a training step on one shape of a batch needs
 
 }  // namespace
 

@@ -167,7 +167,7 @@ TEST(KeptProducts, AreFewUnlessTheUserSaysOtherwise) {
   ::unsetenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY");
   limit_kept_products();
   EXPECT_STREQ(std::getenv("LRU_CACHE_CAPACITY"), "7");
-  EXPECT_STREQ(std::getenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY"), "32");
+  EXPECT_STREQ(std::getenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY"), "64");
 }
 
 TEST(Utf8, ShowsControlCharactersAsEscapes) {
