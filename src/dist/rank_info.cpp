@@ -100,7 +100,6 @@ RankInfo rank_from_environment() {
     info.rank = *rank;
     info.world_size = *world_size;
     info.local_rank = environment_number(names.local_rank).value_or(0);
-    info.restart = environment_number("TORCHELASTIC_RESTART_COUNT").value_or(0);
     break;
   }
   if (info.world_size > 1) {

@@ -93,7 +93,7 @@ std::string ending_in_words(const TrainResult& result, const std::string& out_di
                 ": ", result.steps, " steps, ", result.samples, " samples in ", format_duration(result.seconds),
                 ", last loss ", result.loss, result.skipped > 0 ? concat(", ", result.skipped, " samples skipped") : "",
                 result.left_out > 0 ? concat(", ", result.left_out, " steps left out as not finite") : "",
-                "; weights and curves in ", out_dir);
+                result.signal == 0 || result.is_saved ? "; weights and curves in " : "; curves in ", out_dir);
 }
 
 int run_training(TrainOptions options, Stage stage) {

@@ -120,8 +120,11 @@ void TrainingLoop::require_learning() const {
           ": expected samples to learn from, found that all of ", position_.step,
           " steps were skipped; nothing was written. --check_data tells why");
   if (stop_signal_ != 0 && bad_steps_.prevail()) {
-    log_warning(concat(bad_steps_.left_out(), " of ", bad_steps_.tried(),
-                       " steps were left out as not finite: nothing of this part was written, ", kept_in_words()));
+    if (group_.is_main()) {
+      log_warning(concat(bad_steps_.left_out(), " of ", bad_steps_.tried(),
+                         " steps were left out as not finite: this step's weights were not written, ",
+                         kept_in_words()));
+    }
     return;
   }
   require(!bad_steps_.prevail(), options_.out_dir, ": expected steps with a finite loss, found that ",
@@ -171,6 +174,11 @@ void TrainingLoop::warn_of_guessing(double loss) const {
   }
 }
 
+/// Of all ranks: they must count alike.
+bool TrainingLoop::is_finite_everywhere(double loss) {
+  return group_.sum(std::vector<int64_t>{std::isfinite(loss) ? 0 : 1})[0] == 0;
+}
+
 void TrainingLoop::note(const StepOutcome& outcome, const std::vector<Batch>& batches) {
   const double sum = outcome.loss_sum.defined() ? outcome.loss_sum.item<double>() : 0;
   int64_t own_tokens = 0;
@@ -180,7 +188,7 @@ void TrainingLoop::note(const StepOutcome& outcome, const std::vector<Batch>& ba
   const double loss = own_tokens > 0 ? sum / static_cast<double>(own_tokens) : 0;
   const double norm = outcome.grad_norm.defined() ? outcome.grad_norm.item<double>() : 0;
   if (!std::isfinite(norm) || !std::isfinite(loss)) {
-    if (scaler_.enabled() && std::isfinite(loss)) {
+    if (scaler_.enabled() && is_finite_everywhere(loss)) {
       return;  // The loss scale was too high: it has been halved.
     }
     reporter_->break_line();

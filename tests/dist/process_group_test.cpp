@@ -6,9 +6,11 @@
 #include <atomic>
 #include <chrono>
 #include <string>
+#include <thread>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <vector>
 
+#include "dist/detail/meeting.h"
 #include "dist/rank_threads.h"
 
 namespace minimind {
@@ -41,6 +43,35 @@ TEST(ProcessGroup, SumsAndBroadcasts) {
     ++checked;
   });
   EXPECT_EQ(checked, 3);
+}
+
+// One rank comes, dies before all are there, and is started again.
+TEST(ProcessGroup, TakesNoDeadRankForALivingOne) {
+  c10d::TCPStoreOptions served;
+  served.isServer = true;
+  served.port = 0;
+  const auto server = c10::make_intrusive<c10d::TCPStore>("127.0.0.1", served);
+  const auto meeting = [&](int64_t rank) {
+    c10d::TCPStoreOptions client;
+    client.port = server->getPort();
+    RankInfo info;
+    info.rank = rank;
+    info.world_size = 3;
+    return detail::Meeting(c10::make_intrusive<c10d::TCPStore>("127.0.0.1", client), info);
+  };
+  std::vector<std::string> prefixes(3);
+  const auto come = [&](int64_t rank, detail::Meeting own) {
+    own.wait_for_all(std::chrono::seconds(30));
+    prefixes[static_cast<size_t>(rank)] = own.prefix();
+  };
+  std::thread first(come, 0, meeting(0));
+  EXPECT_THROW(meeting(1).wait_for_all(std::chrono::seconds(1)), Error) << "rank 2 is missing";
+  detail::Meeting again = meeting(1);  // has said its word before rank 2 comes
+  std::thread second(come, 1, again), third(come, 2, meeting(2));
+  for (std::thread* rank : {&first, &second, &third}) {
+    rank->join();
+  }
+  EXPECT_EQ(prefixes, (std::vector<std::string>(3, "attempt1")));
 }
 
 // Each attempt finds the keys of the ones before it, and no rank knows how many there were.

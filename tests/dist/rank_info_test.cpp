@@ -25,26 +25,11 @@ class Environment {
 
  private:
   static void clear() {
-    for (const char* name : {"RANK",
-                             "WORLD_SIZE",
-                             "LOCAL_RANK",
-                             "MASTER_ADDR",
-                             "MASTER_PORT",
-                             "TORCHELASTIC_RESTART_COUNT",
-                             "TORCHELASTIC_RUN_ID",
-                             "TORCHELASTIC_USE_AGENT_STORE",
-                             "SLURM_PROCID",
-                             "SLURM_NTASKS",
-                             "SLURM_LOCALID",
-                             "SLURM_JOB_ID",
-                             "SLURM_JOB_NODELIST",
-                             "SLURM_STEP_NODELIST",
-                             "OMPI_COMM_WORLD_RANK",
-                             "OMPI_COMM_WORLD_SIZE",
-                             "OMPI_COMM_WORLD_LOCAL_RANK",
-                             "PMI_RANK",
-                             "PMI_SIZE",
-                             "MPI_LOCALRANKID"}) {
+    for (const char* name :
+         {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID",
+          "TORCHELASTIC_USE_AGENT_STORE", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_JOB_ID",
+          "SLURM_JOB_NODELIST", "SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
+          "OMPI_COMM_WORLD_LOCAL_RANK", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"}) {
       ::unsetenv(name);
     }
   }
@@ -75,7 +60,6 @@ TEST(RankInfo, ReadsTorchrun) {
                                                   {"MASTER_ADDR", "10.0.0.1"},
                                                   {"MASTER_PORT", "29500"},
                                                   {"TORCHELASTIC_RUN_ID", "job"},
-                                                  {"TORCHELASTIC_RESTART_COUNT", "0"},
                                                   {"TORCHELASTIC_USE_AGENT_STORE", "True"},
                                                   // Within a SLURM job torchrun's word counts.
                                                   {"SLURM_PROCID", "0"},
@@ -87,20 +71,11 @@ TEST(RankInfo, ReadsTorchrun) {
     EXPECT_EQ(info.rank, 3);
     EXPECT_EQ(info.world_size, 4);
     EXPECT_EQ(info.local_rank, 1);
-    EXPECT_EQ(info.restart, 0);
     EXPECT_EQ(info.master_address, "10.0.0.1");
     EXPECT_EQ(info.master_port, 29500);
     EXPECT_TRUE(info.store_is_served);
     EXPECT_EQ(info.store_prefix, "minimind/job");
   }
-  variables["TORCHELASTIC_RESTART_COUNT"] = "2";
-  const Environment environment(variables);
-  EXPECT_EQ(rank_from_environment().restart, 2);
-}
-
-TEST(RankInfo, CountsTheRestartsOfASingleProcessToo) {
-  const Environment environment({{"RANK", "0"}, {"WORLD_SIZE", "1"}, {"TORCHELASTIC_RESTART_COUNT", "2"}});
-  EXPECT_EQ(rank_from_environment().restart, 2);
 }
 
 TEST(RankInfo, ReadsSlurmAndFindsItsFirstHost) {

@@ -94,7 +94,7 @@ class Stopped(Training):
             process.terminate()
             told = self.finish(process, 128 + signal.SIGTERM)
             self.assertIn("stopped, not saved", told)
-            self.assertIn("nothing of this part was written", told)
+            self.assertIn("this step's weights were not written", told)
             self.assertEqual({path: path.read_bytes() for path in [*checkpoints(out), out / "32_vlm_pretrain.pth"]}, before)
 
 

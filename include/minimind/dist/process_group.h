@@ -22,7 +22,6 @@ struct RankInfo {
   int64_t rank = 0;
   int64_t world_size = 1;
   int64_t local_rank = 0;      ///< among the processes of this host: chooses the GPU
-  int64_t restart = 0;         ///< how often torchrun has started this host's processes anew after a failure
   std::string master_address;  ///< empty: a single process
   int64_t master_port = 0;
   std::string store_prefix;      ///< keeps the keys of different runs apart

@@ -39,6 +39,7 @@ class TrainingLoop {
   std::vector<Batch> next_batches();
   void seed_step() const;
   void learn(std::vector<Batch> batches);
+  bool is_finite_everywhere(double loss);
   void note(const StepOutcome& outcome, const std::vector<Batch>& batches);
   void warn_of_guessing(double loss) const;
   void save_where_due();
