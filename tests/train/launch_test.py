@@ -12,6 +12,7 @@ from train_programs import SAMPLE, TORCHRUN, Training, checkpoints, free_port, l
 
 RUN = ["--epochs", "2", "--save_interval", "1"]
 STEPS = 12  # of each of two ranks
+LONGER = ["--epochs", "8", "--save_interval", "1"]  # leaves time to kill a rank in the middle
 LIMIT = 30  # seconds from a lost rank to the end of the group
 
 
@@ -186,24 +187,24 @@ class Torchrun(Groups):
         for wrapper in ([], [script]):
             out = self.out / f"run{len(wrapper)}"
             self.run_training(out, "--max_steps", 3, "--save_interval", 1)
-            process = self.start(self.torchrun("--standalone", "--max-restarts", 1, *wrapper, *training(out, *RUN, "--overwrite"), processes=1))
+            process = self.start(self.torchrun("--standalone", "--max-restarts", 1, *wrapper, *training(out, *LONGER, "--overwrite"), processes=1))
             wait_until(lambda: losses(out) and 4 <= losses(out)[-1][0] and process_of_rank(0, out), 300, "four steps")
             os.kill(process_of_rank(0, out), signal.SIGKILL)
             told = self.finish(process)
             self.assertEqual(told.count("resuming from"), 1, told)
-            self.assertEqual([step for step, _ in losses(out)], list(range(1, 2 * STEPS + 1)))
+            self.assertEqual([step for step, _ in losses(out)], list(range(1, 8 * STEPS + 1)))
 
     def test_launchers_that_count_for_themselves_meet_again(self):
         """With an elastic rendezvous the launcher of the killed rank counts a restart, the other one does not."""
         straight = self.out / "straight"
-        self.finish(self.start(self.torchrun("--standalone", *training(straight, *RUN))))
+        self.finish(self.start(self.torchrun("--standalone", *training(straight, *LONGER))))
         for name, environment in (("served", {}), ("dead_store", {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": 1})):
             out = self.out / name
             self.run_training(out, "--max_steps", 3, "--save_interval", 1)
             hosts = [self.start(self.torchrun("--nnodes", 2, "--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "job",
-                                              "--max-restarts", 1, *training(out, *RUN, "--overwrite"), processes=1), **environment)
+                                              "--max-restarts", 1, *training(out, *LONGER, "--overwrite"), processes=1), **environment)
                      for port in [free_port()] for _ in range(2)]
-            wait_until(lambda: 4 <= len(losses(out)) < STEPS and process_of_rank(1, out), 300, "four steps")
+            wait_until(lambda: len(losses(out)) >= 4 and process_of_rank(1, out), 300, "four steps")
             os.kill(process_of_rank(1, out), signal.SIGKILL)
             for host in hosts:
                 told = self.finish(host)
