@@ -10,8 +10,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
-#include <functional>
 #include <iterator>
 #include <numeric>
 #include <string>

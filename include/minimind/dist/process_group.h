@@ -77,7 +77,7 @@ class ProcessGroup {
   void barrier();
   /// Tells the other ranks why this one ends, for their messages.
   void report_failure(const std::string& cause);
-  /// Rank 0's.
+  /// Rank 0's; the other ranks' are of no use.
   AttemptTimes attempt_times() const;
   /// Seconds spent in collectives so far.
   double waited_seconds() const { return waited_seconds_; }

@@ -13,10 +13,10 @@ namespace minimind::detail {
 /// How the ranks of one attempt find each other in a store that may have outlived earlier attempts of the group, with
 /// the keys and addresses that those left there.
 ///
-/// Rank 0 numbers the attempts. Every other rank says hello with a word that nobody has used before and gets the number
-/// in answer, so that it never takes a dead attempt for its own. Rank 0 opens the attempt once each rank that spoke
-/// last has come. torchrun's own count of restarts does not serve for that: with several hosts and an elastic
-/// rendezvous each launcher counts for itself.
+/// Rank 0 numbers the attempts: torchrun's own count of restarts does not serve for that, since with several hosts and
+/// an elastic rendezvous each launcher counts for itself. Every other rank says hello with a word that nobody has used
+/// before and gets the number in answer, so that it never takes a dead attempt for its own. Rank 0 opens the attempt
+/// once whoever spoke last for each rank has come.
 class Meeting {
  public:
   /// `store`: with the run's prefix; each rank has a connection of its own.
