@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "minimind/base/error.h"
-#include "minimind/base/json_guard.h"
+#include "base/json_limits.h"
 
 namespace minimind {
 

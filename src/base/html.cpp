@@ -1,9 +1,9 @@
-#include "minimind/base/html.h"
+#include "base/html.h"
 
 #include <algorithm>
 #include <cstdint>
 
-#include "minimind/base/utf8.h"
+#include "base/utf8.h"
 
 namespace minimind {
 

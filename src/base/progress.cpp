@@ -1,4 +1,4 @@
-#include "minimind/base/progress.h"
+#include "base/progress.h"
 
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-#include "minimind/chat/batch_answers.h"
+#include "chat/batch_answers.h"
 
 #include <ATen/ops/argmax.h>
 #include <ATen/ops/stack.h>
@@ -9,7 +9,7 @@
 #include <map>
 
 #include "minimind/base/error.h"
-#include "minimind/chat/generator.h"
+#include "minimind/infer/generator.h"
 #include "minimind/chat/session.h"
 
 namespace minimind {

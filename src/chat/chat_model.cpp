@@ -9,9 +9,9 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/base/kept_products.h"
+#include "base/primitive_cache.h"
 #include "minimind/base/log.h"
-#include "minimind/model/unfilled.h"
+#include "model/skip_init.h"
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
 

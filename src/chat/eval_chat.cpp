@@ -5,11 +5,11 @@
 #include <iostream>
 #include <memory>
 
-#include "chat/detail/interrupts.h"
+#include "chat/interrupts.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
-#include "minimind/base/machine_limits.h"
-#include "minimind/chat/terminal.h"
+#include "base/machine_limits.h"
+#include "chat/terminal.h"
 
 namespace minimind {
 

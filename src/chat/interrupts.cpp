@@ -1,4 +1,4 @@
-#include "chat/detail/interrupts.h"
+#include "chat/interrupts.h"
 
 #include <stdexcept>
 

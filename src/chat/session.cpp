@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "minimind/base/error.h"
-#include "minimind/base/machine_limits.h"
+#include "base/machine_limits.h"
 
 namespace minimind {
 

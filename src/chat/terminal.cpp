@@ -1,4 +1,4 @@
-#include "minimind/chat/terminal.h"
+#include "chat/terminal.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "minimind/base/error.h"
-#include "minimind/base/utf8.h"
-#include "minimind/chat/picture_groups.h"
+#include "base/utf8.h"
+#include "chat/image_groups.h"
 
 namespace minimind {
 

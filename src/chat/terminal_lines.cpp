@@ -8,8 +8,8 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "chat/detail/interrupts.h"
-#include "minimind/chat/terminal.h"
+#include "chat/interrupts.h"
+#include "chat/terminal.h"
 
 namespace minimind {
 

@@ -4,8 +4,8 @@
 #include <string_view>
 
 #include "minimind/base/error.h"
-#include "minimind/base/utf8.h"
-#include "minimind/chat/terminal.h"
+#include "base/utf8.h"
+#include "chat/terminal.h"
 
 namespace minimind {
 

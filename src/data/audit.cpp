@@ -1,4 +1,4 @@
-#include "minimind/data/audit.h"
+#include "data/audit.h"
 
 #include <algorithm>
 #include <atomic>
@@ -11,10 +11,10 @@
 #include <unordered_set>
 #include <utility>
 
-#include "data/detail/sample_order.h"
+#include "data/sample_order.h"
 #include "minimind/base/error.h"
-#include "minimind/base/machine_limits.h"
-#include "minimind/base/progress.h"
+#include "base/machine_limits.h"
+#include "base/progress.h"
 #include "minimind/data/encode_sample.h"
 #include "minimind/image/image.h"
 

@@ -5,9 +5,9 @@
 #include <string>
 
 #include "minimind/base/error.h"
-#include "minimind/base/progress.h"
-#include "minimind/base/utf8.h"
-#include "minimind/data/audit.h"
+#include "base/progress.h"
+#include "base/utf8.h"
+#include "data/audit.h"
 
 namespace minimind {
 

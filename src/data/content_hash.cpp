@@ -1,4 +1,4 @@
-#include "minimind/data/content_hash.h"
+#include "data/content_hash.h"
 
 #include <array>
 #include <cstring>

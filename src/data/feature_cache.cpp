@@ -10,11 +10,11 @@
 #include <mutex>
 #include <stdexcept>
 
-#include "data/detail/feature_file.h"
+#include "data/feature_file.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
-#include "minimind/base/progress.h"
+#include "base/progress.h"
 #include "minimind/image/image.h"
 
 namespace minimind {

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <utility>
 
-#include "data/detail/file_descriptor.h"
-#include "data/detail/zip_index.h"
+#include "data/file_descriptor.h"
+#include "data/zip_index.h"
 #include "minimind/base/error.h"
 
 namespace minimind {

@@ -1,4 +1,4 @@
-#include "minimind/dist/gradient_reducer.h"
+#include "dist/gradient_reducer.h"
 
 #include <ATen/ops/mul.h>
 #include <ATen/ops/sum.h>
@@ -12,7 +12,7 @@
 #include <tuple>
 #include <utility>
 
-#include "dist/detail/backend.h"
+#include "dist/backend.h"
 #include "minimind/base/error.h"
 
 namespace minimind {

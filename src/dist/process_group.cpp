@@ -1,4 +1,4 @@
-#include "minimind/dist/process_group.h"
+#include "dist/process_group.h"
 
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/tensor.h>
@@ -18,9 +18,9 @@
 #include <torch/csrc/distributed/c10d/Types.hpp>
 #include <utility>
 
-#include "dist/detail/backend.h"
-#include "dist/detail/launcher_times.h"
-#include "dist/detail/meeting.h"
+#include "dist/backend.h"
+#include "dist/launcher_times.h"
+#include "dist/meeting.h"
 #include "minimind/base/error.h"
 
 namespace minimind {

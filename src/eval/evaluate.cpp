@@ -9,15 +9,15 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
-#include "minimind/base/machine_limits.h"
-#include "minimind/base/progress.h"
+#include "base/machine_limits.h"
+#include "base/progress.h"
 #include "minimind/base/random.h"
-#include "minimind/base/utf8.h"
-#include "minimind/chat/batch_answers.h"
+#include "base/utf8.h"
+#include "chat/batch_answers.h"
 #include "minimind/chat/session.h"
 #include "minimind/data/dataset.h"
 #include "minimind/data/image_source.h"
-#include "minimind/eval/scores.h"
+#include "eval/scores.h"
 
 namespace minimind {
 

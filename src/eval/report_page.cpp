@@ -1,11 +1,11 @@
-#include "minimind/eval/report_page.h"
+#include "eval/report_page.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
 #include "minimind/base/error.h"
-#include "minimind/base/html.h"
+#include "base/html.h"
 
 namespace minimind {
 

@@ -1,4 +1,4 @@
-#include "minimind/eval/scores.h"
+#include "eval/scores.h"
 
 #include <algorithm>
 #include <cctype>
@@ -8,8 +8,8 @@
 #include "minimind/base/error.h"
 #include "minimind/base/fields.h"
 #include "minimind/base/file.h"
-#include "minimind/base/json_guard.h"
-#include "minimind/base/utf8.h"
+#include "base/json_limits.h"
+#include "base/utf8.h"
 
 namespace minimind {
 

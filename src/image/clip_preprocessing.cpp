@@ -4,7 +4,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/base/json_guard.h"
+#include "base/json_limits.h"
 #include "minimind/image/image.h"
 
 namespace minimind {

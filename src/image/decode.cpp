@@ -1,6 +1,6 @@
 #include <cstdio>
 
-#include "image/detail/decoders.h"
+#include "image/decoders.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/image/image.h"

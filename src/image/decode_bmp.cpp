@@ -2,7 +2,7 @@
 #include <array>
 #include <vector>
 
-#include "image/detail/decoders.h"
+#include "image/decoders.h"
 #include "minimind/base/error.h"
 
 namespace minimind::detail {

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <vector>
 
-#include "image/detail/decoders.h"
+#include "image/decoders.h"
 #include "minimind/base/error.h"
 
 namespace minimind::detail {

@@ -9,7 +9,7 @@
 #include <functional>
 #include <utility>
 
-#include "image/detail/decoders.h"
+#include "image/decoders.h"
 
 namespace minimind::detail {
 namespace {

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "image/detail/decoders.h"
+#include "image/decoders.h"
 #include "minimind/base/error.h"
 
 #define STB_IMAGE_STATIC

@@ -1,4 +1,4 @@
-#include "image/detail/resize.h"
+#include "image/resize.h"
 
 #include <algorithm>
 #include <cstring>
@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "image/detail/resize_axis.h"
+#include "image/resize_axis.h"
 #include "minimind/base/error.h"
 #include "minimind/image/image.h"
 

@@ -3,12 +3,12 @@
 #include <string>
 #include <unordered_map>
 
-#include "io/detail/crc32.h"
-#include "io/detail/formats.h"
-#include "io/detail/pickle_reader.h"
-#include "io/detail/zip_reader.h"
+#include "io/crc32.h"
+#include "io/formats.h"
+#include "io/pickle_reader.h"
+#include "io/zip_reader.h"
 #include "minimind/base/error.h"
-#include "minimind/base/utf8.h"
+#include "base/utf8.h"
 
 namespace minimind::detail {
 

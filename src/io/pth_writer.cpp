@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "io/detail/formats.h"
-#include "io/detail/zip_writer.h"
+#include "io/formats.h"
+#include "io/zip_writer.h"
 #include "minimind/base/error.h"
 #include "minimind/io/state_dict.h"
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "io/detail/formats.h"
+#include "io/formats.h"
 #include "minimind/base/error.h"
 
 namespace minimind {

@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "minimind/base/error.h"
-#include "minimind/io/mapped_pages.h"
-#include "minimind/model/few_rows.h"
-#include "minimind/model/unfilled.h"
-#include "model/detail/all_finite.h"
-#include "model/detail/row_passes.h"
+#include "io/mapped_pages.h"
+#include "model/few_rows.h"
+#include "model/skip_init.h"
+#include "model/all_finite.h"
+#include "model/row_passes.h"
 
 namespace minimind {
 

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "minimind/base/error.h"
-#include "minimind/base/json_guard.h"
-#include "minimind/base/machine_limits.h"
+#include "base/json_limits.h"
+#include "base/machine_limits.h"
 
 namespace minimind {
 

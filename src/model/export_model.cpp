@@ -8,9 +8,9 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
-#include "minimind/base/utf8.h"
-#include "model/detail/all_finite.h"
-#include "model/detail/export_folder.h"
+#include "base/utf8.h"
+#include "model/all_finite.h"
+#include "model/export_folder.h"
 
 namespace minimind {
 

@@ -1,4 +1,4 @@
-#include "minimind/model/few_rows.h"
+#include "model/few_rows.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>

@@ -1,4 +1,4 @@
-#include "minimind/model/image_splice.h"
+#include "model/image_splice.h"
 
 #include <ATen/ATen.h>
 

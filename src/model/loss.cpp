@@ -1,4 +1,4 @@
-#include "minimind/model/loss.h"
+#include "model/loss.h"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>

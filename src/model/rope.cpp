@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "model/detail/row_passes.h"
+#include "model/row_passes.h"
 
 namespace minimind {
 

@@ -1,8 +1,8 @@
-#include "minimind/model/row_kernels.h"
+#include "model/row_kernels.h"
 
 #include <cmath>
 
-#include "model/detail/widened.h"
+#include "model/widened.h"
 
 namespace minimind {
 

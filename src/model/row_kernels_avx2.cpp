@@ -1,5 +1,5 @@
-#include "minimind/model/row_kernels.h"
-#include "model/detail/avx2.h"
+#include "model/row_kernels.h"
+#include "model/avx2.h"
 
 #if defined(__x86_64__)
 

@@ -1,4 +1,4 @@
-#include "model/detail/avx2.h"
+#include "model/avx2.h"
 
 #if defined(__x86_64__)
 

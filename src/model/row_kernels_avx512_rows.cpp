@@ -1,4 +1,4 @@
-#include "model/detail/avx512.h"
+#include "model/avx512.h"
 
 #if defined(__x86_64__)
 

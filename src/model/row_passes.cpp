@@ -1,4 +1,4 @@
-#include "model/detail/row_passes.h"
+#include "model/row_passes.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/sum.h>
@@ -8,7 +8,7 @@
 #include <bit>
 #include <cmath>
 
-#include "model/detail/widened.h"
+#include "model/widened.h"
 
 // The compiler vectorises these loops; the processor's version is chosen when the program starts.
 #if defined(__x86_64__)

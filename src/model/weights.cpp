@@ -7,8 +7,8 @@
 #include <sstream>
 
 #include "minimind/base/error.h"
-#include "minimind/base/utf8.h"
-#include "model/detail/weight_match.h"
+#include "base/utf8.h"
+#include "model/weight_match.h"
 
 namespace minimind {
 

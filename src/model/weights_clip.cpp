@@ -5,10 +5,10 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/base/json_guard.h"
-#include "minimind/model/unfilled.h"
+#include "base/json_limits.h"
+#include "model/skip_init.h"
 #include "minimind/model/weights.h"
-#include "model/detail/weight_match.h"
+#include "model/weight_match.h"
 
 namespace minimind {
 

@@ -4,10 +4,10 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/base/json_guard.h"
-#include "minimind/base/utf8.h"
+#include "base/json_limits.h"
+#include "base/utf8.h"
 #include "minimind/model/weights.h"
-#include "model/detail/weight_match.h"
+#include "model/weight_match.h"
 
 namespace minimind {
 

@@ -1,4 +1,4 @@
-#include "minimind/sample/clip_folder.h"
+#include "sample/clip_folder.h"
 
 #include <nlohmann/json.hpp>
 

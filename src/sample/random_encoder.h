@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "minimind/base/random.h"
-#include "minimind/sample/clip_folder.h"
+#include "sample/clip_folder.h"
 #include "sample/safetensors_writer.h"
 
 namespace minimind::sample {

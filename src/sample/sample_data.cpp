@@ -11,12 +11,12 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/base/progress.h"
+#include "base/progress.h"
 #include "minimind/base/random.h"
-#include "minimind/sample/clip_folder.h"
-#include "minimind/sample/scene.h"
-#include "minimind/sample/texts.h"
-#include "minimind/sample/tokenizer_trainer.h"
+#include "sample/clip_folder.h"
+#include "sample/scene.h"
+#include "sample/texts.h"
+#include "sample/tokenizer_trainer.h"
 
 namespace minimind::sample {
 namespace {

@@ -1,4 +1,4 @@
-#include "minimind/sample/scene.h"
+#include "sample/scene.h"
 
 #include <algorithm>
 #include <cmath>

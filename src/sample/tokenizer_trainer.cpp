@@ -1,4 +1,4 @@
-#include "minimind/sample/tokenizer_trainer.h"
+#include "sample/tokenizer_trainer.h"
 
 #include <sentencepiece_trainer.h>
 

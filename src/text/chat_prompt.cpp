@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "minimind/base/error.h"
-#include "minimind/base/utf8.h"
+#include "base/utf8.h"
 
 namespace minimind {
 

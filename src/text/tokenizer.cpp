@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "minimind/base/error.h"
-#include "minimind/base/utf8.h"
-#include "text/detail/byte_bpe.h"
-#include "text/detail/sentencepiece_tokenizer.h"
+#include "base/utf8.h"
+#include "text/byte_bpe.h"
+#include "text/sentencepiece_tokenizer.h"
 
 namespace minimind {
 

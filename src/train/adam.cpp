@@ -1,4 +1,4 @@
-#include "minimind/train/adam.h"
+#include "train/adam.h"
 
 #include <ATen/ops/_foreach_add.h>
 #include <ATen/ops/_foreach_sub.h>

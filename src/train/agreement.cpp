@@ -1,4 +1,4 @@
-#include "minimind/train/agreement.h"
+#include "train/agreement.h"
 
 #include <c10/core/GradMode.h>
 #include <c10/core/ScalarType.h>
@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "minimind/base/error.h"
-#include "minimind/data/content_hash.h"
-#include "minimind/train/features.h"
+#include "data/content_hash.h"
+#include "train/features.h"
 
 namespace minimind {
 namespace {

@@ -1,4 +1,4 @@
-#include "minimind/train/allocation_trace.h"
+#include "train/allocation_trace.h"
 
 #include <algorithm>
 #include <mutex>

@@ -1,4 +1,4 @@
-#include "minimind/train/bad_steps.h"
+#include "train/bad_steps.h"
 
 #include <string>
 

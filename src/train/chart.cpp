@@ -1,4 +1,4 @@
-#include "train/detail/chart.h"
+#include "train/chart.h"
 
 #include <algorithm>
 #include <cmath>

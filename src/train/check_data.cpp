@@ -1,4 +1,4 @@
-#include "minimind/train/check_data.h"
+#include "train/check_data.h"
 
 #include <filesystem>
 #include <iostream>
@@ -8,8 +8,8 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
-#include "minimind/data/audit.h"
-#include "minimind/train/setup.h"
+#include "data/audit.h"
+#include "train/setup.h"
 
 namespace minimind {
 

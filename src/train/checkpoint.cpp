@@ -1,4 +1,4 @@
-#include "minimind/train/checkpoint.h"
+#include "train/checkpoint.h"
 
 #include <ATen/ops/empty.h>
 
@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "minimind/base/error.h"
-#include "minimind/base/json_guard.h"
-#include "minimind/data/content_hash.h"
+#include "base/json_limits.h"
+#include "data/content_hash.h"
 
 namespace minimind {
 namespace {

@@ -1,4 +1,4 @@
-#include "minimind/train/checkpoint_folder.h"
+#include "train/checkpoint_folder.h"
 
 #include <algorithm>
 #include <chrono>

@@ -1,4 +1,4 @@
-#include "minimind/train/event_file.h"
+#include "train/event_file.h"
 
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-#include "minimind/train/features.h"
+#include "train/features.h"
 
 #include <ATen/ops/index_copy.h>
 #include <ATen/ops/index_select.h>
@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "minimind/data/content_hash.h"
-#include "minimind/io/mapped_pages.h"
-#include "minimind/train/precision.h"
+#include "data/content_hash.h"
+#include "io/mapped_pages.h"
+#include "train/precision.h"
 
 namespace minimind {
 

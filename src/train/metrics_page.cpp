@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "minimind/base/error.h"
-#include "minimind/base/html.h"
-#include "minimind/base/progress.h"
-#include "minimind/train/metrics.h"
-#include "train/detail/chart.h"
+#include "base/html.h"
+#include "base/progress.h"
+#include "train/metrics.h"
+#include "train/chart.h"
 
 namespace minimind {
 namespace {

@@ -1,4 +1,4 @@
-#include "minimind/train/operations.h"
+#include "train/operations.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/DeviceAccelerator.h>

@@ -1,4 +1,4 @@
-#include "minimind/train/plan.h"
+#include "train/plan.h"
 
 #include <malloc.h>
 #include <torch/nn/module.h>
@@ -13,13 +13,13 @@
 #include <utility>
 
 #include "minimind/base/error.h"
-#include "minimind/io/mapped_pages.h"
-#include "minimind/train/adam.h"
-#include "minimind/train/allocation_trace.h"
-#include "minimind/train/features.h"
-#include "minimind/train/precision.h"
-#include "minimind/train/speed.h"
-#include "minimind/train/step.h"
+#include "io/mapped_pages.h"
+#include "train/adam.h"
+#include "train/allocation_trace.h"
+#include "train/features.h"
+#include "train/precision.h"
+#include "train/speed.h"
+#include "train/step.h"
 
 namespace minimind {
 namespace {

@@ -1,4 +1,4 @@
-#include "minimind/train/precision.h"
+#include "train/precision.h"
 
 #include <ATen/autocast_mode.h>
 #include <ATen/cpu/Utils.h>

@@ -1,4 +1,4 @@
-#include "minimind/train/reporter.h"
+#include "train/reporter.h"
 
 #include <ATen/Tensor.h>
 
@@ -11,7 +11,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
-#include "minimind/base/progress.h"
+#include "base/progress.h"
 
 namespace minimind {
 namespace {

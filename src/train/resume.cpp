@@ -1,4 +1,4 @@
-#include "minimind/train/resume.h"
+#include "train/resume.h"
 
 #include <filesystem>
 #include <string>
@@ -7,7 +7,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/fields.h"
-#include "minimind/train/checkpoint_folder.h"
+#include "train/checkpoint_folder.h"
 
 namespace minimind {
 

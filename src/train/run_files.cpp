@@ -1,4 +1,4 @@
-#include "minimind/train/run_files.h"
+#include "train/run_files.h"
 
 #include <ATen/Parallel.h>
 

@@ -1,4 +1,4 @@
-#include "minimind/train/setup.h"
+#include "train/setup.h"
 
 #include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
@@ -11,11 +11,11 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
-#include "minimind/data/content_hash.h"
+#include "data/content_hash.h"
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
-#include "minimind/train/features.h"
-#include "minimind/train/precision.h"
+#include "train/features.h"
+#include "train/precision.h"
 
 namespace minimind {
 namespace {

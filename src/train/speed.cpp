@@ -1,4 +1,4 @@
-#include "minimind/train/speed.h"
+#include "train/speed.h"
 
 #include <ATen/DeviceAccelerator.h>
 #include <sys/resource.h>

@@ -1,4 +1,4 @@
-#include "minimind/train/step.h"
+#include "train/step.h"
 
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/cumsum.h>
@@ -10,7 +10,7 @@
 #include <csignal>
 #include <utility>
 
-#include "minimind/model/loss.h"
+#include "model/loss.h"
 
 namespace minimind {
 namespace {

@@ -10,16 +10,16 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/base/kept_products.h"
+#include "base/primitive_cache.h"
 #include "minimind/base/log.h"
-#include "minimind/base/progress.h"
-#include "minimind/train/agreement.h"
-#include "minimind/train/check_data.h"
-#include "minimind/train/plan.h"
-#include "minimind/train/resume.h"
-#include "minimind/train/run_lock.h"
-#include "minimind/train/training_loop.h"
-#include "minimind/train/wandb.h"
+#include "base/progress.h"
+#include "train/agreement.h"
+#include "train/check_data.h"
+#include "train/plan.h"
+#include "train/resume.h"
+#include "train/run_lock.h"
+#include "train/training_loop.h"
+#include "train/wandb.h"
 
 namespace minimind {
 

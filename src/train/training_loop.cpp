@@ -1,4 +1,4 @@
-#include "minimind/train/training_loop.h"
+#include "train/training_loop.h"
 
 #include <ATen/Context.h>
 

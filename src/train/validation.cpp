@@ -1,4 +1,4 @@
-#include "minimind/train/validation.h"
+#include "train/validation.h"
 
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/tensor.h>
@@ -12,9 +12,9 @@
 #include <string>
 
 #include "minimind/base/error.h"
-#include "minimind/model/loss.h"
-#include "minimind/train/agreement.h"
-#include "minimind/train/precision.h"
+#include "model/loss.h"
+#include "train/agreement.h"
+#include "train/precision.h"
 
 namespace minimind {
 namespace {

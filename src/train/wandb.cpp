@@ -1,4 +1,4 @@
-#include "minimind/train/wandb.h"
+#include "train/wandb.h"
 
 #include <filesystem>
 

@@ -1,4 +1,4 @@
-#include "minimind/web/api_error.h"
+#include "web/api_error.h"
 
 #include <nlohmann/json.hpp>
 

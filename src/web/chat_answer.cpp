@@ -1,4 +1,4 @@
-#include "minimind/web/chat_answer.h"
+#include "web/chat_answer.h"
 
 #include <nlohmann/json.hpp>
 

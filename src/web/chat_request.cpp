@@ -1,4 +1,4 @@
-#include "minimind/web/chat_request.h"
+#include "web/chat_request.h"
 
 #include <algorithm>
 #include <array>
@@ -6,9 +6,9 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "minimind/base/json_guard.h"
+#include "base/json_limits.h"
 #include "minimind/chat/session.h"
-#include "minimind/web/api_error.h"
+#include "web/api_error.h"
 
 namespace minimind {
 

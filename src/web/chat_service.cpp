@@ -1,4 +1,4 @@
-#include "minimind/web/chat_service.h"
+#include "web/chat_service.h"
 
 #include <ATen/Parallel.h>
 
@@ -8,8 +8,8 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
-#include "minimind/chat/generator.h"
-#include "web/detail/answer_writer.h"
+#include "minimind/infer/generator.h"
+#include "web/answer_writer.h"
 
 namespace minimind {
 

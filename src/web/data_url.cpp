@@ -1,7 +1,7 @@
 #include <array>
 
-#include "minimind/web/api_error.h"
-#include "minimind/web/chat_request.h"
+#include "web/api_error.h"
+#include "web/chat_request.h"
 
 namespace minimind {
 

@@ -8,7 +8,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
-#include "web/detail/connection.h"
+#include "web/connection.h"
 
 namespace minimind {
 

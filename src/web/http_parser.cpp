@@ -2,8 +2,8 @@
 #include <charconv>
 
 #include "minimind/base/error.h"
-#include "minimind/base/utf8.h"
-#include "minimind/web/http_message.h"
+#include "base/utf8.h"
+#include "web/http_message.h"
 
 namespace minimind {
 

@@ -1,4 +1,4 @@
-#include "minimind/web/http_server.h"
+#include "web/http_server.h"
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -10,8 +10,8 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
-#include "web/detail/connection.h"
-#include "web/detail/sockets.h"
+#include "web/connection.h"
+#include "web/sockets.h"
 
 namespace minimind {
 

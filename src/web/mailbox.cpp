@@ -1,4 +1,4 @@
-#include "web/detail/mailbox.h"
+#include "web/mailbox.h"
 
 #include <sys/eventfd.h>
 #include <unistd.h>

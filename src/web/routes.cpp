@@ -1,12 +1,12 @@
-#include "web/detail/routes.h"
+#include "web/routes.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "minimind/base/error.h"
-#include "minimind/base/utf8.h"
-#include "minimind/web/api_error.h"
-#include "web/detail/page.h"
+#include "base/utf8.h"
+#include "web/api_error.h"
+#include "web/page.h"
 
 namespace minimind::detail {
 

@@ -1,4 +1,4 @@
-#include "minimind/web/server_metrics.h"
+#include "web/server_metrics.h"
 
 #include <unistd.h>
 

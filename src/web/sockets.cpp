@@ -1,4 +1,4 @@
-#include "web/detail/sockets.h"
+#include "web/sockets.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>

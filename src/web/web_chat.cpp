@@ -7,8 +7,8 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
-#include "minimind/web/chat_service.h"
-#include "web/detail/routes.h"
+#include "web/chat_service.h"
+#include "web/routes.h"
 
 namespace minimind {
 

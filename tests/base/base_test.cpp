@@ -10,12 +10,12 @@
 #include "minimind/base/error.h"
 #include "minimind/base/fields.h"
 #include "minimind/base/file.h"
-#include "minimind/base/image_slot.h"
-#include "minimind/base/json_guard.h"
-#include "minimind/base/kept_products.h"
-#include "minimind/base/progress.h"
+#include "minimind/base/image_span.h"
+#include "base/json_limits.h"
+#include "base/primitive_cache.h"
+#include "base/progress.h"
 #include "minimind/base/random.h"
-#include "minimind/base/utf8.h"
+#include "base/utf8.h"
 
 namespace minimind {
 namespace {

@@ -1,11 +1,11 @@
-#include "minimind/chat/decoder.h"
+#include "minimind/infer/decoder.h"
 
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include "chat/toy_chat.h"
 #include "minimind/base/error.h"
-#include "minimind/chat/batch_answers.h"
+#include "chat/batch_answers.h"
 #include "minimind/chat/session.h"
 
 namespace minimind::testing {

@@ -1,6 +1,6 @@
 #include <map>
 
-#include "minimind/chat/generator.h"
+#include "minimind/infer/generator.h"
 #include "model/golden_model.h"
 
 namespace minimind::testing {

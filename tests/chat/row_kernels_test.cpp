@@ -1,4 +1,4 @@
-#include "minimind/model/row_kernels.h"
+#include "model/row_kernels.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -6,9 +6,9 @@
 
 #include <atomic>
 
-#include "chat/detail/row_matrix.h"
-#include "chat/detail/step_team.h"
-#include "minimind/model/few_rows.h"
+#include "infer/row_matrix.h"
+#include "infer/step_team.h"
+#include "model/few_rows.h"
 
 namespace minimind::testing {
 namespace {

@@ -1,4 +1,4 @@
-#include "minimind/chat/sampling.h"
+#include "minimind/infer/sampling.h"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 
 #include "chat/toy_chat.h"
 #include "minimind/base/error.h"
-#include "minimind/base/utf8.h"
+#include "base/utf8.h"
 #include "minimind/chat/eval_chat.h"
 
 namespace minimind::testing {

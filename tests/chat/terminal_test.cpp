@@ -1,4 +1,4 @@
-#include "minimind/chat/terminal.h"
+#include "chat/terminal.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

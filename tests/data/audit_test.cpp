@@ -1,4 +1,4 @@
-#include "minimind/data/audit.h"
+#include "data/audit.h"
 
 #include <gtest/gtest.h>
 

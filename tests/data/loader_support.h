@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-#include "data/detail/sample_order.h"
+#include "data/sample_order.h"
 #include "data_support.h"
 #include "minimind/data/encode_sample.h"
 #include "minimind/data/loader.h"

@@ -19,10 +19,10 @@
 #include <utility>
 #include <vector>
 
-#include "data/detail/sample_order.h"
+#include "data/sample_order.h"
 #include "data_support.h"
 #include "loader_support.h"
-#include "minimind/base/machine_limits.h"
+#include "base/machine_limits.h"
 #include "minimind/data/encode_sample.h"
 
 namespace minimind::testing {

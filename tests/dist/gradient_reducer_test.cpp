@@ -1,4 +1,4 @@
-#include "minimind/dist/gradient_reducer.h"
+#include "dist/gradient_reducer.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>

@@ -1,4 +1,4 @@
-#include "minimind/dist/process_group.h"
+#include "dist/process_group.h"
 
 #include <ATen/ops/full.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <vector>
 
-#include "dist/detail/meeting.h"
+#include "dist/meeting.h"
 #include "dist/rank_threads.h"
 
 namespace minimind {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "minimind/base/error.h"
-#include "minimind/dist/process_group.h"
+#include "dist/process_group.h"
 
 namespace minimind {
 namespace {

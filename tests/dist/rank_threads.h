@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "minimind/base/error.h"
-#include "minimind/dist/process_group.h"
+#include "dist/process_group.h"
 
 namespace minimind::testing {
 

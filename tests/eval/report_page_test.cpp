@@ -1,8 +1,8 @@
-#include "minimind/eval/report_page.h"
+#include "eval/report_page.h"
 
 #include <gtest/gtest.h>
 
-#include "minimind/base/html.h"
+#include "base/html.h"
 
 namespace minimind {
 namespace {

@@ -1,4 +1,4 @@
-#include "minimind/eval/scores.h"
+#include "eval/scores.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

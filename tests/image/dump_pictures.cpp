@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "image/detail/resize.h"
+#include "image/resize.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/image/image.h"

@@ -1,4 +1,4 @@
-#include "image/detail/resize.h"
+#include "image/resize.h"
 
 #include <gtest/gtest.h>
 

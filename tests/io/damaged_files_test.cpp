@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include "io/detail/zip_writer.h"
+#include "io/zip_writer.h"
 #include "io/io_support.h"
 #include "minimind/base/random.h"
 

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "io/detail/crc32.h"
+#include "io/crc32.h"
 #include "io/io_support.h"
 
 namespace minimind {

@@ -8,7 +8,7 @@
 #include "minimind/model/attention.h"
 #include "minimind/model/clip_vision.h"
 #include "minimind/model/rope.h"
-#include "model/detail/row_passes.h"
+#include "model/row_passes.h"
 #include "model/small_model.h"
 
 namespace minimind::testing {

@@ -4,8 +4,8 @@
 #include <functional>
 
 #include "io/io_support.h"
-#include "minimind/io/mapped_pages.h"
-#include "minimind/model/unfilled.h"
+#include "io/mapped_pages.h"
+#include "model/skip_init.h"
 #include "minimind/model/weights.h"
 #include "model/small_model.h"
 #include "support/fixtures.h"

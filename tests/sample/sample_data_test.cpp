@@ -13,7 +13,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/image/image.h"
-#include "minimind/sample/clip_folder.h"
+#include "sample/clip_folder.h"
 #include "minimind/text/chat_prompt.h"
 #include "minimind/text/tokenizer.h"
 

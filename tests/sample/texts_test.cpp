@@ -1,4 +1,4 @@
-#include "minimind/sample/texts.h"
+#include "sample/texts.h"
 
 #include <gtest/gtest.h>
 

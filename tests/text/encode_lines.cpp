@@ -10,7 +10,7 @@
 
 #include "minimind/text/chat_prompt.h"
 #include "minimind/text/tokenizer.h"
-#include "text/detail/char_class.h"
+#include "text/char_class.h"
 
 namespace {
 

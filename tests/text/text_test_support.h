@@ -8,9 +8,9 @@
 #include <string>
 
 #include "minimind/base/error.h"
-#include "minimind/base/utf8.h"
+#include "base/utf8.h"
 #include "minimind/text/tokenizer.h"
-#include "text/detail/byte_bpe.h"
+#include "text/byte_bpe.h"
 
 namespace minimind::testing {
 

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "minimind/base/random.h"
-#include "text/detail/byte_bpe.h"
-#include "text/detail/char_class.h"
-#include "text/detail/merge_table.h"
-#include "text/detail/special_splitter.h"
+#include "text/byte_bpe.h"
+#include "text/char_class.h"
+#include "text/merge_table.h"
+#include "text/special_splitter.h"
 #include "text_test_support.h"
 
 namespace {

@@ -1,4 +1,4 @@
-#include "minimind/train/agreement.h"
+#include "train/agreement.h"
 
 #include <gtest/gtest.h>
 

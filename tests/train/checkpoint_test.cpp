@@ -13,7 +13,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/train/checkpoint_folder.h"
+#include "train/checkpoint_folder.h"
 #include "train/tiny_run.h"
 
 namespace minimind {

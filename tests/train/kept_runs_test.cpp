@@ -13,7 +13,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/train/run_lock.h"
+#include "train/run_lock.h"
 #include "minimind/train/trainer.h"
 #include "train/tiny_run.h"
 

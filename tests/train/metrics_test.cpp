@@ -1,4 +1,4 @@
-#include "minimind/train/metrics.h"
+#include "train/metrics.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "minimind/train/plan.h"
+#include "train/plan.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/empty.h>
@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "minimind/train/allocation_trace.h"
-#include "minimind/train/operations.h"
+#include "train/allocation_trace.h"
+#include "train/operations.h"
 #include "minimind/train/trainer.h"
 #include "train/tiny_run.h"
 

@@ -1,4 +1,4 @@
-#include "minimind/train/precision.h"
+#include "train/precision.h"
 
 #include <gtest/gtest.h>
 

@@ -12,7 +12,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/io/state_dict.h"
-#include "minimind/train/metrics.h"
+#include "train/metrics.h"
 #include "train/tiny_run.h"
 
 namespace minimind {

@@ -9,10 +9,10 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/train/event_file.h"
-#include "minimind/train/metrics.h"
-#include "minimind/train/wandb.h"
-#include "train/detail/chart.h"
+#include "train/event_file.h"
+#include "train/metrics.h"
+#include "train/wandb.h"
+#include "train/chart.h"
 #include "train/tiny_run.h"
 
 namespace minimind {

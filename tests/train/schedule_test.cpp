@@ -1,4 +1,4 @@
-#include "minimind/train/schedule.h"
+#include "train/schedule.h"
 
 #include <gtest/gtest.h>
 

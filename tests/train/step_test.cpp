@@ -1,4 +1,4 @@
-#include "minimind/train/step.h"
+#include "train/step.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "minimind/train/setup.h"
+#include "train/setup.h"
 
 namespace minimind {
 namespace {

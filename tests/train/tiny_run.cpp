@@ -12,7 +12,7 @@
 
 #include "minimind/base/file.h"
 #include "minimind/base/random.h"
-#include "minimind/base/utf8.h"
+#include "base/utf8.h"
 #include "minimind/image/image.h"
 #include "minimind/io/state_dict.h"
 

@@ -16,8 +16,8 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/model/weights.h"
-#include "minimind/train/checkpoint_folder.h"
-#include "minimind/train/metrics.h"
+#include "train/checkpoint_folder.h"
+#include "train/metrics.h"
 #include "train/tiny_run.h"
 
 namespace minimind {

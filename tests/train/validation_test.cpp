@@ -1,4 +1,4 @@
-#include "minimind/train/validation.h"
+#include "train/validation.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
@@ -11,7 +11,7 @@
 #include "dist/rank_threads.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/train/metrics.h"
+#include "train/metrics.h"
 #include "minimind/train/trainer.h"
 #include "train/tiny_run.h"
 

@@ -1,10 +1,10 @@
-#include "minimind/web/chat_request.h"
+#include "web/chat_request.h"
 
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
 
-#include "minimind/web/api_error.h"
+#include "web/api_error.h"
 
 namespace minimind {
 namespace {

@@ -1,4 +1,4 @@
-#include "minimind/web/chat_service.h"
+#include "web/chat_service.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 
 #include "chat/toy_chat.h"
 #include "image/sample_pictures.h"
-#include "minimind/base/utf8.h"
+#include "base/utf8.h"
 #include "minimind/chat/session.h"
 
 namespace minimind::testing {

@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "minimind/web/http_message.h"
+#include "web/http_message.h"
 
 namespace minimind {
 namespace {

@@ -1,4 +1,4 @@
-#include "minimind/web/stop_matcher.h"
+#include "web/stop_matcher.h"
 
 #include <gtest/gtest.h>
 

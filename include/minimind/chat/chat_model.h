@@ -13,8 +13,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "minimind/base/image_slot.h"
-#include "minimind/chat/decoder.h"
+#include "minimind/base/image_span.h"
+#include "minimind/infer/decoder.h"
 #include "minimind/image/image.h"
 #include "minimind/model/clip_vision.h"
 #include "minimind/model/vlm.h"

@@ -11,8 +11,8 @@
 
 #include "minimind/base/random.h"
 #include "minimind/chat/chat_model.h"
-#include "minimind/chat/decoder.h"
-#include "minimind/chat/generator.h"
+#include "minimind/infer/decoder.h"
+#include "minimind/infer/generator.h"
 #include "minimind/text/chat_prompt.h"
 
 namespace minimind {

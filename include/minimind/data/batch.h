@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "minimind/base/image_slot.h"
-#include "minimind/data/content_hash.h"
+#include "minimind/base/image_span.h"
+#include "data/content_hash.h"
 
 namespace minimind {
 

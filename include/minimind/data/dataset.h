@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "minimind/data/content_hash.h"
+#include "data/content_hash.h"
 
 namespace minimind {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "minimind/base/image_slot.h"
+#include "minimind/base/image_span.h"
 #include "minimind/data/dataset.h"
 #include "minimind/text/chat_prompt.h"
 #include "minimind/text/tokenizer.h"

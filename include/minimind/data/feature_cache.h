@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-#include "minimind/data/content_hash.h"
+#include "data/content_hash.h"
 
 namespace minimind {
 

@@ -6,7 +6,7 @@
 #include "minimind/base/fields.h"
 #include "minimind/chat/eval_chat.h"
 #include "minimind/eval/evaluate.h"
-#include "minimind/eval/report_page.h"
+#include "eval/report_page.h"
 
 namespace minimind {
 

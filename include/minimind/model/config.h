@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "minimind/base/fields.h"
-#include "minimind/base/image_slot.h"
+#include "minimind/base/image_span.h"
 
 namespace minimind {
 

@@ -5,11 +5,11 @@
 #include <span>
 #include <vector>
 
-#include "minimind/base/image_slot.h"
+#include "minimind/base/image_span.h"
 #include "minimind/model/config.h"
-#include "minimind/model/image_splice.h"
+#include "model/image_splice.h"
 #include "minimind/model/language_model.h"
-#include "minimind/model/loss.h"
+#include "model/loss.h"
 
 namespace minimind {
 

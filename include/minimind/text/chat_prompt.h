@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "minimind/base/image_slot.h"
+#include "minimind/base/image_span.h"
 #include "minimind/text/tokenizer.h"
 
 namespace minimind {

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "minimind/base/image_slot.h"
+#include "minimind/base/image_span.h"
 
 namespace minimind {
 

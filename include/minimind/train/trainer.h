@@ -4,7 +4,7 @@
 #include <functional>
 #include <string>
 
-#include "minimind/dist/process_group.h"
+#include "dist/process_group.h"
 #include "minimind/train/options.h"
 
 namespace minimind {

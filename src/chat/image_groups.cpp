@@ -1,0 +1,66 @@
+#include "chat/image_groups.h"
+
+#include <algorithm>
+#include <system_error>
+
+#include "minimind/base/error.h"
+#include "chat/terminal.h"
+
+namespace minimind {
+
+namespace {
+
+bool is_folder(const std::filesystem::path& path) {
+  std::error_code failure;
+  return std::filesystem::is_directory(path, failure);
+}
+
+/// Entries of a folder that `wanted` takes, in name order.
+template <class Wanted>
+std::vector<std::filesystem::path> sorted_entries(const std::filesystem::path& folder, const Wanted& wanted) {
+  std::error_code failure;
+  std::vector<std::filesystem::path> entries;
+  for (std::filesystem::directory_iterator entry(folder, failure), end; !failure && entry != end;
+       entry.increment(failure)) {
+    if (wanted(entry->path())) {
+      entries.push_back(entry->path());
+    }
+  }
+  require(!failure, folder.string(), ": expected a folder of pictures, found: ", failure.message());
+  std::sort(entries.begin(), entries.end());
+  return entries;
+}
+
+}  // namespace
+
+std::vector<PictureGroup> picture_groups(const std::filesystem::path& folder, bool together) {
+  require(is_folder(folder), folder.string(), ": expected a folder of pictures, found none");
+  const auto is_picture = [](const std::filesystem::path& path) { return !is_folder(path) && has_picture_name(path); };
+  std::vector<PictureGroup> groups;
+  const auto add_together = [&](const std::filesystem::path& from) {
+    PictureGroup group{from.filename().string(), {}};
+    for (const auto& picture : sorted_entries(from, is_picture)) {
+      group.pictures.push_back(picture.string());
+    }
+    if (!group.pictures.empty()) {
+      groups.push_back(std::move(group));
+    }
+  };
+  if (together) {
+    for (const auto& subfolder : sorted_entries(folder, is_folder)) {
+      add_together(subfolder);
+    }
+    if (groups.empty()) {
+      add_together(folder);
+    }
+  } else {
+    for (const auto& picture : sorted_entries(folder, is_picture)) {
+      groups.push_back({picture.filename().string(), {picture.string()}});
+    }
+  }
+  require(!groups.empty(), folder.string(), ": expected pictures (jpg, png, bmp, gif, webp)",
+          together ? " in subfolders" : "", ", found none");
+  return groups;
+}
+
+}  // namespace minimind

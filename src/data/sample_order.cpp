@@ -1,0 +1,65 @@
+#include "data/sample_order.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "minimind/base/random.h"
+
+namespace minimind::detail {
+
+namespace {
+
+// Blocks that are sorted together: more pad less and mix less.
+constexpr size_t kWindowBlocks = 64;
+// Of the released tokenizer on the page's data.
+constexpr int64_t kBytesPerToken = 4;
+
+void bucket(std::vector<uint32_t>& order, const std::vector<uint32_t>& lengths, size_t block_size, Random& random) {
+  // The last, smaller block is taken as the shuffle left it: in the sorted part it would always hold the longest.
+  const size_t whole = order.size() / block_size * block_size;
+  const size_t window = kWindowBlocks * block_size;
+  for (size_t begin = 0; begin < whole; begin += window) {
+    const auto first = order.begin() + static_cast<std::ptrdiff_t>(begin);
+    const auto last = order.begin() + static_cast<std::ptrdiff_t>(std::min(begin + window, whole));
+    std::stable_sort(first, last, [&](uint32_t a, uint32_t b) { return lengths[a] < lengths[b]; });
+  }
+  std::vector<uint32_t> blocks(whole / block_size);
+  std::iota(blocks.begin(), blocks.end(), 0U);
+  random.shuffle(blocks);
+  std::vector<uint32_t> mixed;
+  mixed.reserve(order.size());
+  for (const uint32_t block : blocks) {
+    const auto first = order.begin() + static_cast<std::ptrdiff_t>(block * block_size);
+    mixed.insert(mixed.end(), first, first + static_cast<std::ptrdiff_t>(block_size));
+  }
+  mixed.insert(mixed.end(), order.begin() + static_cast<std::ptrdiff_t>(whole), order.end());
+  order = std::move(mixed);
+}
+
+}  // namespace
+
+std::vector<uint32_t> estimate_lengths(const Dataset& dataset, int64_t vision_tokens, int64_t max_seq_len) {
+  std::vector<uint32_t> lengths(static_cast<size_t>(dataset.size()));
+  for (int64_t index = 0; index < dataset.size(); ++index) {
+    const SampleSize size = dataset.sample_size(index);
+    const int64_t tokens = size.text_bytes / kBytesPerToken + size.images * vision_tokens;
+    lengths[static_cast<size_t>(index)] = static_cast<uint32_t>(std::min(tokens, max_seq_len));
+  }
+  return lengths;
+}
+
+std::vector<uint32_t> epoch_order(const std::vector<uint32_t>& lengths, const OrderOptions& options, int64_t epoch) {
+  std::vector<uint32_t> order(lengths.size());
+  std::iota(order.begin(), order.end(), 0U);
+  if (options.original_order) {
+    return order;
+  }
+  Random random(options.seed, static_cast<uint64_t>(epoch));
+  random.shuffle(order);
+  if (options.bucket_by_length) {
+    bucket(order, lengths, static_cast<size_t>(options.block_size), random);
+  }
+  return order;
+}
+
+}  // namespace minimind::detail

@@ -1,0 +1,26 @@
+#include "model/skip_init.h"
+
+#include <ATen/ops/zeros.h>
+
+namespace minimind {
+
+namespace {
+
+// As with LibTorch's own guards, the thread is the scope.
+thread_local bool is_unfilled = false;
+
+}  // namespace
+
+UnfilledWeights::UnfilledWeights() : before_(is_unfilled) {
+  is_unfilled = true;
+}
+
+UnfilledWeights::~UnfilledWeights() {
+  is_unfilled = before_;
+}
+
+at::Tensor new_weights(at::IntArrayRef sizes) {
+  return is_unfilled ? at::zeros({1}).expand(sizes) : at::zeros(sizes);
+}
+
+}  // namespace minimind

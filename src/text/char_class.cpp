@@ -1,0 +1,126 @@
+#include "text/char_class.h"
+
+#include <array>
+#include <vector>
+
+namespace minimind::text_detail {
+
+namespace {
+
+constexpr CodepointRange kSpaces[] = {{0x09, 0x0D},     {0x20, 0x20},     {0x85, 0x85},     {0xA0, 0xA0},
+                                      {0x1680, 0x1680}, {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F},
+                                      {0x205F, 0x205F}, {0x3000, 0x3000}};
+
+// One byte a code point, up to the last one that is not kOther: some 200 KB, of which a text touches few pages.
+std::vector<CharClass> build_class_table() {
+  std::vector<CharClass> table;
+  const auto mark = [&](std::span<const CodepointRange> ranges, CharClass kind) {
+    for (const auto& [first, last] : ranges) {
+      if (table.size() <= last) {
+        table.resize(last + 1, CharClass::kOther);
+      }
+      for (char32_t codepoint = first; codepoint <= last; ++codepoint) {
+        table[codepoint] = kind;
+      }
+    }
+  };
+  mark(letter_ranges(), CharClass::kLetter);
+  mark(number_ranges(), CharClass::kNumber);
+  mark(kSpaces, CharClass::kSpace);
+  return table;
+}
+
+size_t sequence_length(uint8_t lead) {
+  if (lead < 0x80) {
+    return 1;
+  }
+  if (lead >= 0xC2 && lead <= 0xDF) {
+    return 2;
+  }
+  if (lead >= 0xE0 && lead <= 0xEF) {
+    return 3;
+  }
+  return lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+}
+
+// The end of an English contraction that begins with the apostrophe at `begin`; `begin` if there is none.
+size_t contraction_end(std::string_view text, size_t begin) {
+  const std::string_view rest = text.substr(begin + 1, 2);
+  if (rest.empty()) {
+    return begin;
+  }
+  if (rest[0] == 's' || rest[0] == 't' || rest[0] == 'm' || rest[0] == 'd') {
+    return begin + 2;
+  }
+  return rest == "re" || rest == "ve" || rest == "ll" ? begin + 3 : begin;
+}
+
+struct Run {
+  size_t end;
+  size_t last;  // where its last character begins
+};
+
+// Extends over characters of one kind; the character at `begin` has it.
+Run run_of(std::string_view text, size_t begin, const ClassifiedChar& head) {
+  Run run{begin + head.length, begin};
+  while (run.end < text.size()) {
+    const ClassifiedChar next = char_at(text, run.end);
+    if (next.kind != head.kind) {
+      break;
+    }
+    run.last = run.end;
+    run.end += next.length;
+  }
+  return run;
+}
+
+}  // namespace
+
+CharClass class_of(char32_t codepoint) {
+  static const std::vector<CharClass> table = build_class_table();
+  return codepoint < table.size() ? table[codepoint] : CharClass::kOther;
+}
+
+ClassifiedChar char_at(std::string_view text, size_t at) {
+  const auto lead = static_cast<uint8_t>(text[at]);
+  const size_t length = sequence_length(lead);
+  if (length == 1) {
+    return {class_of(lead), 1};
+  }
+  if (length == 0 || length > text.size() - at) {
+    return {};
+  }
+  char32_t codepoint = lead & (0xFFU >> (length + 1));
+  for (size_t i = 1; i < length; ++i) {
+    const auto next = static_cast<uint8_t>(text[at + i]);
+    if ((next & 0xC0U) != 0x80U) {
+      return {};
+    }
+    codepoint = (codepoint << 6) | (next & 0x3FU);
+  }
+  return {class_of(codepoint), length};
+}
+
+size_t word_end(std::string_view text, size_t begin) {
+  if (text[begin] == '\'') {
+    const size_t end = contraction_end(text, begin);
+    if (end > begin) {
+      return end;
+    }
+  }
+  const ClassifiedChar head = char_at(text, begin);
+  if (head.kind != CharClass::kSpace) {
+    return run_of(text, begin, head).end;
+  }
+  if (text[begin] == ' ' && begin + 1 < text.size()) {
+    const ClassifiedChar next = char_at(text, begin + 1);
+    if (next.kind != CharClass::kSpace) {
+      return run_of(text, begin + 1, next).end;
+    }
+  }
+  // Before other text the last white space of several is left to the next word.
+  const Run run = run_of(text, begin, head);
+  return run.end == text.size() || run.last == begin ? run.end : run.last;
+}
+
+}  // namespace minimind::text_detail

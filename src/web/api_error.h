@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "minimind/base/error.h"
+#include "web/http_message.h"
+
+namespace minimind {
+
+/// A request that the API refuses, with what the answer says.
+class ApiError : public Error {
+ public:
+  /// `param` names the field, "" for none; `code` is a word for programs.
+  ApiError(int status, const std::string& message, std::string param = "", std::string code = "")
+      : Error(message), status_(status), param_(std::move(param)), code_(std::move(code)) {}
+
+  int status() const { return status_; }
+  const std::string& param() const { return param_; }
+  const std::string& code() const { return code_; }
+
+ private:
+  int status_;
+  std::string param_;
+  std::string code_;
+};
+
+/// `{"error": {"message", "type", "param", "code"}}`, as clients of OpenAI's API expect it.
+std::string api_error_json(const ApiError& error);
+/// The whole answer.
+HttpResponse api_error_response(const ApiError& error);
+HttpResponse api_error_response(const HttpFailure& failure);
+
+}  // namespace minimind
