@@ -9,7 +9,7 @@ int main(int argc, char** argv) {
   CompareOptions comparison;
   CommandLine command_line;
   command_line.description =
-      "Answers questions about pictures: in a conversation, once, or for each picture of a folder; compares "
+      "Answers questions about images: in a conversation, once, or for each image of a folder; compares "
       "checkpoints.";
   command_line.sections = {{"Files", options.file_fields()},
                            {"Question", options.question_fields()},
@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
   command_line.footer =
       "Examples: eval_chat                                       a conversation (piped lines work too)\n"
       "          eval_chat --image a.jpg --prompt 'What is it?'  one answer\n"
-      "          eval_chat --image_dir FOLDER [--multi]          one answer a picture (a subfolder)\n"
+      "          eval_chat --image_dir FOLDER [--multi]          one answer an image (a subfolder)\n"
       "          eval_chat --image_dir FOLDER --checkpoints A.pth,B.pth --report report.html\n"
       "          eval_chat --data held_out.json --checkpoint A.pth   scores its answers";
   command_line.resolve = [&] { comparison.resolve(options); };

@@ -9,12 +9,12 @@ int main(int argc, char** argv) {
   bool multi = false;
   CommandLine command_line;
   command_line.description =
-      "Tunes a pretrained model on questions and answers about one picture, or (--multi) about several.";
+      "Tunes a pretrained model on questions and answers about one image, or (--multi) about several.";
   command_line.footer =
       "Writes OUT_DIR/{dim}[_moe]_vlm_sft.pth, with --multi …_vlm_sft_multi.pth. Several processes: torchrun "
       "--no-python --nproc_per_node N "
       "sft_vlm …";
-  command_line.sections.push_back({"Stage", {{"multi", &multi, "several pictures a sample", {}}}});
+  command_line.sections.push_back({"Stage", {{"multi", &multi, "several images a sample", {}}}});
   for (auto& [title, fields] : options.groups()) {
     command_line.sections.push_back({title, fields});
   }

@@ -7,7 +7,7 @@ int main(int argc, char** argv) {
   WebChatOptions options;
   CommandLine command_line;
   command_line.description =
-      "Serves a page to chat about pictures in a browser, and the same as an API (docs/API.md), until Ctrl-C.";
+      "Serves a page to chat about images in a browser, and the same as an API (docs/API.md), until Ctrl-C.";
   command_line.sections = {{"Files", options.file_fields()},
                            {"Server", options.server_fields()},
                            {"Limits", options.limit_fields()},

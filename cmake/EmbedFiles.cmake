@@ -10,7 +10,7 @@ foreach(file ${FILES})
          "      {\"${file}\", {reinterpret_cast<const char*>(kFile${number}), sizeof kFile${number} - 1}},\n")
   math(EXPR number "${number} + 1")
 endforeach()
-file(WRITE "${OUTPUT}" "#include \"web/detail/page.h\"\n
+file(WRITE "${OUTPUT}" "#include \"web/page.h\"\n
 namespace minimind::detail {\n
 namespace {\n
 ${arrays}

@@ -14,7 +14,7 @@ function(minimind_layer name)
   endif()
   add_library(minimind_${name} OBJECT ${sources})
   set(own_warnings ${sources})
-  list(FILTER own_warnings INCLUDE REGEX "_avx512[a-z_]*\\.cpp$")  # detail/avx512.h tells why
+  list(FILTER own_warnings INCLUDE REGEX "_avx512[a-z_]*\\.cpp$")  # avx512.h tells why
   set_source_files_properties(${own_warnings} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   target_include_directories(minimind_${name} PUBLIC "${CMAKE_SOURCE_DIR}/include" PRIVATE "${CMAKE_SOURCE_DIR}/src")
   target_compile_options(minimind_${name} PRIVATE -Wall -Wextra -Werror=return-type -Wno-restrict)

@@ -33,13 +33,13 @@ GROUPS = {
                   what="the released 109 M model, after instruction tuning"),
     "pretrain-data": dict(repo="datasets/jingyaogong/minimind-v_dataset", folder="dataset",
                           files=["*chat-translated.json", "*pretrain_images*.zip"], into={"*chat-translated.json": "LLaVA-Pretrain"},
-                          what="595 K captioned pictures"),
+                          what="595 K captioned images"),
     "sft-data": dict(repo="datasets/jingyaogong/minimind-v_dataset", folder="dataset",
                      files=["*llava_instruct_230k.json", "*sft_images*.zip"], into={"*llava_instruct_230k.json": "LLaVA-Instruct"},
                      what="230 K questions and answers"),
     "multi-data": dict(repo="datasets/xinyanghuang/minimind-v_multi_image", folder="dataset",
                        files=["*output.json", "*sft_multi_images*.zip"], into={"*output.json": "sft_multi_images"},
-                       what="picture pairs and their differences"),
+                       what="image pairs and their differences"),
 }
 BLOCK = 1 << 20
 TIMEOUT = 30

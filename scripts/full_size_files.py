@@ -47,7 +47,7 @@ def language_model(dim, n_layers, n_heads=16, n_kv_heads=8, vocab=6400):
 
 
 def clip_vision(layers, width=768, inner=3072, patch=32, size=224):
-    """The vision half of CLIP ViT-B/32; the scales keep differences between pictures alive through the layers."""
+    """The vision half of CLIP ViT-B/32; the scales keep differences between images alive through the layers."""
     state = collections.OrderedDict()
     at = "vision_model.embeddings."
     state[at + "class_embedding"] = torch.randn(width) * 0.02

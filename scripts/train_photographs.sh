@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Trains the 27 M model (512 wide, 8 layers) with a full-size encoder of seeded random weights on a folder of photographs whose file names are
 # their captions, then asks for every name. Shows the real sizes at work without the real weights.
-# usage: scripts/train_photographs.sh PICTURES TOKENIZER [OUT]
-#   PICTURES   folder of pictures, e.g. 一个熊.png        TOKENIZER  the released tokenizer.json (or its folder)
+# usage: scripts/train_photographs.sh IMAGES TOKENIZER [OUT]
+#   IMAGES   folder of images, e.g. 一个熊.png        TOKENIZER  the released tokenizer.json (or its folder)
 #   OUT        results (default out/photographs)
 # Environment: BIN (default build/release/bin), EPOCHS (default 30), DTYPE (default bfloat16 where the processor has it, else float32)
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
-[ $# -ge 2 ] || die "usage: scripts/train_photographs.sh PICTURES TOKENIZER [OUT]"
-pictures=$1
+[ $# -ge 2 ] || die "usage: scripts/train_photographs.sh IMAGES TOKENIZER [OUT]"
+images=$1
 tokenizer=$2
 out=${3:-out/photographs}
 bin=${BIN:-$minimind_root/build/release/bin}
@@ -26,7 +26,7 @@ if ! "$python" -c 'import torch, numpy' 2> /dev/null; then
   "$python" -m pip install --quiet --disable-pip-version-check numpy typing_extensions sympy networkx jinja2 filelock fsspec
 fi
 "$python" "$minimind_root/scripts/full_size_files.py" "$out"
-python3 - "$pictures" "$out/photographs.json" <<'PY'
+python3 - "$images" "$out/photographs.json" <<'PY'
 import json, pathlib, sys
 names = sorted(p.name for p in pathlib.Path(sys.argv[1]).iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
 samples = [dict(id=pathlib.Path(n).stem, image=n, conversations=[
@@ -38,11 +38,11 @@ PY
 say "Training 512+8 ($DTYPE)"
 start=$(date +%s)
 /usr/bin/env time -v -o "$out/time.txt" true 2> /dev/null && measure=(/usr/bin/env time -v -o "$out/time.txt") || measure=()
-"${measure[@]}" "$bin/pretrain_vlm" --data_path "$out/photographs.json" --images_dir "$pictures" --tokenizer "$tokenizer" \
+"${measure[@]}" "$bin/pretrain_vlm" --data_path "$out/photographs.json" --images_dir "$images" --tokenizer "$tokenizer" \
   --clip_dir "$out/clip-vit-base-patch32" --init_from "$out/512_llm.pth" --out_dir "$out" --overwrite --dim 512 --n_layers 8 --dtype "$DTYPE" \
   --epochs "${EPOCHS:-30}" --batch_size 10 --learning_rate 4e-4 --log_interval 5 --save_interval 1000000
 echo "training: $(($(date +%s) - start)) s, $(grep -s 'Maximum resident' "$out/time.txt" | tr -s ' \t' ' ' || true)"
 
 say "Asking for every name"
-"$bin/evaluate" --checkpoint "$out/512_vlm_pretrain.pth" --data_path "$out/photographs.json" --images_dir "$pictures" --tokenizer "$tokenizer" \
+"$bin/evaluate" --checkpoint "$out/512_vlm_pretrain.pth" --data_path "$out/photographs.json" --images_dir "$images" --tokenizer "$tokenizer" \
   --clip_dir "$out/clip-vit-base-patch32" --kind pretrain --show 10

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole chain on the generated sample: data, pretraining, instruction tuning, multi-image tuning, evaluation on pictures that training never saw.
+# The whole chain on the generated sample: data, pretraining, instruction tuning, multi-image tuning, evaluation on images that training never saw.
 # usage: scripts/train_sample.sh BIN_DIR WORK_DIR      the last line is one JSON object; environment BUILD_SECONDS is passed on into it
 set -euo pipefail
 [ $# -eq 2 ] || { echo "usage: $0 BIN_DIR WORK_DIR" >&2; exit 2; }
@@ -28,7 +28,7 @@ step "Instruction tuning"
 step "Multi-image tuning"
 "$bin/sft_vlm" --multi "${training[@]}" --data_path "$sample/sft_multi.json" --init_from "$tuned" --batch_size 8 --learning_rate 2e-3 --projection_learning_rate 3e-4 --epochs 1
 
-step "Evaluation on pictures that were held out"
+step "Evaluation on images that were held out"
 # evaluate_part NAME KIND CHECKPOINT FILE [flag…]: keeps the output and sets NAME to the accuracy.
 evaluate_part() {
   local name=$1 kind=$2 checkpoint=$3 file=$4

@@ -104,7 +104,7 @@ size_t edit_distance(const std::string& a, const std::string& b) {
 }
 
 Json parse_object(const std::string& json, const std::string& where) {
-  require_modest_json(json, where);
+  check_json_limits(json, where);
   Json parsed;
   try {
     parsed = Json::parse(json);

@@ -9,7 +9,7 @@ namespace minimind {
 /// and control characters that HTML forbids go.
 std::string escape_html(std::string_view text);
 
-/// `data:TYPE;base64,…`, so that a page holds its pictures itself.
+/// `data:TYPE;base64,…`, so that a page holds its images itself.
 std::string data_url(std::string_view media_type, std::string_view bytes);
 
 }  // namespace minimind

@@ -26,11 +26,11 @@ std::vector<int64_t> find_runs(std::span<const Id> ids, std::span<const TokenId>
 
 }  // namespace
 
-std::vector<int64_t> find_image_slots(std::span<const TokenId> ids, std::span<const TokenId> pattern) {
+std::vector<int64_t> find_image_spans(std::span<const TokenId> ids, std::span<const TokenId> pattern) {
   return find_runs(ids, pattern);
 }
 
-std::vector<int64_t> find_image_slots(std::span<const int64_t> ids, std::span<const TokenId> pattern) {
+std::vector<int64_t> find_image_spans(std::span<const int64_t> ids, std::span<const TokenId> pattern) {
   return find_runs(ids, pattern);
 }
 

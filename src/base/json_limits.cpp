@@ -4,7 +4,7 @@
 
 namespace minimind {
 
-void require_modest_json(std::string_view text, const std::string& where, const JsonLimits& limits) {
+void check_json_limits(std::string_view text, const std::string& where, const JsonLimits& limits) {
   require(text.size() <= limits.bytes, where, ": expected JSON of at most ", limits.bytes, " bytes, found ",
           text.size(), "; is it the right file?");
   size_t depth = 0;

@@ -16,6 +16,6 @@ struct JsonLimits {
 /// Refuses JSON whose parsed form could take many times the memory of its text: too long, nested too deep, of too many
 /// values. Looks at length, brackets and commas alone; malformed text is left to the parser. Throws Error that names
 /// `where`.
-void require_modest_json(std::string_view text, const std::string& where, const JsonLimits& limits = {});
+void check_json_limits(std::string_view text, const std::string& where, const JsonLimits& limits = {});
 
 }  // namespace minimind

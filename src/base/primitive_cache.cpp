@@ -10,7 +10,7 @@ constexpr const char* kKept = "64";  // what a training step on one shape of a b
 
 }  // namespace
 
-void limit_kept_products() {
+void limit_primitive_cache() {
   for (const char* name : {"ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"}) {
     ::setenv(name, kKept, /*overwrite=*/0);
   }

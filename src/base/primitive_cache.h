@@ -7,6 +7,6 @@ namespace minimind {
 /// hundred batches or prompts, which all have other lengths. Making it anew costs some per cent of a step at most.
 /// Both read an environment variable before their first product and have no other way to be told: this sets
 /// ONEDNN_PRIMITIVE_CACHE_CAPACITY and LRU_CACHE_CAPACITY, where they are not set.
-void limit_kept_products();
+void limit_primitive_cache();
 
 }  // namespace minimind

@@ -46,7 +46,7 @@ void answer_equal_lengths(const ChatModel& chat, const std::vector<Prompt>& prom
   LanguageModel language_model = chat.model()->language_model();
   std::vector<at::Tensor> rows;
   for (const size_t index : open.prompts) {
-    rows.push_back(chat.embed(prompts[index].ids, prompts[index].slots, prompts[index].features));
+    rows.push_back(chat.embed(prompts[index].ids, prompts[index].spans, prompts[index].features));
   }
   at::Tensor embeddings = at::stack(rows);  // [R, S, D]
   KvCache cache = make_cache(chat.model()->config(), embeddings.size(0), embeddings.size(1) + limit,
@@ -75,7 +75,7 @@ std::vector<TokenId> answer_alone(const ChatModel& chat, const Prompt& prompt, i
   SamplingOptions greedy;
   greedy.temperature = 0;
   Random unused(0);
-  return generate(decoder, prompt.ids, chat.embed(prompt.ids, prompt.slots, prompt.features),
+  return generate(decoder, prompt.ids, chat.embed(prompt.ids, prompt.spans, prompt.features),
                   {greedy, limit, chat.tokenizer().eos_id()}, unused, {})
       .ids;
 }

@@ -14,7 +14,7 @@ namespace minimind {
 
 /// One question of its own, without a conversation around it.
 struct BatchQuestion {
-  std::string text;                  ///< with one image mark for each picture
+  std::string text;                  ///< with one image placeholder for each image
   std::vector<at::Tensor> features;  ///< [P, W] each
 };
 
@@ -27,7 +27,7 @@ struct BatchOptions {
 
 /// Greedy answers to many questions, those of equal length read together: the same tokens as one by one, but for
 /// rounding. A question that is longer than the context loses tokens from the left. `on_done` hears how many are
-/// answered so far. Throws Error when a question's marks and pictures differ in number.
+/// answered so far. Throws Error when a question's placeholders and images differ in number.
 std::vector<std::string> answer_greedily(const ChatModel& model, const std::vector<BatchQuestion>& questions,
                                          const BatchOptions& options, const std::function<void(int64_t)>& on_done = {});
 

@@ -43,7 +43,7 @@ ImagePattern chat_pattern(const LmConfig& config, const Tokenizer& tokenizer, co
     return make_image_pattern(tokenizer, config.image_special_token, vision_tokens);
   }
   require(std::ssize(config.image_ids) == vision_tokens, files.clip_dir, ": expected ", config.image_ids.size(),
-          " tokens a picture (image_ids of ", files.checkpoint, "), found ", vision_tokens,
+          " tokens an image (image_ids of ", files.checkpoint, "), found ", vision_tokens,
           "; is it the encoder that the model was trained with?");
   ImagePattern pattern;
   pattern.text = config.image_special_token;
@@ -56,15 +56,15 @@ ImagePattern chat_pattern(const LmConfig& config, const Tokenizer& tokenizer, co
 }
 
 Vlm unfilled_model(const LmConfig& config) {
-  const UnfilledWeights unfilled;
+  const SkipInit unfilled;
   return Vlm(config);
 }
 
 }  // namespace
 
-void require_picture_for_each_slot(int64_t slots, int64_t pictures, const std::string& mark) {
-  require(slots == pictures, "pictures: expected one for each ", mark, " of the text (", slots, "), found ", pictures,
-          slots > pictures ? "; give more pictures or fewer marks" : "; give fewer pictures or more marks");
+void require_image_for_each_span(int64_t spans, int64_t images, const std::string& placeholder) {
+  require(spans == images, "images: expected one for each ", placeholder, " of the text (", spans, "), found ", images,
+          spans > images ? "; give more images or fewer marks" : "; give fewer images or more marks");
 }
 
 std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const Notice& notice) {
@@ -75,7 +75,7 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
   };
   const c10::Device device = chat_device(files.device);
   if (device.is_cpu() && files.weights != WeightFormat::kFloat32) {
-    limit_kept_products();
+    limit_primitive_cache();
   }
   if (files.threads > 0) {
     at::set_num_threads(static_cast<int>(files.threads));
@@ -97,7 +97,7 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
                                      {/*allow_missing_projection=*/false, files.allow_missing, /*share_file=*/true});
   log_info(concat(file.weights.string(), ":\n", report.summary()));
   if (report.lacks_projection()) {
-    tell(file.weights.string() + ": a language model without vision_proj: it cannot look at pictures yet");
+    tell(file.weights.string() + ": a language model without vision_proj: it cannot look at images yet");
   }
   model->eval();
   model->to(device);
@@ -109,21 +109,21 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
     }
   }
   return std::make_unique<ChatModel>(std::move(tokenizer), std::move(encoder), std::move(model), std::move(pattern),
-                                     files.remembered_pictures);
+                                     files.remembered_images);
 }
 
 ChatModel::ChatModel(std::unique_ptr<Tokenizer> tokenizer, ClipVision encoder, Vlm model, ImagePattern pattern,
-                     int64_t remembered_pictures)
+                     int64_t remembered_images)
     : tokenizer_(std::move(tokenizer)),
       encoder_(std::move(encoder)),
       model_(std::move(model)),
       pattern_(std::move(pattern)),
-      remembered_pictures_(remembered_pictures) {}
+      remembered_images_(remembered_images) {}
 
-at::Tensor ChatModel::features(const Image& picture) {
+at::Tensor ChatModel::features(const Image& image) {
   const int64_t size = encoder_->config().image_size;
   std::string content(static_cast<size_t>(3 * size * size), '\0');
-  resize_to_planar(picture, size, reinterpret_cast<uint8_t*>(content.data()));
+  resize_to_planar(image, size, reinterpret_cast<uint8_t*>(content.data()));
   if (const auto found = by_content_.find(content); found != by_content_.end()) {
     remembered_.splice(remembered_.begin(), remembered_, found->second);
     return remembered_.front().second;
@@ -133,10 +133,10 @@ at::Tensor ChatModel::features(const Image& picture) {
   content.copy(reinterpret_cast<char*>(bytes.mutable_data_ptr<uint8_t>()), content.size());
   const at::Tensor encoded = encoder_->encode(bytes)[0];  // [P, W]
   ++encoded_;
-  if (remembered_pictures_ > 0) {
+  if (remembered_images_ > 0) {
     remembered_.emplace_front(std::move(content), encoded);
     by_content_.emplace(remembered_.front().first, remembered_.begin());
-    if (std::ssize(remembered_) > remembered_pictures_) {
+    if (std::ssize(remembered_) > remembered_images_) {
       by_content_.erase(remembered_.back().first);
       remembered_.pop_back();
     }
@@ -152,15 +152,15 @@ at::Tensor ChatModel::features_of_file(const std::string& path) {
   return features(load_image(path));
 }
 
-at::Tensor ChatModel::embed(std::span<const TokenId> ids, std::span<const int64_t> slots,
+at::Tensor ChatModel::embed(std::span<const TokenId> ids, std::span<const int64_t> spans,
                             const std::vector<at::Tensor>& features) const {
-  require_picture_for_each_slot(std::ssize(slots), std::ssize(features), pattern_.mark);
+  require_image_for_each_span(std::ssize(spans), std::ssize(features), pattern_.placeholder);
   const c10::NoGradGuard without_gradients;
   VlmInput input;
   const std::vector<int64_t> wide(ids.begin(), ids.end());
   input.ids = at::tensor(wide, at::kLong).unsqueeze(0).to(device());
-  for (const int64_t slot : slots) {
-    input.slots.push_back({0, slot});
+  for (const int64_t span : spans) {
+    input.spans.push_back({0, span});
   }
   if (!features.empty()) {
     input.features = at::stack(features);

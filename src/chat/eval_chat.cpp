@@ -17,14 +17,14 @@ Fields EvalChatOptions::file_fields() {
   return {
       {"checkpoint",
        &files.checkpoint,
-       "weights: .pth, .safetensors or a Hugging Face folder; empty: out/512_vlm_sft.pth, with several pictures "
+       "weights: .pth, .safetensors or a Hugging Face folder; empty: out/512_vlm_sft.pth, with several images "
        "out/512_vlm_sft_multi.pth",
        {}},
       {"clip_dir", &files.clip_dir, "folder of the CLIP encoder", {}},
       {"tokenizer", &files.tokenizer, "tokenizer.json, a sentencepiece .model, or a folder with one of them", {}},
       {"allow_missing",
        &files.allow_missing,
-       "keys, or beginnings of keys, that the weights may lack (vision_proj: a language model that sees no pictures)",
+       "keys, or beginnings of keys, that the weights may lack (vision_proj: a language model that sees no images)",
        {}},
       {"device", &files.device, "auto, cpu, cuda or cuda:N", {}},
       {"weights",
@@ -36,12 +36,12 @@ Fields EvalChatOptions::file_fields() {
 
 Fields EvalChatOptions::question_fields() {
   return {
-      {"image", &image, "a picture to ask about (first); repeat it for several", {}},
-      {"image_dir", &image_dir, "ask about each picture of this folder, in name order", {}},
-      {"multi", &multi, "several pictures a question: those of each subfolder of --image_dir together", {}},
+      {"image", &image, "an image to ask about (first); repeat it for several", {}},
+      {"image_dir", &image_dir, "ask about each image of this folder, in name order", {}},
+      {"multi", &multi, "several images a question: those of each subfolder of --image_dir together", {}},
       {"prompt",
        &prompt,
-       "the question, asked once; empty: a conversation, and the default question about the pictures of --image_dir",
+       "the question, asked once; empty: a conversation, and the default question about the images of --image_dir",
        {}}};
 }
 
@@ -100,7 +100,7 @@ int run_eval_chat(const EvalChatOptions& options) {
     ask_once(chat, options.image, options.prompt);
     return 0;
   }
-  chat.first_pictures = options.image;
+  chat.first_images = options.image;
   if (!typed) {
     return run_terminal(chat);
   }

@@ -26,23 +26,23 @@ std::vector<std::filesystem::path> sorted_entries(const std::filesystem::path& f
       entries.push_back(entry->path());
     }
   }
-  require(!failure, folder.string(), ": expected a folder of pictures, found: ", failure.message());
+  require(!failure, folder.string(), ": expected a folder of images, found: ", failure.message());
   std::sort(entries.begin(), entries.end());
   return entries;
 }
 
 }  // namespace
 
-std::vector<PictureGroup> picture_groups(const std::filesystem::path& folder, bool together) {
-  require(is_folder(folder), folder.string(), ": expected a folder of pictures, found none");
-  const auto is_picture = [](const std::filesystem::path& path) { return !is_folder(path) && has_picture_name(path); };
-  std::vector<PictureGroup> groups;
+std::vector<ImageGroup> image_groups(const std::filesystem::path& folder, bool together) {
+  require(is_folder(folder), folder.string(), ": expected a folder of images, found none");
+  const auto is_image = [](const std::filesystem::path& path) { return !is_folder(path) && has_image_name(path); };
+  std::vector<ImageGroup> groups;
   const auto add_together = [&](const std::filesystem::path& from) {
-    PictureGroup group{from.filename().string(), {}};
-    for (const auto& picture : sorted_entries(from, is_picture)) {
-      group.pictures.push_back(picture.string());
+    ImageGroup group{from.filename().string(), {}};
+    for (const auto& image : sorted_entries(from, is_image)) {
+      group.images.push_back(image.string());
     }
-    if (!group.pictures.empty()) {
+    if (!group.images.empty()) {
       groups.push_back(std::move(group));
     }
   };
@@ -54,11 +54,11 @@ std::vector<PictureGroup> picture_groups(const std::filesystem::path& folder, bo
       add_together(folder);
     }
   } else {
-    for (const auto& picture : sorted_entries(folder, is_picture)) {
-      groups.push_back({picture.filename().string(), {picture.string()}});
+    for (const auto& image : sorted_entries(folder, is_image)) {
+      groups.push_back({image.filename().string(), {image.string()}});
     }
   }
-  require(!groups.empty(), folder.string(), ": expected pictures (jpg, png, bmp, gif, webp)",
+  require(!groups.empty(), folder.string(), ": expected images (jpg, png, bmp, gif, webp)",
           together ? " in subfolders" : "", ", found none");
   return groups;
 }

@@ -6,14 +6,14 @@
 
 namespace minimind {
 
-/// Pictures that one question is about.
-struct PictureGroup {
+/// Images that one question is about.
+struct ImageGroup {
   std::string name;                   ///< file or folder name
-  std::vector<std::string> pictures;  ///< paths, in name order
+  std::vector<std::string> images;  ///< paths, in name order
 };
 
-/// A folder's pictures by name, each by itself, in name order; with `together` those of each subfolder (of the folder
+/// A folder's images by name, each by itself, in name order; with `together` those of each subfolder (of the folder
 /// itself if no subfolder has any). Throws Error if it is no folder or has none.
-std::vector<PictureGroup> picture_groups(const std::filesystem::path& folder, bool together);
+std::vector<ImageGroup> image_groups(const std::filesystem::path& folder, bool together);
 
 }  // namespace minimind

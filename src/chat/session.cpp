@@ -16,25 +16,25 @@ void ChatOptions::validate() const {
   require(max_new_tokens >= 1, "max_new_tokens: expected 1 or more, found ", max_new_tokens);
 }
 
-std::string with_image_marks(const std::string& text, int64_t pictures, const std::string& mark) {
-  if (text.find(mark) != std::string::npos) {
+std::string with_image_placeholders(const std::string& text, int64_t images, const std::string& placeholder) {
+  if (text.find(placeholder) != std::string::npos) {
     return text;
   }
-  std::string marks;
-  for (int64_t i = 0; i < pictures; ++i) {
-    marks += mark + "\n";
+  std::string placeholders;
+  for (int64_t i = 0; i < images; ++i) {
+    placeholders += placeholder + "\n";
   }
-  return marks + text;
+  return placeholders + text;
 }
 
 Prompt make_prompt(const Tokenizer& tokenizer, const ImagePattern& pattern, const std::vector<Message>& messages,
                    std::vector<at::Tensor> features) {
   EncodedChat chat = encode_chat(tokenizer, pattern, messages);
-  require_picture_for_each_slot(std::ssize(chat.slots), std::ssize(features), pattern.mark);
-  return {std::move(chat.ids), std::move(chat.slots), std::move(features), ""};
+  require_image_for_each_span(std::ssize(chat.spans), std::ssize(features), pattern.placeholder);
+  return {std::move(chat.ids), std::move(chat.spans), std::move(features), ""};
 }
 
-int64_t cut_prompt(Prompt& prompt, int64_t limit, int64_t slot_length) {
+int64_t cut_prompt(Prompt& prompt, int64_t limit, int64_t span_length) {
   if (limit < 1) {
     throw std::logic_error("cut_prompt: a limit below 1");
   }
@@ -43,18 +43,18 @@ int64_t cut_prompt(Prompt& prompt, int64_t limit, int64_t slot_length) {
     return 0;
   }
   size_t gone = 0;
-  while (gone < prompt.slots.size() && prompt.slots[gone] < cut) {
-    cut = std::max(cut, prompt.slots[gone] + slot_length);
+  while (gone < prompt.spans.size() && prompt.spans[gone] < cut) {
+    cut = std::max(cut, prompt.spans[gone] + span_length);
     ++gone;
   }
   prompt.ids.erase(prompt.ids.begin(), prompt.ids.begin() + cut);
-  prompt.slots.erase(prompt.slots.begin(), prompt.slots.begin() + static_cast<std::ptrdiff_t>(gone));
+  prompt.spans.erase(prompt.spans.begin(), prompt.spans.begin() + static_cast<std::ptrdiff_t>(gone));
   prompt.features.erase(prompt.features.begin(), prompt.features.begin() + static_cast<std::ptrdiff_t>(gone));
-  for (int64_t& slot : prompt.slots) {
-    slot -= cut;
+  for (int64_t& span : prompt.spans) {
+    span -= cut;
   }
   prompt.notice = concat("the prompt was too long: its first ", cut, " tokens were left out",
-                         gone == 0 ? "" : concat(", ", gone, gone == 1 ? " picture" : " pictures", " among them"));
+                         gone == 0 ? "" : concat(", ", gone, gone == 1 ? " image" : " images", " among them"));
   return cut;
 }
 
@@ -80,9 +80,9 @@ Prompt ChatSession::fit(const std::string& question, const std::vector<at::Tenso
     const size_t feature = alone ? features_.size() : turns_[kept_from].first_feature;
     std::vector<Message> messages(messages_.begin() + static_cast<std::ptrdiff_t>(message), messages_.end());
     messages.push_back({"user", question});
-    std::vector<at::Tensor> pictures(features_.begin() + static_cast<std::ptrdiff_t>(feature), features_.end());
-    pictures.insert(pictures.end(), features.begin(), features.end());
-    Prompt prompt = make_prompt(model_.tokenizer(), model_.pattern(), messages, std::move(pictures));
+    std::vector<at::Tensor> images(features_.begin() + static_cast<std::ptrdiff_t>(feature), features_.end());
+    images.insert(images.end(), features.begin(), features.end());
+    Prompt prompt = make_prompt(model_.tokenizer(), model_.pattern(), messages, std::move(images));
     const int64_t length = std::ssize(prompt.ids);
     if (length <= (alone ? options_.context - 1 : options_.context - reserve)) {
       if (kept_from > 0) {
@@ -116,11 +116,11 @@ void ChatSession::drop_turns(size_t count) {
 }
 
 Answer ChatSession::ask(const std::string& text, const std::vector<at::Tensor>& features, const TextCallback& on_text) {
-  const std::string question = with_image_marks(text, std::ssize(features), model_.pattern().mark);
-  require(!question.empty(), "question: expected a text or a picture, found neither");
+  const std::string question = with_image_placeholders(text, std::ssize(features), model_.pattern().placeholder);
+  require(!question.empty(), "question: expected a text or an image, found neither");
   const std::vector<Message> asked = {{"user", question}};
-  require_picture_for_each_slot(count_image_marks(model_.pattern(), asked), std::ssize(features),
-                                model_.pattern().mark);
+  require_image_for_each_span(count_image_placeholders(model_.pattern(), asked), std::ssize(features),
+                                model_.pattern().placeholder);
   size_t kept_from = 0;
   const Prompt prompt = fit(question, features, kept_from);
 
@@ -132,7 +132,7 @@ Answer ChatSession::ask(const std::string& text, const std::vector<at::Tensor>& 
     return piece.empty() || !on_text || on_text(piece);
   };
   const GenerationOptions how{options_.sampling, options_.max_new_tokens, model_.tokenizer().eos_id()};
-  const Generation generation = generate(*decoder_, prompt.ids, model_.embed(prompt.ids, prompt.slots, prompt.features),
+  const Generation generation = generate(*decoder_, prompt.ids, model_.embed(prompt.ids, prompt.spans, prompt.features),
                                          how, random_, [&](TokenId id) { return show(stream.push(id)); });
   show(stream.finish());
   answer.reason = generation.reason;

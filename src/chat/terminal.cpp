@@ -16,9 +16,9 @@ namespace minimind {
 namespace {
 
 constexpr std::string_view kHelp =
-    "  TEXT                 a question; a picture's path dropped into it is taken as a picture\n"
-    "  /image PATH [PATH…]  pictures for the next question; an empty line asks the default question about them\n"
-    "  /clear               forget the conversation and its pictures\n"
+    "  TEXT                 a question; an image's path dropped into it is taken as an image\n"
+    "  /image PATH [PATH…]  images for the next question; an empty line asks the default question about them\n"
+    "  /clear               forget the conversation and its images\n"
     "  /help                this list\n"
     "  /quit                end (so does Ctrl-D); Ctrl-C stops an answer\n";
 
@@ -60,7 +60,7 @@ void ask(const TerminalChat& chat, const std::string& question, const std::vecto
 
 /// The state between lines.
 struct TerminalState {
-  std::vector<at::Tensor> waiting;  ///< pictures for the next question
+  std::vector<at::Tensor> waiting;  ///< images for the next question
   bool asked = false;
   bool failed = false;
   bool ended = false;
@@ -69,13 +69,13 @@ struct TerminalState {
 /// An empty question stands for the default one.
 void ask_waiting(const TerminalChat& chat, const std::string& question, TerminalState& state) {
   state.asked = true;
-  const std::string& mark = chat.session.model().pattern().mark;
-  ask(chat, question.empty() ? default_question(std::ssize(state.waiting), mark) : question, state.waiting);
+  const std::string& placeholder = chat.session.model().pattern().placeholder;
+  ask(chat, question.empty() ? default_question(std::ssize(state.waiting), placeholder) : question, state.waiting);
   state.waiting.clear();
 }
 
-void add_pictures(const TerminalChat& chat, const std::vector<std::string>& paths, TerminalState& state) {
-  // All or none: a question about half of the pictures would be another question.
+void add_images(const TerminalChat& chat, const std::vector<std::string>& paths, TerminalState& state) {
+  // All or none: a question about half of the images would be another question.
   std::vector<at::Tensor> features;
   for (const std::string& path : paths) {
     features.push_back(chat.session.model().features_of_file(path));
@@ -85,7 +85,7 @@ void add_pictures(const TerminalChat& chat, const std::vector<std::string>& path
 
 void tell_waiting(const TerminalChat& chat, const TerminalState& state) {
   if (chat.lines.is_terminal()) {
-    chat.notes << state.waiting.size() << (state.waiting.size() == 1 ? " picture" : " pictures")
+    chat.notes << state.waiting.size() << (state.waiting.size() == 1 ? " image" : " images")
                << " for the next question\n"
                << std::flush;
   }
@@ -104,8 +104,8 @@ void run_command(const TerminalChat& chat, const std::string& line, TerminalStat
     state.waiting.clear();
   } else if (name == "/image") {
     const std::vector<std::string> paths = split_words(rest);
-    require(!paths.empty(), "/image: expected the path of a picture, found none");
-    add_pictures(chat, paths, state);
+    require(!paths.empty(), "/image: expected the path of an image, found none");
+    add_images(chat, paths, state);
     tell_waiting(chat, state);
   } else {
     fail(name, ": no such command; /help lists them");
@@ -122,10 +122,10 @@ void run_line(const TerminalChat& chat, const std::string& line, TerminalState& 
     run_command(chat, text, state);
     return;
   }
-  parts = take_pictures_out(line);
-  add_pictures(chat, parts.pictures, state);
-  if (parts.text.empty() && (!parts.pictures.empty() || state.waiting.empty())) {
-    if (!parts.pictures.empty()) {
+  parts = take_images_out(line);
+  add_images(chat, parts.images, state);
+  if (parts.text.empty() && (!parts.images.empty() || state.waiting.empty())) {
+    if (!parts.images.empty()) {
       tell_waiting(chat, state);
     }
     return;
@@ -135,18 +135,18 @@ void run_line(const TerminalChat& chat, const std::string& line, TerminalState& 
 
 }  // namespace
 
-std::string default_question(int64_t pictures, const std::string& mark) {
-  const std::string question = pictures == 1   ? "这个图片描述的是什么内容？"
-                               : pictures == 2 ? "Name all the differences between these two birds."
-                                               : "Name all the differences between these pictures.";
-  return with_image_marks(question, pictures, mark);
+std::string default_question(int64_t images, const std::string& placeholder) {
+  const std::string question = images == 1   ? "这个图片描述的是什么内容？"
+                               : images == 2 ? "Name all the differences between these two birds."
+                                               : "Name all the differences between these images.";
+  return with_image_placeholders(question, images, placeholder);
 }
 
 int run_terminal(const TerminalChat& chat) {
   TerminalState state;
-  add_pictures(chat, chat.first_pictures, state);
+  add_images(chat, chat.first_images, state);
   if (chat.lines.is_terminal()) {
-    chat.notes << "Drop a picture and ask about it; /help lists the commands.\n" << std::flush;
+    chat.notes << "Drop an image and ask about it; /help lists the commands.\n" << std::flush;
     if (!state.waiting.empty()) {
       tell_waiting(chat, state);
     }
@@ -163,27 +163,27 @@ int run_terminal(const TerminalChat& chat) {
       chat.notes << "error: " << printable(error.what()) << "\n" << std::flush;
     }
   }
-  if (!chat.lines.is_terminal() && !chat.first_pictures.empty() && !state.asked && !state.failed) {
+  if (!chat.lines.is_terminal() && !chat.first_images.empty() && !state.asked && !state.failed) {
     ask_waiting(chat, "", state);
   }
   return state.failed && !chat.lines.is_terminal() ? 1 : 0;
 }
 
-void ask_once(const TerminalChat& chat, const std::vector<std::string>& pictures, const std::string& question) {
+void ask_once(const TerminalChat& chat, const std::vector<std::string>& images, const std::string& question) {
   TerminalState state;
-  add_pictures(chat, pictures, state);
+  add_images(chat, images, state);
   ask_waiting(chat, question, state);
 }
 
 int ask_about_folder(const TerminalChat& chat, const std::filesystem::path& folder, const std::string& question,
                      bool together) {
-  const std::vector<PictureGroup> groups = picture_groups(folder, together);
+  const std::vector<ImageGroup> groups = image_groups(folder, together);
   bool failed = false;
-  for (const PictureGroup& group : groups) {
+  for (const ImageGroup& group : groups) {
     chat.session.clear();
     chat.out << printable(group.name) << ": " << std::flush;
     try {
-      ask_once(chat, group.pictures, question);
+      ask_once(chat, group.images, question);
     } catch (const Error& error) {
       failed = true;
       chat.out << "\n" << std::flush;

@@ -37,22 +37,22 @@ class StreamLines : public LineSource {
 /// Line editing and history of libedit on standard input and output. Ctrl-C gives up the line that is being typed.
 std::unique_ptr<LineSource> edited_lines();
 
-/// A line taken apart: the pictures named in it, and the rest.
+/// A line taken apart: the images named in it, and the rest.
 struct LineParts {
-  std::vector<std::string> pictures;
+  std::vector<std::string> images;
   std::string text;
 };
 
-/// Finds the paths of existing picture files dropped into a line (quoted, with backslashes or file:// as terminals and
-/// file managers write them; the whole line may be a path with spaces). Throws Error on an absolute path of a picture
+/// Finds the paths of existing image files dropped into a line (quoted, with backslashes or file:// as terminals and
+/// file managers write them; the whole line may be a path with spaces). Throws Error on an absolute path of an image
 /// that does not exist.
-LineParts take_pictures_out(const std::string& line);
+LineParts take_images_out(const std::string& line);
 
-/// Words of a command's arguments: quotes and backslashes as in take_pictures_out.
+/// Words of a command's arguments: quotes and backslashes as in take_images_out.
 std::vector<std::string> split_words(const std::string& text);
 
-/// Whether the name ends like a picture format's that we read.
-bool has_picture_name(const std::filesystem::path& path);
+/// Whether the name ends like an image format's that we read.
+bool has_image_name(const std::filesystem::path& path);
 
 /// What a terminal chat works with.
 struct TerminalChat {
@@ -63,26 +63,26 @@ struct TerminalChat {
   bool show_speed = false;
   /// Asked while an answer streams: true stops it.
   std::function<bool()> stop_wanted;
-  std::vector<std::string> first_pictures;  ///< run_terminal: for the first question
+  std::vector<std::string> first_images;  ///< run_terminal: for the first question
 };
 
-/// Reads lines until their end or /quit: questions, `/image PATH…`, `/clear`, `/help`, dropped pictures. A line that
-/// fails is told in `notes` and the loop goes on. Where nothing was asked about `first_pictures` and no person is
+/// Reads lines until their end or /quit: questions, `/image PATH…`, `/clear`, `/help`, dropped images. A line that
+/// fails is told in `notes` and the loop goes on. Where nothing was asked about `first_images` and no person is
 /// there, the default question is asked at the end. Throws Error if they cannot be read. Returns 0, or 1 if a line
 /// failed and no person was there to see it.
 int run_terminal(const TerminalChat& chat);
 
-/// Asks once about pictures in files and prints the answer as it comes.
-void ask_once(const TerminalChat& chat, const std::vector<std::string>& pictures, const std::string& question);
+/// Asks once about images in files and prints the answer as it comes.
+void ask_once(const TerminalChat& chat, const std::vector<std::string>& images, const std::string& question);
 
-/// One question about each picture of a folder, in name order, each in a conversation of its own; with `together` one
-/// question about all pictures of each subfolder (of the folder itself if it has pictures and no subfolder). An empty
-/// question means default_question(). Returns 0, or 1 if a picture failed. Throws Error if there is nothing to ask
+/// One question about each image of a folder, in name order, each in a conversation of its own; with `together` one
+/// question about all images of each subfolder (of the folder itself if it has images and no subfolder). An empty
+/// question means default_question(). Returns 0, or 1 if an image failed. Throws Error if there is nothing to ask
 /// about.
 int ask_about_folder(const TerminalChat& chat, const std::filesystem::path& folder, const std::string& question,
                      bool together);
 
-/// SPEC.md section 7: what is asked about one picture, about two, about more.
-std::string default_question(int64_t pictures, const std::string& mark);
+/// SPEC.md section 7: what is asked about one image, about two, about more.
+std::string default_question(int64_t images, const std::string& placeholder);
 
 }  // namespace minimind

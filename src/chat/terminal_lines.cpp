@@ -96,7 +96,7 @@ class EditedLines : public LineSource {
     int length = 0;
     const char* line = el_gets(editor_, &length);
     while (detail::take_interrupt()) {
-      // Not an empty line, which would ask the default question about waiting pictures.
+      // Not an empty line, which would ask the default question about waiting images.
       std::fputs("^C\n", stdout);
       line = el_gets(editor_, &length);
     }

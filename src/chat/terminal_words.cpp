@@ -78,9 +78,9 @@ std::string path_of_url(const std::string& word) {
   return path;
 }
 
-bool is_picture_file(const std::string& path) {
+bool is_image_file(const std::string& path) {
   std::error_code failure;
-  return has_picture_name(path) && filesystem::is_regular_file(path, failure);
+  return has_image_name(path) && filesystem::is_regular_file(path, failure);
 }
 
 std::string strip(const std::string& text) {
@@ -90,7 +90,7 @@ std::string strip(const std::string& text) {
 
 }  // namespace
 
-bool has_picture_name(const filesystem::path& path) {
+bool has_image_name(const filesystem::path& path) {
   constexpr std::array<std::string_view, 6> kEndings = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"};
   return std::ranges::find(kEndings, ascii_lower(path.extension().string())) != kEndings.end();
 }
@@ -103,20 +103,20 @@ std::vector<std::string> split_words(const std::string& text) {
   return words;
 }
 
-LineParts take_pictures_out(const std::string& line) {
-  if (const std::string whole = strip(line); is_picture_file(whole)) {
+LineParts take_images_out(const std::string& line) {
+  if (const std::string whole = strip(line); is_image_file(whole)) {
     return {{whole}, ""};
   }
   LineParts parts;
   size_t copied = 0;
   for (const TypedWord& word : read_words(line)) {
     const std::string path = path_of_url(word.meaning);
-    if (is_picture_file(path)) {
-      parts.pictures.push_back(path);
+    if (is_image_file(path)) {
+      parts.images.push_back(path);
       parts.text += line.substr(copied, word.begin - copied);
       copied = word.end;
-    } else if (path.starts_with('/') && has_picture_name(path)) {
-      fail(path, ": expected a picture, found no such file");
+    } else if (path.starts_with('/') && has_image_name(path)) {
+      fail(path, ": expected an image, found no such file");
     }
   }
   parts.text = strip(parts.text + line.substr(copied));

@@ -31,10 +31,10 @@ AuditKind kind_of(SampleProblem problem) {
       return AuditKind::kWrongShape;
     case SampleProblem::kNoTurn:
       return AuditKind::kNoTurn;
-    case SampleProblem::kMarksAgainstImages:
-      return AuditKind::kMarksAgainstImages;
-    case SampleProblem::kSlotCut:
-      return AuditKind::kSlotCut;
+    case SampleProblem::kPlaceholdersAgainstImages:
+      return AuditKind::kPlaceholdersAgainstImages;
+    case SampleProblem::kSpanCut:
+      return AuditKind::kSpanCut;
     case SampleProblem::kNoMarker:
       return AuditKind::kNoMarker;
     case SampleProblem::kNothingSupervised:
@@ -63,22 +63,22 @@ class AuditPass {
 
   void run(int64_t threads);
   void find_duplicate_ids();
-  /// Tells every sample that refers to a bad picture.
-  void spread_bad_pictures();
+  /// Tells every sample that refers to a bad image.
+  void spread_bad_images();
 
-  int64_t pictures() const { return std::ssize(seen_); }
+  int64_t images() const { return std::ssize(seen_); }
   const std::vector<SampleFacts>& facts() const { return facts_; }
   std::vector<AuditFinding> take_findings() { return std::move(findings_); }
 
  private:
-  struct BadPicture {
+  struct BadImage {
     AuditKind kind;
     std::string detail;
   };
 
   void work();
   void check_sample(int64_t index);
-  void check_picture(const std::string& name);
+  void check_image(const std::string& name);
   void add_finding(AuditKind kind, int64_t index, std::string detail);
 
   LoaderInput input_;
@@ -92,7 +92,7 @@ class AuditPass {
   std::exception_ptr error_;
   std::vector<AuditFinding> findings_;
   std::unordered_set<std::string> seen_;
-  std::unordered_map<std::string, BadPicture> bad_;
+  std::unordered_map<std::string, BadImage> bad_;
 };
 
 void AuditPass::add_finding(AuditKind kind, int64_t index, std::string detail) {
@@ -100,17 +100,17 @@ void AuditPass::add_finding(AuditKind kind, int64_t index, std::string detail) {
   findings_.push_back({kind, index, std::string(input_.dataset.id(index)), std::move(detail)});
 }
 
-void AuditPass::check_picture(const std::string& name) {
+void AuditPass::check_image(const std::string& name) {
   {
     const std::lock_guard guard(mutex_);
     if (!seen_.insert(name).second) {
       return;
     }
   }
-  BadPicture bad{AuditKind::kMissingPicture, {}};
+  BadImage bad{AuditKind::kMissingImage, {}};
   try {
-    const std::string found = find_picture(input_.images, name, prefix_);
-    bad.kind = AuditKind::kCorruptPicture;
+    const std::string found = find_image(input_.images, name, prefix_);
+    bad.kind = AuditKind::kCorruptImage;
     decode_image(input_.images.read(found), found);
     return;
   } catch (const Error& error) {
@@ -135,7 +135,7 @@ void AuditPass::check_sample(int64_t index) {
     add_finding(AuditKind::kBadSample, index, error.what());
   }
   for (const auto& name : sample.images) {
-    check_picture(name);
+    check_image(name);
   }
 }
 
@@ -176,7 +176,7 @@ void AuditPass::run(int64_t threads) {
   }
 }
 
-void AuditPass::spread_bad_pictures() {
+void AuditPass::spread_bad_images() {
   if (bad_.empty()) {
     return;
   }
@@ -266,13 +266,13 @@ AuditReport audit_data(const LoaderInput& input, const LoaderOptions& options, c
   const auto start = std::chrono::steady_clock::now();
   AuditPass pass(input, options);
   pass.run(std::clamp<int64_t>(options.num_workers, 1, most_threads()));
-  pass.spread_bad_pictures();
+  pass.spread_bad_images();
   pass.find_duplicate_ids();
   AuditReport report;
   report.data = data;
-  report.images = input.images.description();
+  report.image_source = input.images.description();
   report.samples = input.dataset.size();
-  report.pictures = pass.pictures();
+  report.images = pass.images();
   report.max_seq_len = options.max_seq_len;
   report.findings = pass.take_findings();
   std::stable_sort(report.findings.begin(), report.findings.end(), [](const AuditFinding& a, const AuditFinding& b) {

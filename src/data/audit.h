@@ -11,10 +11,10 @@ namespace minimind {
 
 enum class AuditKind {
   kWrongShape,
-  kMissingPicture,
-  kCorruptPicture,
-  kMarksAgainstImages,
-  kSlotCut,
+  kMissingImage,
+  kCorruptImage,
+  kPlaceholdersAgainstImages,
+  kSpanCut,
   kNoTurn,
   kNoMarker,
   kNothingSupervised,
@@ -41,7 +41,7 @@ struct HistogramBin {
 struct AuditReport {
   int64_t samples = 0;
   int64_t usable = 0;    ///< what a training run would not skip
-  int64_t pictures = 0;  ///< distinct names
+  int64_t images = 0;  ///< distinct names
   int64_t max_seq_len = 0;
   int64_t truncated = 0;  ///< usable ones that are longer than max_seq_len
   int64_t longest = 0;
@@ -54,7 +54,7 @@ struct AuditReport {
   double padding_share_full = 0;      ///< padded to max_seq_len - 1, as the original does
   double seconds = 0;
   std::string data;    ///< for the report's head: where the samples are from
-  std::string images;  ///< and the pictures
+  std::string image_source;  ///< and the images
   std::array<int64_t, kAuditKinds> counts{};
   std::vector<AuditFinding> findings;  ///< all, by kind and position
   std::vector<HistogramBin> histogram;
@@ -69,7 +69,7 @@ struct AuditReport {
 /// `missing_picture` and so on: the key in the JSON report.
 const char* audit_kind_name(AuditKind kind);
 
-/// Encodes every sample and decodes every picture once, in `options.num_workers` threads (at least one); no training.
+/// Encodes every sample and decodes every image once, in `options.num_workers` threads (at least one); no training.
 /// `data` names the samples' file in the report.
 AuditReport audit_data(const LoaderInput& input, const LoaderOptions& options, const std::string& data);
 

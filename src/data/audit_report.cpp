@@ -22,10 +22,10 @@ struct KindText {
 };
 constexpr std::array<KindText, kAuditKinds> kKinds = {{
     {"wrong_shape", "wrong JSON shape"},
-    {"missing_picture", "missing picture"},
-    {"corrupt_picture", "corrupt picture"},
-    {"marks_against_pictures", "image marks against pictures"},
-    {"slot_cut", "image slot cut by max_seq_len"},
+    {"missing_picture", "missing image"},
+    {"corrupt_picture", "corrupt image"},
+    {"marks_against_pictures", "image placeholders against images"},
+    {"slot_cut", "image span cut by max_seq_len"},
     {"no_turn", "no question with an answer"},
     {"no_marker", "start of the answer cut by max_seq_len"},
     {"nothing_supervised", "no supervised token"},
@@ -97,9 +97,9 @@ const char* audit_kind_name(AuditKind kind) {
 }
 
 std::string AuditReport::summary() const {
-  std::string text = concat("data ", data, ", pictures from ", images, "\n");
-  text += format_text("%lld samples, %lld usable (%.2f %%), %lld pictures, %s\n", wide(samples), wide(usable),
-                      percent(ratio(usable, samples)), wide(pictures), format_duration(seconds).c_str());
+  std::string text = concat("data ", data, ", images from ", image_source, "\n");
+  text += format_text("%lld samples, %lld usable (%.2f %%), %lld images, %s\n", wide(samples), wide(usable),
+                      percent(ratio(usable, samples)), wide(images), format_duration(seconds).c_str());
   text += findings.empty() ? std::string("no problem found\n") : "findings:\n" + findings_text(*this);
   text += format_text("length in tokens: median %lld, mean %.1f, longest %lld; %lld truncated to %lld\n",
                       wide(median_length), mean_length, wide(longest), wide(truncated), wide(max_seq_len));
@@ -115,10 +115,10 @@ std::string AuditReport::summary() const {
 std::string AuditReport::json() const {
   using Json = nlohmann::ordered_json;
   Json report = {{"data", data},
-                 {"images", images},
+                 {"images", image_source},
                  {"samples", samples},
                  {"usable", usable},
-                 {"pictures", pictures},
+                 {"pictures", images},
                  {"max_seq_len", max_seq_len},
                  {"seconds", seconds},
                  {"tokens", tokens},

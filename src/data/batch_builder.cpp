@@ -21,10 +21,10 @@ BatchBuilder::BatchBuilder(const LoaderInput& input, const LoaderOptions& option
   }
 }
 
-void BatchBuilder::find_pictures(const Sample& sample, Row& row) {
-  row.pictures.reserve(sample.images.size());
+void BatchBuilder::find_images(const Sample& sample, Row& row) {
+  row.images.reserve(sample.images.size());
   for (const auto& name : sample.images) {
-    row.pictures.push_back({find_picture(input_.images, name, prefix_), {}, {}, false});
+    row.images.push_back({find_image(input_.images, name, prefix_), {}, {}, false});
   }
   if (input_.cache == nullptr) {
     return;
@@ -32,14 +32,14 @@ void BatchBuilder::find_pictures(const Sample& sample, Row& row) {
   std::vector<ContentHash>& known = known_hashes_[static_cast<size_t>(row.index)];
   if (known.empty()) {
     std::vector<ContentHash> hashes;
-    for (auto& picture : row.pictures) {
-      picture.bytes = input_.images.read(picture.name);
-      hashes.push_back(hash_content(picture.bytes));
+    for (auto& image : row.images) {
+      image.bytes = input_.images.read(image.name);
+      hashes.push_back(hash_content(image.bytes));
     }
     known = std::move(hashes);
   }
-  for (size_t i = 0; i < row.pictures.size(); ++i) {
-    row.pictures[i].hash = known[i];
+  for (size_t i = 0; i < row.images.size(); ++i) {
+    row.images[i].hash = known[i];
   }
 }
 
@@ -51,7 +51,7 @@ BatchBuilder::Row BatchBuilder::prepare(int64_t index) {
   row.id = sample.id;
   row.encoded = encode_sample(sample, encoding_);
   require(row.encoded.problem == SampleProblem::kNone, row.encoded.reason);
-  find_pictures(sample, row);
+  find_images(sample, row);
   return row;
 }
 
@@ -66,7 +66,7 @@ BuiltBatch BatchBuilder::build(std::span<const uint32_t> indices) {
       built.skipped.push_back({index, {std::string(input_.dataset.id(index)), error.what()}});
     }
   }
-  fill_pictures(rows, built);
+  fill_images(rows, built);
   if (!rows.empty()) {
     fill_tokens(rows, built.batch);
   }
@@ -83,36 +83,36 @@ at::Tensor BatchBuilder::look_up(std::vector<Row>& rows, int64_t count) const {
   const size_t row_bytes = features.nbytes() / static_cast<size_t>(count);
   bool any = false;
   for (auto& row : rows) {
-    for (auto& picture : row.pictures) {
-      picture.is_cached = cache.lookup(picture.hash, static_cast<void*>(out));
-      any = any || picture.is_cached;
+    for (auto& image : row.images) {
+      image.is_cached = cache.lookup(image.hash, static_cast<void*>(out));
+      any = any || image.is_cached;
       out += row_bytes;
     }
   }
   return any ? features : at::Tensor();
 }
 
-// Returns the number of pictures decoded.
+// Returns the number of images decoded.
 int64_t BatchBuilder::decode_row(Row& row, uint8_t* out) const {
   int64_t decoded = 0;
-  for (auto& picture : row.pictures) {
-    if (picture.is_cached) {
+  for (auto& image : row.images) {
+    if (image.is_cached) {
       continue;
     }
-    if (picture.bytes.empty()) {
-      picture.bytes = input_.images.read(picture.name);
+    if (image.bytes.empty()) {
+      image.bytes = input_.images.read(image.name);
     }
-    const int64_t picture_size = 3 * image_size_ * image_size_;
-    resize_to_planar(decode_image(picture.bytes, picture.name), image_size_, out + decoded * picture_size);
+    const int64_t image_size = 3 * image_size_ * image_size_;
+    resize_to_planar(decode_image(image.bytes, image.name), image_size_, out + decoded * image_size);
     ++decoded;
   }
   return decoded;
 }
 
-void BatchBuilder::fill_pictures(std::vector<Row>& rows, BuiltBatch& built) const {
+void BatchBuilder::fill_images(std::vector<Row>& rows, BuiltBatch& built) const {
   int64_t count = 0;
   for (const auto& row : rows) {
-    count += std::ssize(row.pictures);
+    count += std::ssize(row.images);
   }
   if (count == 0) {
     return;
@@ -120,16 +120,16 @@ void BatchBuilder::fill_pictures(std::vector<Row>& rows, BuiltBatch& built) cons
   at::Tensor features = look_up(rows, count);
   int64_t uncached = 0;
   for (const auto& row : rows) {
-    uncached += std::ranges::count(row.pictures, false, &Picture::is_cached);
+    uncached += std::ranges::count(row.images, false, &Image::is_cached);
   }
-  at::Tensor pictures = at::empty({uncached, 3, image_size_, image_size_}, at::TensorOptions().dtype(at::kByte));
-  auto* pixels = pictures.data_ptr<uint8_t>();
+  at::Tensor images = at::empty({uncached, 3, image_size_, image_size_}, at::TensorOptions().dtype(at::kByte));
+  auto* pixels = images.data_ptr<uint8_t>();
   auto* cached = features.defined() ? static_cast<char*>(features.data_ptr()) : nullptr;
   const size_t row_bytes = features.defined() ? features.nbytes() / static_cast<size_t>(count) : 0;
   int64_t seen = 0, kept = 0, decoded = 0;
   std::erase_if(rows, [&](Row& row) {
     const int64_t first = seen;
-    seen += std::ssize(row.pictures);
+    seen += std::ssize(row.images);
     try {
       decoded += decode_row(row, pixels + decoded * 3 * image_size_ * image_size_);
     } catch (const Error& error) {
@@ -139,18 +139,18 @@ void BatchBuilder::fill_pictures(std::vector<Row>& rows, BuiltBatch& built) cons
     if (cached != nullptr) {
       // Moves up where a sample before was left out.
       std::memmove(cached + static_cast<size_t>(kept) * row_bytes, cached + static_cast<size_t>(first) * row_bytes,
-                   row.pictures.size() * row_bytes);
-      for (int64_t i = 0; i < std::ssize(row.pictures); ++i) {
-        if (!row.pictures[static_cast<size_t>(i)].is_cached) {
+                   row.images.size() * row_bytes);
+      for (int64_t i = 0; i < std::ssize(row.images); ++i) {
+        if (!row.images[static_cast<size_t>(i)].is_cached) {
           built.batch.missing.push_back(kept + i);
         }
       }
     }
-    kept += std::ssize(row.pictures);
+    kept += std::ssize(row.images);
     return false;
   });
   if (decoded > 0) {
-    built.batch.pictures = decoded == uncached ? pictures : pictures.narrow(0, 0, decoded);
+    built.batch.images = decoded == uncached ? images : images.narrow(0, 0, decoded);
   }
   if (cached != nullptr && kept > 0) {
     built.batch.features = kept == count ? features : features.narrow(0, 0, kept);
@@ -182,11 +182,11 @@ void BatchBuilder::fill_tokens(const std::vector<Row>& rows, Batch& batch) const
     ids += width;
     targets += width;
     mask += width;
-    for (size_t i = 0; i < row.pictures.size(); ++i) {
-      batch.slots.push_back({line, encoded.slots[i]});
-      batch.picture_names.push_back(row.pictures[i].name);
+    for (size_t i = 0; i < row.images.size(); ++i) {
+      batch.spans.push_back({line, encoded.spans[i]});
+      batch.image_names.push_back(row.images[i].name);
       if (input_.cache != nullptr) {
-        batch.picture_hashes.push_back(row.pictures[i].hash);
+        batch.image_hashes.push_back(row.images[i].hash);
       }
     }
     batch.sample_ids.push_back(row.id);

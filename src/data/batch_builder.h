@@ -29,7 +29,7 @@ class BatchBuilder {
   BuiltBatch build(std::span<const uint32_t> indices);
 
  private:
-  struct Picture {
+  struct Image {
     std::string name;
     ContentHash hash;
     std::string bytes;  ///< empty until read
@@ -39,14 +39,14 @@ class BatchBuilder {
     int64_t index = 0;
     std::string id;
     EncodedSample encoded;
-    std::vector<Picture> pictures;
+    std::vector<Image> images;
   };
 
   Row prepare(int64_t index);
-  void find_pictures(const Sample& sample, Row& row);
-  /// Features of the pictures that the cache has, which it marks, [count, P, W]; undefined if it has none.
+  void find_images(const Sample& sample, Row& row);
+  /// Features of the images that the cache has, which it marks, [count, P, W]; undefined if it has none.
   at::Tensor look_up(std::vector<Row>& rows, int64_t count) const;
-  void fill_pictures(std::vector<Row>& rows, BuiltBatch& built) const;
+  void fill_images(std::vector<Row>& rows, BuiltBatch& built) const;
   int64_t decode_row(Row& row, uint8_t* out) const;
   void fill_tokens(const std::vector<Row>& rows, Batch& batch) const;
 
@@ -54,7 +54,7 @@ class BatchBuilder {
   SampleEncoding encoding_;
   int64_t image_size_;
   std::string prefix_;
-  /// Of pictures seen before, by sample: later epochs need not read them again to find their features.
+  /// Of images seen before, by sample: later epochs need not read them again to find their features.
   std::vector<std::vector<ContentHash>> known_hashes_;
 };
 

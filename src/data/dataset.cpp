@@ -77,7 +77,7 @@ class SampleParser {
   SampleParser(JsonScanner& scanner, DataKind kind)
       : scanner_(scanner), first_pair_only_(kind != DataKind::kPretrain) {}
 
-  /// Appends the record of element `number` to `out`; without pictures and turns where its shape is wrong.
+  /// Appends the record of element `number` to `out`; without images and turns where its shape is wrong.
   void parse(int64_t number, std::string& out);
 
   /// The first wrong shape of the element that was parsed last.

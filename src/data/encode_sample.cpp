@@ -40,21 +40,21 @@ void set_problem(EncodedSample& encoded, SampleProblem problem, std::string reas
 
 void find_problems(const Sample& sample, const SampleEncoding& encoding, const EncodedChat& chat,
                    EncodedSample& encoded) {
-  const auto slots = std::ssize(chat.slots);
-  if (slots != std::ssize(sample.images)) {
-    set_problem(encoded, SampleProblem::kMarksAgainstImages,
-                concat("expected one picture per ", encoding.pattern.mark, ", found ", slots, " mark(s) and ",
-                       sample.images.size(), " picture(s)"));
+  const auto spans = std::ssize(chat.spans);
+  if (spans != std::ssize(sample.images)) {
+    set_problem(encoded, SampleProblem::kPlaceholdersAgainstImages,
+                concat("expected one image per ", encoding.pattern.placeholder, ", found ", spans, " placeholder(s) and ",
+                       sample.images.size(), " image(s)"));
   }
-  const auto slot_tokens = std::ssize(encoding.pattern.ids);
-  // The last id is a target only: a slot must end before it to be whole in the inputs.
+  const auto span_tokens = std::ssize(encoding.pattern.ids);
+  // The last id is a target only: a span must end before it to be whole in the inputs.
   const auto inputs = std::ssize(chat.ids) - 1;
   const auto cut =
-      std::count_if(chat.slots.begin(), chat.slots.end(), [&](int64_t start) { return start + slot_tokens > inputs; });
+      std::count_if(chat.spans.begin(), chat.spans.end(), [&](int64_t start) { return start + span_tokens > inputs; });
   if (cut > 0) {
-    set_problem(encoded, SampleProblem::kSlotCut,
+    set_problem(encoded, SampleProblem::kSpanCut,
                 concat("truncation to ", encoding.max_seq_len, " of ", encoded.full_length, " tokens cuts ", cut,
-                       " of ", slots, " image slot(s)"));
+                       " of ", spans, " image span(s)"));
   }
   if (encoding.supervision == Supervision::kLastAnswer && !has_answer_marker(encoding.tokenizer, chat.ids)) {
     set_problem(encoded, SampleProblem::kNoMarker,
@@ -89,7 +89,7 @@ EncodedSample encode_sample(const Sample& sample, const SampleEncoding& encoding
   }
   find_problems(sample, encoding, chat, encoded);
   encoded.ids = std::move(chat.ids);
-  encoded.slots = std::move(chat.slots);
+  encoded.spans = std::move(chat.spans);
   return encoded;
 }
 

@@ -108,29 +108,29 @@ std::unique_ptr<FeatureCache> FeatureCache::open(const std::filesystem::path& fo
   }
   if (!obstacle.empty()) {
     log_warning(concat(obstacle, ". The ", state->file.size(),
-                       " pictures of the feature cache there are used, the others are encoded each time"));
+                       " images of the feature cache there are used, the others are encoded each time"));
   }
   report_other_caches(folder, state->file.rows_path());
   return std::unique_ptr<FeatureCache>(new FeatureCache(std::move(state)));
 }
 
-bool FeatureCache::lookup(const ContentHash& picture, void* row_out) const {
-  return state_->file.read(picture, row_out);
+bool FeatureCache::lookup(const ContentHash& image, void* row_out) const {
+  return state_->file.read(image, row_out);
 }
 
-bool FeatureCache::lookup(const ContentHash& picture, at::Tensor row_out) const {
+bool FeatureCache::lookup(const ContentHash& image, at::Tensor row_out) const {
   if (!row_out.is_cpu() || !row_out.is_contiguous() || row_out.scalar_type() != state_->dtype ||
       row_out.numel() != state_->tokens * state_->width) {
     throw std::logic_error("FeatureCache::lookup: row_out must be a contiguous CPU tensor [P, W] of the cache's dtype");
   }
-  return lookup(picture, row_out.data_ptr());
+  return lookup(image, row_out.data_ptr());
 }
 
-bool FeatureCache::contains(const ContentHash& picture) const {
-  return state_->file.contains(picture);
+bool FeatureCache::contains(const ContentHash& image) const {
+  return state_->file.contains(image);
 }
 
-void FeatureCache::put(const ContentHash& picture, const at::Tensor& row) {
+void FeatureCache::put(const ContentHash& image, const at::Tensor& row) {
   if (row.dim() != 2 || row.size(0) != state_->tokens || row.size(1) != state_->width) {
     throw std::logic_error("FeatureCache::put: row must be [P, W]");
   }
@@ -138,9 +138,9 @@ void FeatureCache::put(const ContentHash& picture, const at::Tensor& row) {
     return;
   }
   const at::Tensor stored = row.detach().to(at::kCPU, state_->dtype).contiguous();
-  if (!state_->file.append(picture, stored.data_ptr()) && !state_->disk_full.exchange(true)) {
+  if (!state_->file.append(image, stored.data_ptr()) && !state_->disk_full.exchange(true)) {
     log_warning(concat(state_->folder.string(), ": the disk is full: the feature cache stops at ", size(),
-                       " pictures, the others are encoded each time"));
+                       " images, the others are encoded each time"));
   }
 }
 
@@ -160,16 +160,16 @@ int64_t FeatureCache::size() const {
   return state_->file.size();
 }
 
-int64_t FeatureCache::bytes_per_picture(int64_t tokens, int64_t width, at::ScalarType dtype) {
+int64_t FeatureCache::bytes_per_image(int64_t tokens, int64_t width, at::ScalarType dtype) {
   return static_cast<int64_t>(detail::FeatureFile::bytes_per_row(static_cast<size_t>(row_size(tokens, width, dtype))));
 }
 
-std::string FeatureCache::disk_need(int64_t pictures) const {
-  const auto each = static_cast<double>(bytes_per_picture(state_->tokens, state_->width, state_->dtype));
-  const double missing = each * static_cast<double>(std::max<int64_t>(pictures - size(), 0));
+std::string FeatureCache::disk_need(int64_t images) const {
+  const auto each = static_cast<double>(bytes_per_image(state_->tokens, state_->width, state_->dtype));
+  const double missing = each * static_cast<double>(std::max<int64_t>(images - size(), 0));
   std::string line =
-      concat("feature cache ", state_->folder.string(), ": ", pictures, " pictures x ", format_bytes(each), " = ",
-             format_bytes(each * static_cast<double>(pictures)), "; ", size(), " are there");
+      concat("feature cache ", state_->folder.string(), ": ", images, " images x ", format_bytes(each), " = ",
+             format_bytes(each * static_cast<double>(images)), "; ", size(), " are there");
   if (state_->read_only) {
     return concat(line, "; read only");
   }

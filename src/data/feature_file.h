@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "data/file_descriptor.h"
-#include "data/content_hash.h"
+#include "minimind/base/content_hash.h"
 
 namespace minimind::detail {
 

@@ -20,8 +20,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Above this a file is not a picture (and a size that a zip claims must not exhaust the memory).
-constexpr uint64_t kMaxPictureBytes = 1U << 30U;
+// Above this a file is not an image (and a size that a zip claims must not exhaust the memory).
+constexpr uint64_t kMaxImageBytes = 1U << 30U;
 // Deflate does not pack tighter.
 constexpr uint64_t kMaxRatio = 1032;
 // Nor does it make anything much longer.
@@ -46,12 +46,12 @@ bool stays_inside(std::string_view name) {
 
 std::string objection_to_place(const std::string& name, const std::string& where) {
   return stays_inside(name) ? ""
-                            : concat("refused: expected a picture's name relative to ", where,
+                            : concat("refused: expected an image's name relative to ", where,
                                      ", without '..'; --images_dir may name a folder above it");
 }
 
 void require_inside(const std::string& name, const std::string& where) {
-  require(stays_inside(name), where, ": expected a picture's name relative to this place, without '..', found '", name,
+  require(stays_inside(name), where, ": expected an image's name relative to this place, without '..', found '", name,
           "'");
 }
 
@@ -73,9 +73,9 @@ class FolderImageSource final : public ImageSource {
     require(file.get() >= 0, path, ": cannot be read: ", std::strerror(errno));
     struct stat status {};
     const bool regular = ::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode);
-    require(regular, path, ": expected a picture file, found ",
+    require(regular, path, ": expected an image file, found ",
             S_ISDIR(status.st_mode) ? "a folder" : "something else");
-    require(static_cast<uint64_t>(status.st_size) <= kMaxPictureBytes, path, ": expected a picture, found a file of ",
+    require(static_cast<uint64_t>(status.st_size) <= kMaxImageBytes, path, ": expected an image, found a file of ",
             status.st_size, " bytes");
     std::string bytes(static_cast<size_t>(status.st_size), '\0');
     detail::read_exactly(file.get(), bytes.data(), bytes.size(), 0, path);
@@ -115,9 +115,9 @@ class ZipImageSource final : public ImageSource {
     const std::string where = concat(path_, ": ", name);
     require(entry != nullptr, where, ": not in the zip, by its path or by an end of it that occurs once");
     require((entry->flags & 1U) == 0, where, ": expected an open entry, found an encrypted one");
-    require(entry->size <= kMaxPictureBytes && entry->stored_size <= index_.file_size() &&
+    require(entry->size <= kMaxImageBytes && entry->stored_size <= index_.file_size() &&
                 entry->stored_size <= 2 * entry->size + kMaxOverhead && entry->size / kMaxRatio <= entry->stored_size,
-            where, ": expected the sizes of a picture, found ", entry->size, " bytes stored as ", entry->stored_size);
+            where, ": expected the sizes of an image, found ", entry->size, " bytes stored as ", entry->stored_size);
     std::string stored(entry->stored_size, '\0');
     detail::read_exactly(file_.get(), stored.data(), stored.size(), data_offset(*entry, where), where);
     std::string bytes = unpack(*entry, std::move(stored), where);
@@ -221,16 +221,16 @@ std::unique_ptr<ImageSource> open_image_source(const std::filesystem::path& path
   if (const fs::path zip = path.string() + ".zip"; !exists && errno == ENOENT && fs::is_regular_file(zip)) {
     return open_image_source(zip);
   }
-  require(exists, path.string(), ": expected a folder of pictures or a zip, found ",
+  require(exists, path.string(), ": expected a folder of images or a zip, found ",
           errno == ENOENT ? "nothing" : std::strerror(errno), "; --images_dir names another place");
   if (S_ISDIR(status.st_mode)) {
     return std::make_unique<FolderImageSource>(path);
   }
-  require(S_ISREG(status.st_mode), path.string(), ": expected a folder of pictures or a zip, found something else");
+  require(S_ISREG(status.st_mode), path.string(), ": expected a folder of images or a zip, found something else");
   return open_zip(path, "");
 }
 
-std::string find_picture(const ImageSource& images, const std::string& name, const std::string& prefix) {
+std::string find_image(const ImageSource& images, const std::string& name, const std::string& prefix) {
   for (const std::string& candidate : {prefix + name, name}) {
     if (images.contains(candidate)) {
       return candidate;
@@ -238,9 +238,9 @@ std::string find_picture(const ImageSource& images, const std::string& name, con
   }
   for (const std::string& candidate : {prefix + name, name}) {
     const std::string objection = images.objection(candidate);
-    require(objection.empty(), "picture ", candidate, " ", objection);
+    require(objection.empty(), "image ", candidate, " ", objection);
   }
-  fail("picture ", prefix, name, " not found in ", images.description());
+  fail("image ", prefix, name, " not found in ", images.description());
 }
 
 }  // namespace minimind

@@ -186,7 +186,7 @@ void Loader::State::note_skipped(const detail::BuiltBatch& built) {
   const bool whole_epoch = options.world_size == 1 && first_group == 0 && to_hand_out == steps;
   if (samples_handed_out == 0 && !skipped.empty() && (skipped.size() >= kHopelessSkips || whole_epoch)) {
     fail("no sample can be used: all ", skipped.size(), " so far were skipped; the first, '",
-         printable(skipped.front().id), "': ", printable(skipped.front().reason), " (pictures come from ", description,
+         printable(skipped.front().id), "': ", printable(skipped.front().reason), " (images come from ", description,
          ")");
   }
 }

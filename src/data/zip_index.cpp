@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "minimind/base/error.h"
-#include "data/content_hash.h"
+#include "minimind/base/content_hash.h"
 
 namespace minimind::detail {
 

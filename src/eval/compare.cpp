@@ -48,28 +48,28 @@ std::vector<std::string> split_at_commas(const std::vector<std::string>& words) 
 }
 
 /// A small copy that is sharp at 200 pixels on a dense screen.
-std::string thumbnail(const Image& picture) {
+std::string thumbnail(const Image& image) {
   constexpr int64_t kLongestSide = 400;
   constexpr int kQuality = 85;
-  const int64_t longest = std::max(picture.width, picture.height);
+  const int64_t longest = std::max(image.width, image.height);
   if (longest <= kLongestSide) {
-    return encode_jpeg(picture, kQuality);
+    return encode_jpeg(image, kQuality);
   }
   const auto scaled = [&](int64_t side) { return std::max<int64_t>(1, side * kLongestSide / longest); };
-  return encode_jpeg(resize_bicubic(picture, scaled(picture.width), scaled(picture.height)), kQuality);
+  return encode_jpeg(resize_bicubic(image, scaled(image.width), scaled(image.height)), kQuality);
 }
 
 /// The rows with their thumbnails and questions, and whether each can be asked about.
-std::vector<ReportRow> report_rows(const std::vector<PictureGroup>& groups, const std::string& prompt) {
+std::vector<ReportRow> report_rows(const std::vector<ImageGroup>& groups, const std::string& prompt) {
   std::vector<ReportRow> rows;
-  for (const PictureGroup& group : groups) {
+  for (const ImageGroup& group : groups) {
     ReportRow row;
-    row.question = prompt.empty() ? default_question(std::ssize(group.pictures), "") : prompt;
-    for (const std::string& path : group.pictures) {
+    row.question = prompt.empty() ? default_question(std::ssize(group.images), "") : prompt;
+    for (const std::string& path : group.images) {
       const std::string name = std::filesystem::path(path).filename().string();
-      row.pictures.push_back({group.pictures.size() > 1 ? group.name + "/" + name : name, ""});
+      row.images.push_back({group.images.size() > 1 ? group.name + "/" + name : name, ""});
       try {
-        row.pictures.back().jpeg = thumbnail(load_image(path));
+        row.images.back().jpeg = thumbnail(load_image(path));
       } catch (const Error& error) {
         log_warning(printable(error.what()));
         row.problem = error.what();
@@ -94,21 +94,21 @@ std::string how_drawn(const EvalChatOptions& options) {
 }
 
 /// Asks about one group, and adds what it took to the column.
-std::string ask_about_group(const EvalChatOptions& options, const PictureGroup& group, ChatModel& model,
+std::string ask_about_group(const EvalChatOptions& options, const ImageGroup& group, ChatModel& model,
                             ChatSession& session, ReportColumn& column) {
-  std::vector<Image> pictures;
-  for (const std::string& path : group.pictures) {
-    pictures.push_back(load_image(path));
+  std::vector<Image> images;
+  for (const std::string& path : group.images) {
+    images.push_back(load_image(path));
   }
   const auto start = CompareClock::now();
   std::vector<at::Tensor> features;
-  for (const Image& picture : pictures) {
-    features.push_back(model.features(picture));
+  for (const Image& image : images) {
+    features.push_back(model.features(image));
   }
   const int64_t count = std::ssize(features);
   session.clear();
   const Answer answer =
-      session.ask(options.prompt.empty() ? default_question(count, model.pattern().mark) : options.prompt, features);
+      session.ask(options.prompt.empty() ? default_question(count, model.pattern().placeholder) : options.prompt, features);
   column.seconds += seconds_from(start);
   column.decode_seconds += answer.decode_seconds;
   column.tokens += answer.tokens;
@@ -118,7 +118,7 @@ std::string ask_about_group(const EvalChatOptions& options, const PictureGroup& 
 
 /// One checkpoint's column; its answers go into the rows. Throws Error where it answers nothing.
 ReportColumn ask_checkpoint(const EvalChatOptions& options, const std::string& checkpoint,
-                            const std::vector<PictureGroup>& groups, std::vector<ReportRow>& rows) {
+                            const std::vector<ImageGroup>& groups, std::vector<ReportRow>& rows) {
   ReportColumn column;
   column.checkpoint = checkpoint;
   const auto load_start = CompareClock::now();
@@ -209,7 +209,7 @@ void require_no_effect_on_scores(const EvalChatOptions& chat) {
 Fields CompareOptions::fields() {
   return {
       {"checkpoints", &checkpoints, "several weights to compare: A,B,… (or the flag repeated)", {}},
-      {"report", &report, "HTML file to write: the pictures of --image_dir in rows, the checkpoints in columns", {}},
+      {"report", &report, "HTML file to write: the images of --image_dir in rows, the checkpoints in columns", {}},
       {"data",
        &data,
        "JSON file in the training data's format: score the greedy answers to its questions, one JSON line a "
@@ -217,7 +217,7 @@ Fields CompareOptions::fields() {
        {}},
       {"images_dir",
        &images_dir,
-       "folder or .zip of the pictures of --data; empty: --image_dir, else `images` beside "
+       "folder or .zip of the images of --data; empty: --image_dir, else `images` beside "
        "the data",
        {}},
       {"attributes",
@@ -242,7 +242,7 @@ void CompareOptions::resolve(EvalChatOptions& chat) {
     throw UsageError("--checkpoints: expected --report FILE.html or --data FILE.json with it, found neither");
   }
   if (!report.empty() && chat.image_dir.empty()) {
-    throw UsageError("--report: expected --image_dir FOLDER with the pictures to ask about, found none");
+    throw UsageError("--report: expected --image_dir FOLDER with the images to ask about, found none");
   }
   if (!data.empty() && report.empty()) {
     require_no_effect_on_scores(chat);
@@ -262,10 +262,10 @@ void CompareOptions::resolve(EvalChatOptions& chat) {
 }
 
 Report make_report(const EvalChatOptions& chat, const CompareOptions& options) {
-  const std::vector<PictureGroup> groups = picture_groups(chat.image_dir, chat.multi);
+  const std::vector<ImageGroup> groups = image_groups(chat.image_dir, chat.multi);
   Report report{how_drawn(chat), {}, report_rows(groups, chat.prompt)};
   require(std::ranges::any_of(report.rows, [](const ReportRow& row) { return row.problem.empty(); }), chat.image_dir,
-          ": expected pictures, found none that can be read");
+          ": expected images, found none that can be read");
   for (const std::string& checkpoint : options.checkpoints) {
     report.columns.push_back(ask_checkpoint(chat, checkpoint, groups, report.rows));
   }

@@ -28,7 +28,7 @@ struct Question {
   std::string id;
   std::string text;
   std::string truth;
-  std::vector<std::string> pictures;  ///< names in the picture source
+  std::vector<std::string> images;  ///< names in the image source
 };
 
 DataKind kind_of(const std::string& name) {
@@ -37,7 +37,7 @@ DataKind kind_of(const std::string& name) {
 
 /// Why a sample cannot be asked about; "" if it can.
 std::string make_question(const Sample& sample, const ImageSource& images, const EvaluateOptions& options,
-                          const std::string& mark, Question& question) {
+                          const std::string& placeholder, Question& question) {
   if (!sample.problem.empty()) {
     return sample.problem;
   }
@@ -49,18 +49,18 @@ std::string make_question(const Sample& sample, const ImageSource& images, const
   const std::string prefix = options.kind == "sft" ? options.image_prefix : "";
   for (const std::string& name : sample.images) {
     try {
-      question.pictures.push_back(find_picture(images, name, prefix));
+      question.images.push_back(find_image(images, name, prefix));
     } catch (const Error& error) {
       return error.what();
     }
   }
-  int64_t marks = 0;
-  for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + mark.size())) {
-    ++marks;
+  int64_t placeholders = 0;
+  for (size_t at = text.find(placeholder); at != std::string::npos; at = text.find(placeholder, at + placeholder.size())) {
+    ++placeholders;
   }
-  if (marks != std::ssize(question.pictures)) {
-    return concat("expected a picture for each ", mark, " of the question (", marks, "), found ",
-                  question.pictures.size());
+  if (placeholders != std::ssize(question.images)) {
+    return concat("expected an image for each ", placeholder, " of the question (", placeholders, "), found ",
+                  question.images.size());
   }
   return "";
 }
@@ -68,10 +68,10 @@ std::string make_question(const Sample& sample, const ImageSource& images, const
 /// Questions whose features are in memory at once.
 constexpr int64_t kChunk = 1024;
 
-/// A question's pictures through the encoder; null where one cannot be read, which is told.
+/// A question's images through the encoder; null where one cannot be read, which is told.
 std::optional<BatchQuestion> with_features(const Question& question, ChatModel& model, const ImageSource& images) {
   BatchQuestion asked{question.text, {}};
-  for (const std::string& name : question.pictures) {
+  for (const std::string& name : question.images) {
     try {
       asked.features.push_back(model.features(images.read(name), name));
     } catch (const Error& error) {
@@ -99,9 +99,9 @@ std::string truth_key(const Question& question, const AttributeRules* rules) {
   return key;
 }
 
-/// Gives each question the pictures of another sample whose truth differs, chosen by the seed. Questions for which
-/// there is none keep no picture and are left out.
-std::vector<Question> swap_pictures(const std::vector<Question>& questions, const AttributeRules* rules,
+/// Gives each question the images of another sample whose truth differs, chosen by the seed. Questions for which
+/// there is none keep no image and are left out.
+std::vector<Question> swap_images(const std::vector<Question>& questions, const AttributeRules* rules,
                                     uint64_t seed) {
   Random random(seed);
   std::vector<std::string> keys;
@@ -113,11 +113,11 @@ std::vector<Question> swap_pictures(const std::vector<Question>& questions, cons
     const size_t start = random.below(questions.size());
     for (size_t step = 0; step < questions.size(); ++step) {
       const size_t other = (start + step) % questions.size();
-      const bool fits = questions[other].pictures.size() == questions[i].pictures.size() &&
-                        questions[other].pictures != questions[i].pictures && keys[other] != keys[i];
+      const bool fits = questions[other].images.size() == questions[i].images.size() &&
+                        questions[other].images != questions[i].images && keys[other] != keys[i];
       if (fits) {
         swapped.push_back(questions[i]);
-        swapped.back().pictures = questions[other].pictures;
+        swapped.back().images = questions[other].images;
         break;
       }
     }
@@ -132,15 +132,15 @@ std::string one_line(std::string text) {
 
 void show_answer(const Question& question, const std::string& answer, const char* verdict,
                  const EvaluateOptions& options, std::ostream& out) {
-  for (const std::string& picture : question.pictures) {
-    out << "picture   " << one_line((std::filesystem::path(options.images_dir) / picture).string()) << "\n";
+  for (const std::string& image : question.images) {
+    out << "image   " << one_line((std::filesystem::path(options.images_dir) / image).string()) << "\n";
   }
   out << "question  " << one_line(question.text) << "\n"
       << "answer    " << one_line(answer) << "\n"
       << "truth     " << one_line(question.truth) << "   (" << verdict << ")\n\n";
 }
 
-std::vector<Question> read_questions(const EvaluateOptions& options, const ImageSource& images, const std::string& mark,
+std::vector<Question> read_questions(const EvaluateOptions& options, const ImageSource& images, const std::string& placeholder,
                                      int64_t& skipped) {
   const Dataset dataset = Dataset::load(options.data_path, kind_of(options.kind));
   std::vector<Question> questions;
@@ -150,7 +150,7 @@ std::vector<Question> read_questions(const EvaluateOptions& options, const Image
     }
     Question question;
     const Sample sample = dataset.sample(i);
-    const std::string problem = make_question(sample, images, options, mark, question);
+    const std::string problem = make_question(sample, images, options, placeholder, question);
     if (problem.empty()) {
       questions.push_back(std::move(question));
     } else {
@@ -217,15 +217,15 @@ Fields EvaluateOptions::file_fields() {
       {"clip_dir", &files.clip_dir, "folder of the CLIP encoder", {}},
       {"tokenizer", &files.tokenizer, "tokenizer.json, a sentencepiece .model, or a folder with one of them", {}},
       {"data_path", &data_path, "JSON file in the training data's format", {}},
-      {"images_dir", &images_dir, "folder or zip of its pictures, or a folder within a zip: x.zip/folder", {}},
-      {"image_prefix", &image_prefix, "of the picture files' names with --kind sft", {}},
+      {"images_dir", &images_dir, "folder or zip of its images, or a folder within a zip: x.zip/folder", {}},
+      {"image_prefix", &image_prefix, "of the image files' names with --kind sft", {}},
       {"attributes",
        &attributes,
        "JSON file that says which words make an answer right; none or empty: score by words alone",
        {}},
       {"allow_missing",
        &files.allow_missing,
-       "keys, or beginnings of keys, that the weights may lack (vision_proj: a language model that sees no pictures)",
+       "keys, or beginnings of keys, that the weights may lack (vision_proj: a language model that sees no images)",
        {}},
       {"device", &files.device, "auto, cpu, cuda or cuda:N", {}},
       {"threads", &files.threads, "threads of the matrix products; 0: as many as there are cores", {}}};
@@ -234,7 +234,7 @@ Fields EvaluateOptions::file_fields() {
 Fields EvaluateOptions::evaluation_fields() {
   return {
       {"kind", &kind, "format of the data", {"pretrain", "sft", "multi"}},
-      {"swap_images", &swap_images, "give each question the picture of another sample whose truth differs", {}},
+      {"swap_images", &swap_images, "give each question the image of another sample whose truth differs", {}},
       {"max_samples", &max_samples, "evaluate the first so many; 0: all", {}},
       {"show", &show, "print so many answers", {}},
       {"max_new_tokens", &max_new_tokens, "longest answer in tokens", {}},
@@ -287,7 +287,7 @@ std::string EvaluationResult::json(const EvaluateOptions& options) const {
 EvaluationResult evaluate(const EvaluateOptions& options, std::ostream& out) {
   const auto start = std::chrono::steady_clock::now();
   require(!options.data_path.empty(), "--data_path: expected a JSON file, found none");
-  require(!options.images_dir.empty(), "--images_dir: expected a folder or .zip of pictures, found none");
+  require(!options.images_dir.empty(), "--images_dir: expected a folder or .zip of images, found none");
   require(std::filesystem::exists(options.data_path), options.data_path,
           ": expected a JSON file of questions and answers, found nothing");
   const std::unique_ptr<ImageSource> images = open_image_source(options.images_dir);
@@ -299,11 +299,11 @@ EvaluationResult evaluate(const EvaluateOptions& options, std::ostream& out) {
   const std::unique_ptr<ChatModel> model =
       ChatModel::load(options.files, [](const std::string& text) { log_warning(text); });
   EvaluationResult result;
-  std::vector<Question> questions = read_questions(options, *images, model->pattern().mark, result.skipped);
+  std::vector<Question> questions = read_questions(options, *images, model->pattern().placeholder, result.skipped);
   const AttributeRules* rules_or_none = rules ? &*rules : nullptr;
   if (options.swap_images) {
     const int64_t all = std::ssize(questions);
-    questions = swap_pictures(questions, rules_or_none, static_cast<uint64_t>(options.seed));
+    questions = swap_images(questions, rules_or_none, static_cast<uint64_t>(options.seed));
     result.skipped += all - std::ssize(questions);
   }
   answer_and_score(questions, *model, *images, rules_or_none, options, result, out);

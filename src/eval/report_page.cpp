@@ -38,10 +38,10 @@ std::string without_outer_blank(const std::string& text) {
   return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(kWhite) - first + 1);
 }
 
-std::string head_row(const Report& report, size_t picture_columns) {
+std::string head_row(const Report& report, size_t image_columns) {
   std::string out = "<thead><tr>";
-  for (size_t i = 0; i < picture_columns; ++i) {
-    out += concat("<th scope=\"col\" class=\"p\">picture", picture_columns > 1 ? concat(" ", i + 1) : "", "</th>");
+  for (size_t i = 0; i < image_columns; ++i) {
+    out += concat("<th scope=\"col\" class=\"p\">image", image_columns > 1 ? concat(" ", i + 1) : "", "</th>");
   }
   const std::vector<std::string> titles = column_titles(report.columns);
   for (size_t i = 0; i < titles.size(); ++i) {
@@ -51,12 +51,12 @@ std::string head_row(const Report& report, size_t picture_columns) {
   return out + "</tr></thead>\n";
 }
 
-std::string picture_cell(const ReportPicture& picture) {
-  const std::string name = escape_html(picture.name);
+std::string image_cell(const ReportImage& image) {
+  const std::string name = escape_html(image.name);
   return concat("<td class=\"p\">",
-                picture.jpeg.empty()
-                    ? "<i>no picture</i>"
-                    : concat("<img alt=\"", name, "\" src=\"", data_url("image/jpeg", picture.jpeg), "\">"),
+                image.jpeg.empty()
+                    ? "<i>no image</i>"
+                    : concat("<img alt=\"", name, "\" src=\"", data_url("image/jpeg", image.jpeg), "\">"),
                 "<small>", name, "</small></td>");
 }
 
@@ -68,12 +68,12 @@ std::string answer_cell(const ReportAnswer& answer) {
   return concat("<td>", text.empty() ? "<i>no answer</i>" : escape_html(text), "</td>");
 }
 
-std::string body_row(const ReportRow& row, size_t picture_columns, size_t columns) {
+std::string body_row(const ReportRow& row, size_t image_columns, size_t columns) {
   std::string out = "<tr>";
-  for (const ReportPicture& picture : row.pictures) {
-    out += picture_cell(picture);
+  for (const ReportImage& image : row.images) {
+    out += image_cell(image);
   }
-  for (size_t i = row.pictures.size(); i < picture_columns; ++i) {
+  for (size_t i = row.images.size(); i < image_columns; ++i) {
     out += "<td class=\"p\"></td>";
   }
   if (!row.problem.empty()) {
@@ -129,9 +129,9 @@ std::vector<std::string> column_titles(const std::vector<ReportColumn>& columns)
 }
 
 std::string report_page(const Report& report) {
-  size_t picture_columns = 1;
+  size_t image_columns = 1;
   for (const ReportRow& row : report.rows) {
-    picture_columns = std::max(picture_columns, row.pictures.size());
+    image_columns = std::max(image_columns, row.images.size());
   }
   const bool one_question = is_one_question(report.rows);
   const std::string head = report.rows.empty() ? ""
@@ -139,15 +139,15 @@ std::string report_page(const Report& report) {
                                                : "The question stands above each row.";
   std::string out =
       concat("<!doctype html>\n<html><head><meta charset=\"utf-8\"><meta name=\"viewport\" ",
-             "content=\"width=device-width,initial-scale=1\"><title>MiniMind-V: pictures and answers</title><style>",
-             kReportStyle, "</style></head><body>\n<h1>Pictures and answers</h1>\n<p>", escape_html(head),
+             "content=\"width=device-width,initial-scale=1\"><title>MiniMind-V: images and answers</title><style>",
+             kReportStyle, "</style></head><body>\n<h1>Images and answers</h1>\n<p>", escape_html(head),
              "</p>\n<p class=\"dim\">", escape_html(report.settings), "</p>\n<table>\n",
-             head_row(report, picture_columns), "<tbody>\n");
+             head_row(report, image_columns), "<tbody>\n");
   for (const ReportRow& row : report.rows) {
     if (!one_question) {
-      out += question_row(row, picture_columns + report.columns.size());
+      out += question_row(row, image_columns + report.columns.size());
     }
-    out += body_row(row, picture_columns, report.columns.size());
+    out += body_row(row, image_columns, report.columns.size());
   }
   return out + "</tbody></table>\n</body></html>\n";
 }

@@ -13,14 +13,14 @@ struct ReportColumn {
   int64_t tokens = 0;      ///< of all its answers
   int64_t answers = 0;
   double decode_seconds = 0;  ///< of these tokens
-  double seconds = 0;         ///< of the answers, from the decoded picture to the last token
+  double seconds = 0;         ///< of the answers, from the decoded image to the last token
   double load_seconds = 0;
   std::string scores;  ///< a phrase; "" without
 };
 
-struct ReportPicture {
+struct ReportImage {
   std::string name;
-  std::string jpeg;  ///< a small copy; "" where the picture cannot be read
+  std::string jpeg;  ///< a small copy; "" where the image cannot be read
 };
 
 struct ReportAnswer {
@@ -29,10 +29,10 @@ struct ReportAnswer {
 };
 
 struct ReportRow {
-  std::vector<ReportPicture> pictures;
-  std::vector<ReportAnswer> answers;  ///< one a column; empty where the pictures cannot be read
+  std::vector<ReportImage> images;
+  std::vector<ReportAnswer> answers;  ///< one a column; empty where the images cannot be read
   std::string problem;                ///< why not
-  std::string question;               ///< what is asked about the pictures
+  std::string question;               ///< what is asked about the images
 };
 
 /// The same questions to several checkpoints.
@@ -42,7 +42,7 @@ struct Report {
   std::vector<ReportRow> rows;
 };
 
-/// One HTML page without outside parts: pictures in rows, checkpoints in columns. The question stands in the head where
+/// One HTML page without outside parts: images in rows, checkpoints in columns. The question stands in the head where
 /// all rows have the same, else above each row. All text is escaped.
 std::string report_page(const Report& report);
 

@@ -135,7 +135,7 @@ AttributeRules::AttributeRules(std::vector<std::vector<Spellings>> categories,
 
 AttributeRules AttributeRules::load(const std::filesystem::path& path, const std::string& data_name) {
   const std::string text = read_file(path);
-  require_modest_json(text, path.string());
+  check_json_limits(text, path.string());
   try {
     const json rules = json::parse(text);
     require(rules.contains(data_name), path.string(), ": expected the attributes of ", data_name,

@@ -58,11 +58,11 @@ ClipPreprocessing load_clip_preprocessing(const std::filesystem::path& clip_dir)
     return result;
   }
   const std::string text = read_file(path);
-  require_modest_json(text, path.string());
+  check_json_limits(text, path.string());
   const Json json = Json::parse(text, nullptr, false);
   require(json.is_object(), path.string(), ": expected a JSON object, found something else; fetch the file again");
   const auto where = [&](const char* key) { return concat(path.string(), ": ", key); };
-  // What the network sees is the crop where the file has one, else the resized picture.
+  // What the network sees is the crop where the file has one, else the resized image.
   const bool cropped =
       json.contains("crop_size") && (!json.contains("do_center_crop") || json["do_center_crop"] == true);
   const char* size_key = cropped ? "crop_size" : "size";

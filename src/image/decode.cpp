@@ -38,21 +38,21 @@ std::string first_bytes(std::string_view bytes) {
 
 namespace detail {
 
-void fail_picture(const DecodeRequest& request, const char* format, const std::string& what) {
-  fail(request.name, ": expected a whole ", format, " picture, found ", what, "; fetch the file again or remove it");
+void fail_image(const DecodeRequest& request, const char* format, const std::string& what) {
+  fail(request.name, ": expected a whole ", format, " image, found ", what, "; fetch the file again or remove it");
 }
 
 void fail_stopped(const DecodeRequest& request) {
   fail(request.name, ": its reading was stopped; it is not wanted any more, or takes too much work");
 }
 
-Image new_picture(const DecodeRequest& request, const char* format, int64_t width, int64_t height) {
+Image new_image(const DecodeRequest& request, const char* format, int64_t width, int64_t height) {
   if (width <= 0 || height <= 0) {
-    fail_picture(request, format, concat("one of ", width, "x", height, " pixels"));
+    fail_image(request, format, concat("one of ", width, "x", height, " pixels"));
   }
   const DecodeLimits& limits = request.limits;
   if (width > limits.max_side || height > limits.max_side || width > limits.max_pixels / height) {
-    fail(request.name, ": expected a picture of at most ", limits.max_pixels, " pixels and ", limits.max_side,
+    fail(request.name, ": expected an image of at most ", limits.max_pixels, " pixels and ", limits.max_side,
          " a side, found a ", format, " of ", width, "x", height, "; make it smaller");
   }
   if (limits.go_on && !limits.go_on(width * height)) {
@@ -84,7 +84,7 @@ Image decode_image(std::string_view bytes, const std::string& name, const Decode
   if (bytes.starts_with("BM")) {
     return detail::decode_bmp(request);
   }
-  fail(name, ": expected a JPEG, PNG, BMP, GIF or WebP picture, found ", first_bytes(bytes),
+  fail(name, ": expected a JPEG, PNG, BMP, GIF or WebP image, found ", first_bytes(bytes),
        "; convert the file or fetch it again");
 }
 

@@ -33,7 +33,7 @@ class BmpBytes {
 
   std::string_view at(size_t offset, size_t count) const {
     if (offset > request_.bytes.size() || count > request_.bytes.size() - offset) {
-      fail_picture(request_, "BMP", "one that is cut short");
+      fail_image(request_, "BMP", "one that is cut short");
     }
     return request_.bytes.substr(offset, count);
   }
@@ -73,7 +73,7 @@ void check_bmp_kind(const DecodeRequest& request, const BmpHeader& header) {
                     (header.compression == kBmpRle4 && header.bits == 4) ||
                     (header.compression == kBmpBitfields && header.bits >= 16);
   if (!known_bits || !fits) {
-    fail_picture(request, "BMP", concat("compression ", header.compression, " with ", header.bits, " bits a pixel"));
+    fail_image(request, "BMP", concat("compression ", header.compression, " with ", header.bits, " bits a pixel"));
   }
 }
 
@@ -82,7 +82,7 @@ BmpHeader read_bmp_header(const DecodeRequest& request, const BmpBytes& bytes) {
   BmpHeader header;
   header.size = bytes.number(kFileHeader, 4);
   if (std::find(kSizes.begin(), kSizes.end(), header.size) == kSizes.end()) {
-    fail_picture(request, "BMP", concat("a header of ", header.size, " bytes"));
+    fail_image(request, "BMP", concat("a header of ", header.size, " bytes"));
   }
   bytes.at(kFileHeader, header.size);
   read_bmp_info(bytes, header);
@@ -91,7 +91,7 @@ BmpHeader read_bmp_header(const DecodeRequest& request, const BmpBytes& bytes) {
     header.colors = header.bits <= 8 ? 1U << header.bits : 0;
   }
   if (header.bits <= 8 && header.colors > 65536) {
-    fail_picture(request, "BMP", concat("a palette of ", header.colors, " colours"));
+    fail_image(request, "BMP", concat("a palette of ", header.colors, " colours"));
   }
   // The masks follow a header of 40 bytes and lie inside the longer ones: the same place.
   size_t behind = kFileHeader + header.size;
@@ -154,7 +154,7 @@ std::array<BmpChannel, 3> bmp_channels(const DecodeRequest& request, const BmpHe
                      : header.bits == 24 ? masks == k888[0]
                                          : std::find(k888.begin(), k888.end(), masks) != k888.end();
   if (!known) {
-    fail_picture(request, "BMP", "an unusual layout of colour bits");
+    fail_image(request, "BMP", "an unusual layout of colour bits");
   }
   std::array<BmpChannel, 3> channels;
   for (size_t c = 0; c < 3; ++c) {
@@ -166,7 +166,7 @@ std::array<BmpChannel, 3> bmp_channels(const DecodeRequest& request, const BmpHe
   return channels;
 }
 
-/// Palette indices of a run-length coded picture, rows in the order of the file. Throws Error where they are too few.
+/// Palette indices of a run-length coded image, rows in the order of the file. Throws Error where they are too few.
 class BmpRuns {
  public:
   BmpRuns(const DecodeRequest& request, const BmpHeader& header)
@@ -186,7 +186,7 @@ class BmpRuns {
         filled_ = (filled_ + width_ - 1) / width_ * width_;
         column_ = 0;
       } else if (value == 1) {
-        fail_picture(request_, "BMP", "fewer pixels than its size asks for");
+        fail_image(request_, "BMP", "fewer pixels than its size asks for");
       } else if (value == 2) {
         const size_t right = next();
         filled_ = std::min(indices_.size(), filled_ + right + next() * width_);
@@ -201,7 +201,7 @@ class BmpRuns {
  private:
   uint8_t next() {
     if (at_ >= request_.bytes.size()) {
-      fail_picture(request_, "BMP", "one that is cut short");
+      fail_image(request_, "BMP", "one that is cut short");
     }
     return static_cast<uint8_t>(request_.bytes[at_++]);
   }
@@ -305,7 +305,7 @@ void read_bmp_color_pixels(const DecodeRequest& request, const BmpBytes& bytes, 
 Image decode_bmp(const DecodeRequest& request) {
   const BmpBytes bytes(request);
   const BmpHeader header = read_bmp_header(request, bytes);
-  Image image = new_picture(request, "BMP", header.width, header.height);
+  Image image = new_image(request, "BMP", header.width, header.height);
   if (header.bits <= 8) {
     read_bmp_palette_pixels(request, bytes, header, image);
   } else {

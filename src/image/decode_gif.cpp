@@ -21,7 +21,7 @@ class GifBytes {
   }
   std::string_view take(size_t count) {
     if (count > request_.bytes.size() - at_) {
-      fail_picture(request_, "GIF", "one that is cut short");
+      fail_image(request_, "GIF", "one that is cut short");
     }
     at_ += count;
     return request_.bytes.substr(at_ - count, count);
@@ -64,7 +64,7 @@ class GifLzw {
   GifLzw(const DecodeRequest& request, GifBytes& bytes, unsigned symbol_bits)
       : request_(request), bytes_(bytes), symbol_bits_(symbol_bits) {
     if (symbol_bits < 1 || symbol_bits > 11) {
-      fail_picture(request, "GIF", concat("a code width of ", symbol_bits, " bits"));
+      fail_image(request, "GIF", concat("a code width of ", symbol_bits, " bits"));
     }
     clear();
   }
@@ -77,7 +77,7 @@ class GifLzw {
       if (code == clear_code()) {
         clear();
       } else if (code == clear_code() + 1) {
-        fail_picture(request_, "GIF", "fewer pixels than its size asks for");
+        fail_image(request_, "GIF", "fewer pixels than its size asks for");
       } else {
         filled += emit(code, out + filled, count - filled);
       }
@@ -115,7 +115,7 @@ class GifLzw {
   size_t emit(unsigned code, uint8_t* out, size_t room) {
     if (code > next_free_ || (code == next_free_ && previous_ == kNone) ||
         (previous_ == kNone && code > clear_code())) {
-      fail_picture(request_, "GIF", "damaged data (a code that was never defined)");
+      fail_image(request_, "GIF", "damaged data (a code that was never defined)");
     }
     // A code that is being defined right now stands for the previous string and its own first symbol.
     const bool pending = code == next_free_;
@@ -170,7 +170,7 @@ struct GifFrame {
   unsigned flags = 0;
 };
 
-/// Reads up to the first picture; returns the transparent index of its control block, or -1.
+/// Reads up to the first image; returns the transparent index of its control block, or -1.
 int skip_to_gif_frame(const DecodeRequest& request, GifBytes& bytes) {
   int transparent = -1;
   while (true) {
@@ -179,7 +179,7 @@ int skip_to_gif_frame(const DecodeRequest& request, GifBytes& bytes) {
       return transparent;
     }
     if (kind == ';') {
-      fail_picture(request, "GIF", "one without a picture");
+      fail_image(request, "GIF", "one without an image");
     }
     if (kind != '!') {
       continue;  // Pillow passes over stray bytes between blocks.
@@ -195,7 +195,7 @@ int skip_to_gif_frame(const DecodeRequest& request, GifBytes& bytes) {
   }
 }
 
-/// The rows of an interlaced picture in the order of the file.
+/// The rows of an interlaced image in the order of the file.
 std::vector<int64_t> gif_row_order(int64_t height, bool interlaced) {
   std::vector<int64_t> rows;
   rows.reserve(static_cast<size_t>(height));
@@ -245,9 +245,9 @@ Image decode_gif(const DecodeRequest& request) {
   width = std::max(width, frame.x + frame.width);
   height = std::max(height, frame.y + frame.height);
   if (frame.width == 0 || frame.height == 0) {
-    fail_picture(request, "GIF", "an empty frame");
+    fail_image(request, "GIF", "an empty frame");
   }
-  Image image = new_picture(request, "GIF", width, height);
+  Image image = new_image(request, "GIF", width, height);
   fill_gif(image, palette[static_cast<size_t>(std::max(transparent, 0))]);
   GifLzw codes(request, bytes, bytes.next());
   std::vector<uint8_t> indices(static_cast<size_t>(frame.width * frame.height));

@@ -14,7 +14,7 @@
 namespace minimind::detail {
 namespace {
 
-/// A hostile progressive file repeats scans over a huge picture; real ones have about ten, and even the largest picture
+/// A hostile progressive file repeats scans over a huge image; real ones have about ten, and even the largest image
 /// that may be read has room for a dozen here.
 constexpr int kMaxScans = 500;
 constexpr int64_t kMaxScannedPixels = int64_t{2} << 30;
@@ -30,7 +30,7 @@ struct JpegReader {
   char message[JMSG_LENGTH_MAX + 1] = {};
   bool created = false;
   const std::function<bool(int64_t)>* go_on = nullptr;
-  int scans_told = 1;  ///< to `go_on`; the first scan with the picture's size
+  int scans_told = 1;  ///< to `go_on`; the first scan with the image's size
   bool stopped = false;
 
   ~JpegReader() {
@@ -158,24 +158,24 @@ bool read_jpeg_pixels(JpegReader& reader, uint8_t* out) {
 
 }  // namespace
 
-// Damaged entropy-coded data inside a file that is whole is only a warning to libjpeg, and to Pillow: the picture
+// Damaged entropy-coded data inside a file that is whole is only a warning to libjpeg, and to Pillow: the image
 // comes out with a damaged part, here as there.
 Image decode_jpeg(const DecodeRequest& request) {
   JpegReader reader;
   reader.go_on = &request.limits.go_on;
   if (!read_jpeg_header(reader, request.data(), request.bytes.size())) {
-    fail_picture(request, "JPEG", reader.message);
+    fail_image(request, "JPEG", reader.message);
   }
   const int components = reader.info.num_components;
   if (components != 1 && components != 3 && components != 4) {
-    fail_picture(request, "JPEG", "one of " + std::to_string(components) + " components");
+    fail_image(request, "JPEG", "one of " + std::to_string(components) + " components");
   }
-  Image image = new_picture(request, "JPEG", reader.info.image_width, reader.info.image_height);
+  Image image = new_image(request, "JPEG", reader.info.image_width, reader.info.image_height);
   if (!read_jpeg_pixels(reader, image.pixels.data())) {
     if (reader.stopped) {
       fail_stopped(request);
     }
-    fail_picture(request, "JPEG", reader.message);
+    fail_image(request, "JPEG", reader.message);
   }
   return image;
 }

@@ -68,7 +68,7 @@ struct PngSummary {
 
 void read_png_header(const DecodeRequest& request, std::string_view body, PngSummary& summary) {
   if (body.size() != 13) {
-    fail_picture(request, "PNG", "a damaged header");
+    fail_image(request, "PNG", "a damaged header");
   }
   constexpr std::array<int, 7> kChannels = {1, 0, 3, 1, 2, 0, 4};
   const int depth = static_cast<uint8_t>(body[8]);
@@ -78,12 +78,12 @@ void read_png_header(const DecodeRequest& request, std::string_view body, PngSum
   summary.palette = color == 3;
   summary.bits_per_pixel = color < 7 ? kChannels[static_cast<size_t>(color)] * depth : 0;
   if (summary.bits_per_pixel == 0 || depth > 16) {
-    fail_picture(request, "PNG", concat("colour type ", color, " with ", depth, " bits"));
+    fail_image(request, "PNG", concat("colour type ", color, " with ", depth, " bits"));
   }
 }
 
 /// Whether the file stops where its IEND chunk should stand, or inside that chunk: with all data read, Pillow takes the
-/// picture for whole.
+/// image for whole.
 bool lacks_only_its_end(std::string_view rest) {
   constexpr size_t kChunkHead = 8;
   return rest.size() < kChunkHead || (rest.size() < kChunkOverhead && rest.substr(4, 4) == "IEND");
@@ -100,16 +100,16 @@ PngSummary check_png(const DecodeRequest& request) {
       return summary;
     }
     if (bytes.size() - at < kChunkOverhead || big_endian_32(bytes, at) > bytes.size() - at - kChunkOverhead) {
-      fail_picture(request, "PNG", "one that is cut short");
+      fail_image(request, "PNG", "one that is cut short");
     }
     const size_t length = big_endian_32(bytes, at);
     const std::string_view type = bytes.substr(at + 4, 4);
     const bool critical = (static_cast<uint8_t>(type[0]) & 0x20U) == 0;
     if (critical && png_checksum(bytes.substr(at + 4, length + 4)) != big_endian_32(bytes, at + 8 + length)) {
-      fail_picture(request, "PNG", "a wrong checksum");
+      fail_image(request, "PNG", "a wrong checksum");
     }
     if ((at == kPngSignature) != (type == "IHDR")) {
-      fail_picture(request, "PNG", "chunks out of order");
+      fail_image(request, "PNG", "chunks out of order");
     }
     if (type == "IHDR") {
       read_png_header(request, bytes.substr(at + 8, length), summary);
@@ -141,12 +141,12 @@ std::string with_full_palette(std::string_view bytes, const PngSummary& summary)
 
 Image decode_png(const DecodeRequest& request) {
   const PngSummary summary = check_png(request);
-  Image image = new_picture(request, "PNG", summary.width, summary.height);
+  Image image = new_image(request, "PNG", summary.width, summary.height);
   // stb_image unpacks the whole stream before it looks at the size: more compressed than unpacked is a bomb.
   const size_t raw = static_cast<size_t>(summary.height) *
                      (1 + (static_cast<size_t>(summary.width) * static_cast<size_t>(summary.bits_per_pixel) + 7) / 8);
   if (summary.data_size > 2 * raw + 65536 || request.bytes.size() > INT_MAX / 2) {
-    fail_picture(request, "PNG", "more data than its size asks for");
+    fail_image(request, "PNG", "more data than its size asks for");
   }
   std::string ended;
   std::string filled;
@@ -158,7 +158,7 @@ Image decode_png(const DecodeRequest& request) {
   }
   if (summary.palette) {
     if (summary.palette_at == 0 || summary.palette_size % 3 != 0 || summary.palette_size > 768) {
-      fail_picture(request, "PNG", "a palette picture without a proper palette");
+      fail_image(request, "PNG", "a palette image without a proper palette");
     }
     filled = with_full_palette(bytes, summary);
     bytes = filled;
@@ -170,7 +170,7 @@ Image decode_png(const DecodeRequest& request) {
                                           static_cast<int>(bytes.size()), &width, &height, &channels, 3);
   if (pixels == nullptr) {
     const char* reason = stbi_failure_reason();
-    fail_picture(request, "PNG", concat("damaged data (", reason == nullptr ? "unknown" : reason, ")"));
+    fail_image(request, "PNG", concat("damaged data (", reason == nullptr ? "unknown" : reason, ")"));
   }
   const bool fits = width == image.width && height == image.height;
   if (fits) {
@@ -178,7 +178,7 @@ Image decode_png(const DecodeRequest& request) {
   }
   std::free(pixels);
   if (!fits) {
-    fail_picture(request, "PNG", "a second header");
+    fail_image(request, "PNG", "a second header");
   }
   return image;
 }

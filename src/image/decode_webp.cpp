@@ -24,7 +24,7 @@ struct WebpFrame {
   int64_t canvas_height = 0;
   int64_t x = 0;
   int64_t y = 0;
-  std::string file;  ///< the frame as a still picture's file
+  std::string file;  ///< the frame as a still image's file
 };
 
 std::string chunk_of(std::string_view type, std::string_view body) {
@@ -39,7 +39,7 @@ std::string chunk_of(std::string_view type, std::string_view body) {
   return chunk;
 }
 
-/// The first animation frame, wrapped as a still picture with the frame's own size: libwebp proper decodes only those.
+/// The first animation frame, wrapped as a still image with the frame's own size: libwebp proper decodes only those.
 WebpFrame first_webp_frame(const DecodeRequest& request) {
   constexpr size_t kCanvasAt = 4;
   constexpr size_t kFrameFields = 16;
@@ -73,7 +73,7 @@ WebpFrame first_webp_frame(const DecodeRequest& request) {
     }
     at += kChunkHeader + padded;
   }
-  fail_picture(request, "WebP", "an animation without a whole first frame");
+  fail_image(request, "WebP", "an animation without a whole first frame");
 }
 
 void check_webp_status(const DecodeRequest& request, VP8StatusCode status) {
@@ -81,7 +81,7 @@ void check_webp_status(const DecodeRequest& request, VP8StatusCode status) {
     return;
   }
   const bool cut = status == VP8_STATUS_NOT_ENOUGH_DATA || status == VP8_STATUS_SUSPENDED;
-  fail_picture(request, "WebP", cut ? "one that is cut short" : concat("damaged data (libwebp status ", status, ")"));
+  fail_image(request, "WebP", cut ? "one that is cut short" : concat("damaged data (libwebp status ", status, ")"));
 }
 
 WebPBitstreamFeatures webp_features(const DecodeRequest& request, std::string_view bytes) {
@@ -93,13 +93,13 @@ WebPBitstreamFeatures webp_features(const DecodeRequest& request, std::string_vi
 Image decode_still_webp(const DecodeRequest& request, std::string_view bytes) {
   WebPDecoderConfig config;
   if (WebPInitDecoderConfig(&config) == 0) {
-    fail_picture(request, "WebP", "a libwebp of another version than the one built with");
+    fail_image(request, "WebP", "a libwebp of another version than the one built with");
   }
   config.input = webp_features(request, bytes);
   if (config.input.has_animation != 0) {
-    fail_picture(request, "WebP", "an animation inside a frame");
+    fail_image(request, "WebP", "an animation inside a frame");
   }
-  Image image = new_picture(request, "WebP", config.input.width, config.input.height);
+  Image image = new_image(request, "WebP", config.input.width, config.input.height);
   config.output.colorspace = MODE_RGB;
   config.output.is_external_memory = 1;
   config.output.u.RGBA.rgba = image.pixels.data();
@@ -118,14 +118,14 @@ Image decode_webp(const DecodeRequest& request) {
     return decode_still_webp(request, request.bytes);
   }
   const WebpFrame frame = first_webp_frame(request);
-  Image canvas = new_picture(request, "WebP", frame.canvas_width, frame.canvas_height);
-  const Image picture = decode_still_webp(request, frame.file);
-  if (frame.x + picture.width > canvas.width || frame.y + picture.height > canvas.height) {
-    fail_picture(request, "WebP", "a frame outside its canvas");
+  Image canvas = new_image(request, "WebP", frame.canvas_width, frame.canvas_height);
+  const Image image = decode_still_webp(request, frame.file);
+  if (frame.x + image.width > canvas.width || frame.y + image.height > canvas.height) {
+    fail_image(request, "WebP", "a frame outside its canvas");
   }
-  for (int64_t y = 0; y < picture.height; ++y) {
+  for (int64_t y = 0; y < image.height; ++y) {
     std::memcpy(&canvas.pixels[static_cast<size_t>(((frame.y + y) * canvas.width + frame.x) * 3)],
-                &picture.pixels[static_cast<size_t>(y * picture.width * 3)], static_cast<size_t>(picture.width * 3));
+                &image.pixels[static_cast<size_t>(y * image.width * 3)], static_cast<size_t>(image.width * 3));
   }
   return canvas;
 }

@@ -18,15 +18,15 @@ struct DecodeRequest {
   const uint8_t* data() const { return reinterpret_cast<const uint8_t*>(bytes.data()); }
 };
 
-/// Throws Error: "NAME: expected a whole FORMAT picture, found WHAT; …".
-[[noreturn]] void fail_picture(const DecodeRequest& request, const char* format, const std::string& what);
+/// Throws Error: "NAME: expected a whole FORMAT image, found WHAT; …".
+[[noreturn]] void fail_image(const DecodeRequest& request, const char* format, const std::string& what);
 
 /// Throws Error: the caller's `go_on` has said no.
 [[noreturn]] void fail_stopped(const DecodeRequest& request);
 
-/// A black picture of this size. Throws Error, before anything is allocated, where the size is not positive or above
+/// A black image of this size. Throws Error, before anything is allocated, where the size is not positive or above
 /// the limits, or where the caller does not want to go on.
-Image new_picture(const DecodeRequest& request, const char* format, int64_t width, int64_t height);
+Image new_image(const DecodeRequest& request, const char* format, int64_t width, int64_t height);
 
 /// Each throws Error for a file that is damaged, cut short, of an unsupported kind or above the limits.
 Image decode_jpeg(const DecodeRequest& request);

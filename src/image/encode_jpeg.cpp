@@ -70,18 +70,18 @@ bool write_jpeg(JpegWriter& writer, const uint8_t* pixels, unsigned width, unsig
 std::string encode_jpeg(const Image& image, int quality) {
   if (image.width < 1 || image.height < 1 ||
       image.pixels.size() != static_cast<size_t>(image.width) * static_cast<size_t>(image.height) * 3) {
-    throw std::logic_error("encode_jpeg: the picture has no pixels, or not width * height * 3 of them");
+    throw std::logic_error("encode_jpeg: the image has no pixels, or not width * height * 3 of them");
   }
   require(quality >= 1 && quality <= 100, "encode_jpeg: expected a quality of 1 to 100, found ", quality,
           "; give one in that range");
   require(image.width <= JPEG_MAX_DIMENSION && image.height <= JPEG_MAX_DIMENSION,
           "encode_jpeg: expected sides of at most ", JPEG_MAX_DIMENSION, ", found ", image.width, "x", image.height,
-          "; make the picture smaller");
+          "; make the image smaller");
   JpegWriter writer;
   if (!write_jpeg(writer, image.pixels.data(), static_cast<unsigned>(image.width), static_cast<unsigned>(image.height),
                   quality)) {
     fail("encode_jpeg: expected libjpeg to accept ", image.width, "x", image.height, " pixels, found: ", writer.message,
-         "; make the picture smaller");
+         "; make the image smaller");
   }
   return std::string(reinterpret_cast<const char*>(writer.bytes), writer.size);
 }

@@ -26,16 +26,16 @@ void append_png(void* context, void* data, int size) {
 std::string encode_png(const Image& image) {
   if (image.width < 1 || image.height < 1 ||
       image.pixels.size() != static_cast<size_t>(image.width) * static_cast<size_t>(image.height) * 3) {
-    throw std::logic_error("encode_png: the picture has no pixels, or not width * height * 3 of them");
+    throw std::logic_error("encode_png: the image has no pixels, or not width * height * 3 of them");
   }
-  require(image.pixels.size() < INT_MAX / 4, "encode_png: expected a picture of less than 512 MiB, found ", image.width,
+  require(image.pixels.size() < INT_MAX / 4, "encode_png: expected an image of less than 512 MiB, found ", image.width,
           "x", image.height, "; make it smaller");
   std::string result;
   const int ok =
       stbi_write_png_to_func(append_png, &result, static_cast<int>(image.width), static_cast<int>(image.height), 3,
                              image.pixels.data(), static_cast<int>(image.width * 3));
   require(ok != 0, "encode_png: out of memory for ", image.width, "x", image.height,
-          " pixels; make the picture smaller");
+          " pixels; make the image smaller");
   return result;
 }
 

@@ -63,7 +63,7 @@ PassRows horizontal_pass(const SourceRows& in, const ResizeAxis& axis, bool plan
   return out;
 }
 
-/// The whole rows of a picture, from top to bottom; `slack` bytes behind the last row may be read.
+/// The whole rows of an image, from top to bottom; `slack` bytes behind the last row may be read.
 SourceRows vertical_pass(const SourceRows& in, const ResizeAxis& axis, size_t slack, const ResizeKernels& kernels,
                          std::unique_ptr<uint8_t[]>& storage) {
   const AxisView view = axis.view();
@@ -79,20 +79,20 @@ SourceRows vertical_pass(const SourceRows& in, const ResizeAxis& axis, size_t sl
 void check_resize(const Image& image, int64_t width, int64_t height) {
   if (image.width < 1 || image.height < 1 ||
       image.pixels.size() != static_cast<size_t>(image.width) * static_cast<size_t>(image.height) * 3) {
-    throw std::logic_error("resize: the picture has no pixels, or not width * height * 3 of them");
+    throw std::logic_error("resize: the image has no pixels, or not width * height * 3 of them");
   }
   require(width >= 1 && height >= 1 && width <= kMaxResizedSide && height <= kMaxResizedSide,
           "resize: expected sides of 1 to ", kMaxResizedSide, ", found ", width, "x", height,
-          "; give another picture size");
+          "; give another image size");
 }
 
-/// Since version 13, Pillow starts with the vertical pass where that shrinks the picture clearly more. The order shows:
+/// Since version 13, Pillow starts with the vertical pass where that shrinks the image clearly more. The order shows:
 /// each pass rounds to 8 bits.
 bool vertical_comes_first(const Image& image, int64_t width, int64_t height) {
   return height < image.height && image.height - height > 2 * (image.width - width);
 }
 
-/// Where output row y of a channel goes, and how many bytes it has. Interleaved pictures have one channel.
+/// Where output row y of a channel goes, and how many bytes it has. Interleaved images have one channel.
 struct Destination {
   uint8_t* data;
   size_t channels;

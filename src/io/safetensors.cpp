@@ -66,7 +66,7 @@ SafetensorsParts split_safetensors(const MappedFile& file) {
   require(size <= kLargestHeader && size <= bytes.size() - 8, where, ": expected a safetensors header of at most ",
           std::min<uint64_t>(kLargestHeader, bytes.size() - 8), " bytes, found a length of ", size, kAgain);
   const std::string_view text = bytes.substr(8, size);
-  require_modest_json(text, where + " (header)", {kLargestHeader, kDeepestHeader});
+  check_json_limits(text, where + " (header)", {kLargestHeader, kDeepestHeader});
   std::set<std::string> seen;
   std::optional<std::string> repeated;
   const auto watch = [&](int depth, HeaderJson::parse_event_t event, const HeaderJson& key) {

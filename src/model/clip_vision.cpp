@@ -33,16 +33,16 @@ void apply_quick_gelu(at::Tensor& inner) {
   }
 }
 
-/// Pictures [first, first + count) of [N, ...]; what lies beyond the last one is zero.
-at::Tensor group_of(const at::Tensor& pictures, int64_t first, int64_t count) {
-  const int64_t held = std::min(count, pictures.size(0) - first);
-  const at::Tensor part = pictures.narrow(0, first, held);
+/// Images [first, first + count) of [N, ...]; what lies beyond the last one is zero.
+at::Tensor group_of(const at::Tensor& images, int64_t first, int64_t count) {
+  const int64_t held = std::min(count, images.size(0) - first);
+  const at::Tensor part = images.narrow(0, first, held);
   if (held == count) {
     return part;
   }
-  std::vector<int64_t> sizes = pictures.sizes().vec();
+  std::vector<int64_t> sizes = images.sizes().vec();
   sizes[0] = count - held;
-  return at::cat({part, at::zeros(sizes, pictures.options())});
+  return at::cat({part, at::zeros(sizes, images.options())});
 }
 
 void release_pages(const torch::nn::Module& part) {
@@ -182,7 +182,7 @@ torch::Tensor ClipVisionImpl::forward(const torch::Tensor& pixel_values) {
   const at::NoGradGuard without_gradients;
   require(pixel_values.dim() == 4 && pixel_values.size(1) == 3 && pixel_values.size(2) == config_.image_size &&
               pixel_values.size(3) == config_.image_size,
-          "vision encoder: expected pictures [N, 3, ", config_.image_size, ", ", config_.image_size, "], found ",
+          "vision encoder: expected images [N, 3, ", config_.image_size, ", ", config_.image_size, "], found ",
           pixel_values.sizes());
   const int64_t count = pixel_values.size(0), group = group_ > 0 ? group_ : count;
   std::vector<at::Tensor> groups;
@@ -207,13 +207,13 @@ torch::Tensor ClipVisionImpl::forward(const torch::Tensor& pixel_values) {
   return groups.size() == 1 && group == count ? groups[0] : at::cat(groups).narrow(0, 0, count);
 }
 
-torch::Tensor ClipVisionImpl::encode(const torch::Tensor& pictures) {
+torch::Tensor ClipVisionImpl::encode(const torch::Tensor& images) {
   const at::NoGradGuard without_gradients;
-  require(pictures.scalar_type() == at::kByte && pictures.dim() == 4,
-          "vision encoder: expected uint8 pictures [N, 3, H, W], found ", pictures.scalar_type(), " ",
-          pictures.sizes());
+  require(images.scalar_type() == at::kByte && images.dim() == 4,
+          "vision encoder: expected uint8 images [N, 3, H, W], found ", images.scalar_type(), " ",
+          images.sizes());
   const auto device = patch_weight_.device();
-  const at::Tensor scaled = pictures.to(device).to(at::kFloat).div_(255.0);
+  const at::Tensor scaled = images.to(device).to(at::kFloat).div_(255.0);
   const at::Tensor features = forward(scaled.sub_(mean_.to(device)).div_(std_.to(device)));
   require(!features.is_cpu() || detail::all_finite(features),
           "vision encoder: expected numbers, found NaN or infinity; are the weights in --clip_dir damaged?");

@@ -39,7 +39,7 @@ const std::vector<std::string>& bookkeeping_keys() {
 
 /// The parsed object; malformed text and non-objects fail with fields_from_json's message.
 ConfigJson parse_config(const std::string& json, const std::string& where) {
-  require_modest_json(json, where);
+  check_json_limits(json, where);
   ConfigJson parsed = ConfigJson::parse(json, nullptr, false);
   if (parsed.is_discarded() || !parsed.is_object()) {
     fields_from_json({}, json, where);
@@ -95,7 +95,7 @@ Fields LmConfig::fields() {
       {"max_seq_len", &max_seq_len, "tokens that a sample or a context holds", {}},
       {"dropout", &dropout, "dropout probability in training", {}},
       {"flash_attn", &flash_attn, "use the fused attention kernel where there is one", {}},
-      {"image_special_token", &image_special_token, "text that stands for a picture's tokens", {}},
+      {"image_special_token", &image_special_token, "text that stands for an image's tokens", {}},
       {"image_ids", &image_ids, "ids of that text, one per vision token; empty: asked of the tokenizer", {}},
       {"use_moe", &use_moe, "mixture of experts in place of the feed-forward", {}},
       {"num_experts_per_tok", &num_experts_per_tok, "experts chosen for each token", {}},
@@ -150,7 +150,7 @@ Fields ClipVisionConfig::fields() {
       {"intermediate_size", &intermediate_size, "inner width of its blocks", {}},
       {"num_hidden_layers", &num_hidden_layers, "number of its blocks", {}},
       {"num_attention_heads", &num_attention_heads, "number of its heads", {}},
-      {"image_size", &image_size, "side of the square picture in pixels", {}},
+      {"image_size", &image_size, "side of the square image in pixels", {}},
       {"patch_size", &patch_size, "side of a patch in pixels", {}},
       {"layer_norm_eps", &layer_norm_eps, "epsilon of LayerNorm", {}},
       {"hidden_act", &hidden_act, "activation", {"quick_gelu"}},

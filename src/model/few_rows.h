@@ -6,7 +6,7 @@
 
 namespace minimind {
 
-/// Most rows for which our own kernels are meant: a prompt, a picture. Beyond them the framework's products are as
+/// Most rows for which our own kernels are meant: a prompt, an image. Beyond them the framework's products are as
 /// good.
 inline constexpr int64_t kFewRows = 128;
 

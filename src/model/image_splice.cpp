@@ -7,25 +7,25 @@
 namespace minimind {
 
 at::Tensor splice_images(const at::Tensor& embeddings, const at::Tensor& vision_tokens,
-                         const std::vector<ImageSlot>& slots) {
-  const int64_t pictures = vision_tokens.defined() ? vision_tokens.size(0) : 0;
-  require(pictures == static_cast<int64_t>(slots.size()), "pictures and <image> slots: ", slots.size(),
-          " slots in the text, found ", pictures, " pictures; give one picture for each <image>");
-  if (pictures == 0) {
+                         const std::vector<ImageSpan>& spans) {
+  const int64_t images = vision_tokens.defined() ? vision_tokens.size(0) : 0;
+  require(images == static_cast<int64_t>(spans.size()), "images and <image> spans: ", spans.size(),
+          " spans in the text, found ", images, " images; give one image for each <image>");
+  if (images == 0) {
     return embeddings;
   }
   const int64_t batch = embeddings.size(0), length = embeddings.size(1), dim = embeddings.size(2);
   const int64_t width = vision_tokens.size(1);
   require(vision_tokens.dim() == 3 && vision_tokens.size(2) == dim, "vision tokens: expected [N, P, ", dim, "], found ",
           vision_tokens.sizes());
-  at::Tensor positions = at::empty({pictures * width}, at::kLong);
+  at::Tensor positions = at::empty({images * width}, at::kLong);
   int64_t* position = positions.data_ptr<int64_t>();
-  for (const ImageSlot& slot : slots) {
-    require(slot.row >= 0 && slot.row < batch && slot.position >= 0 && slot.position + width <= length,
-            "image slot: expected ", width, " positions inside a batch of ", batch, " rows of ", length,
-            " tokens, found row ", slot.row, ", position ", slot.position);
+  for (const ImageSpan& span : spans) {
+    require(span.row >= 0 && span.row < batch && span.position >= 0 && span.position + width <= length,
+            "image span: expected ", width, " positions inside a batch of ", batch, " rows of ", length,
+            " tokens, found row ", span.row, ", position ", span.position);
     for (int64_t token = 0; token < width; ++token) {
-      *position++ = slot.row * length + slot.position + token;
+      *position++ = span.row * length + span.position + token;
     }
   }
   const at::Tensor source = vision_tokens.reshape({-1, dim}).to(embeddings.scalar_type());
@@ -34,17 +34,17 @@ at::Tensor splice_images(const at::Tensor& embeddings, const at::Tensor& vision_
       .view(embeddings.sizes());
 }
 
-std::vector<ImageSlot> find_slots(const at::Tensor& ids, std::span<const TokenId> pattern) {
+std::vector<ImageSpan> find_spans(const at::Tensor& ids, std::span<const TokenId> pattern) {
   require(ids.dim() == 2, "ids: expected [B, S], found ", ids.sizes());
   const at::Tensor host = ids.to(at::kCPU, at::kLong).contiguous();
-  std::vector<ImageSlot> slots;
+  std::vector<ImageSpan> spans;
   for (int64_t row = 0; row < host.size(0); ++row) {
     const std::span<const int64_t> row_ids(host.data_ptr<int64_t>() + row * host.size(1), host.size(1));
-    for (const int64_t position : find_image_slots(row_ids, pattern)) {
-      slots.push_back({row, position});
+    for (const int64_t position : find_image_spans(row_ids, pattern)) {
+      spans.push_back({row, position});
     }
   }
-  return slots;
+  return spans;
 }
 
 }  // namespace minimind

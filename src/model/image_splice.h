@@ -9,14 +9,14 @@
 
 namespace minimind {
 
-/// Replaces the embeddings [position, position + P) of each slot's row by the picture's P vision tokens; picture k
-/// belongs to slots[k]. embeddings [B, S, D], vision_tokens [N, P, D] (undefined or N = 0: no picture) → [B, S, D].
-/// Gradients flow to both. Throws Error when pictures and slots do not match or a slot does not fit its row.
+/// Replaces the embeddings [position, position + P) of each span's row by the image's P vision tokens; image k
+/// belongs to spans[k]. embeddings [B, S, D], vision_tokens [N, P, D] (undefined or N = 0: no image) → [B, S, D].
+/// Gradients flow to both. Throws Error when images and spans do not match or a span does not fit its row.
 at::Tensor splice_images(const at::Tensor& embeddings, const at::Tensor& vision_tokens,
-                         const std::vector<ImageSlot>& slots);
+                         const std::vector<ImageSpan>& spans);
 
 /// Slots of every row of ids [B, S] in row order, found by the pattern; for callers that did not build the batch
 /// themselves.
-std::vector<ImageSlot> find_slots(const at::Tensor& ids, std::span<const TokenId> pattern);
+std::vector<ImageSpan> find_spans(const at::Tensor& ids, std::span<const TokenId> pattern);
 
 }  // namespace minimind

@@ -11,11 +11,11 @@ thread_local bool is_unfilled = false;
 
 }  // namespace
 
-UnfilledWeights::UnfilledWeights() : before_(is_unfilled) {
+SkipInit::SkipInit() : before_(is_unfilled) {
   is_unfilled = true;
 }
 
-UnfilledWeights::~UnfilledWeights() {
+SkipInit::~SkipInit() {
   is_unfilled = before_;
 }
 

@@ -30,11 +30,11 @@ torch::Tensor VlmImpl::embed(const VlmInput& input) {
   at::Tensor vision_tokens;
   if (input.features.defined() && input.features.size(0) > 0) {
     require(input.features.dim() == 3 && input.features.size(2) == config_.vision_dim,
-            "picture features: expected [N, P, ", config_.vision_dim, "], found ", input.features.sizes(),
+            "image features: expected [N, P, ", config_.vision_dim, "], found ", input.features.sizes(),
             "; does the CLIP folder belong to this model?");
     vision_tokens = projection_->forward(input.features.to(projection_->weight.scalar_type()));
   }
-  return splice_images(embeddings, vision_tokens, input.slots);
+  return splice_images(embeddings, vision_tokens, input.spans);
 }
 
 torch::Tensor VlmImpl::hidden(const VlmInput& input) {

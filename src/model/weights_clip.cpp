@@ -37,7 +37,7 @@ void read_normalisation(const fs::path& path, ClipVisionImpl& vision) {
     return;
   }
   const std::string text = read_file(path);
-  require_modest_json(text, path.string());
+  check_json_limits(text, path.string());
   const ClipJson object = ClipJson::parse(text, nullptr, false);
   if (!object.is_object()) {
     fields_from_json({}, text, path.string());
@@ -91,7 +91,7 @@ ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report, bool s
   const StateDict state = read_state_dict(weights);
   const std::string cause = clip_cause(state, config_path);
   detail::require_like_size(count_parameters(config), state, weights.string(), cause);
-  std::optional<UnfilledWeights> unfilled;
+  std::optional<SkipInit> unfilled;
   if (share_file) {
     unfilled.emplace();
   }

@@ -42,7 +42,7 @@ std::string stage_of_name(const fs::path& weights) {
 
 /// A training checkpoint names the model's tensors `model.*`, beside the optimiser's.
 void take_checkpoint(ModelFile& file, const std::string& description) {
-  require_modest_json(description, file.weights.string() + " (its description)");
+  check_json_limits(description, file.weights.string() + " (its description)");
   const FindJson json = FindJson::parse(description, nullptr, false);
   const bool fits = json.is_object() && json.contains("config") && json["config"].is_string();
   require(fits, file.weights.string(),

@@ -43,8 +43,8 @@ nlohmann::ordered_json preprocessor_config(int64_t size) {
 
 void write_clip_folder(const std::filesystem::path& folder, const ClipFolderOptions& options) {
   require(options.hidden_size % (2 * options.num_attention_heads) == 0 && options.image_size % options.patch_size == 0,
-          "sample encoder: expected a width divisible by twice the heads and a picture divisible into patches, found ",
-          "width ", options.hidden_size, ", heads ", options.num_attention_heads, ", picture ", options.image_size,
+          "sample encoder: expected a width divisible by twice the heads and an image divisible into patches, found ",
+          "width ", options.hidden_size, ", heads ", options.num_attention_heads, ", image ", options.image_size,
           ", patch ", options.patch_size);
   ensure_writable_folder(folder);
   Random random(options.seed);

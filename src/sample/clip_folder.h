@@ -5,7 +5,7 @@
 
 namespace minimind::sample {
 
-/// Shape and seeded initialisation of the sample's frozen picture encoder.
+/// Shape and seeded initialisation of the sample's frozen image encoder.
 struct ClipFolderOptions {
   int64_t hidden_size = 384;
   int64_t intermediate_size = 1536;
@@ -19,7 +19,7 @@ struct ClipFolderOptions {
 /// Writes a vision-only CLIP folder in the Hugging Face layout: config.json, preprocessor_config.json and
 /// model.safetensors (float32). All weights are drawn from `seed`. The patch filters are smooth (random mixtures of the
 /// lowest cosines) and lean towards differences between the colour channels, so that a frozen random encoder keeps what
-/// its pictures show: colour and outline. Throws Error if the folder cannot be written.
+/// its images show: colour and outline. Throws Error if the folder cannot be written.
 void write_clip_folder(const std::filesystem::path& folder, const ClipFolderOptions& options);
 
 }  // namespace minimind::sample

@@ -23,10 +23,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Random streams: each picture, each text and each plan has its own, so that parts can be made in any order.
-enum Stream : uint64_t { kPlan = 0, kTexts = 1, kPairs = 2, kFirstPicture = 1000 };
+// Random streams: each image, each text and each plan has its own, so that parts can be made in any order.
+enum Stream : uint64_t { kPlan = 0, kTexts = 1, kPairs = 2, kFirstImage = 1000 };
 
-struct Picture {
+struct SampleImage {
   Scene scene;
   std::string file;
 };
@@ -47,42 +47,42 @@ Language language_of(int64_t number) {
   return number % 2 == 0 ? Language::kEnglish : Language::kChinese;
 }
 
-// All pictures of one part. What they show is drawn here; the pixels are drawn later, by several threads.
-std::vector<Picture> plan_part(const SampleDataOptions& options, const std::string& prefix, int64_t count,
+// All images of one part. What they show is drawn here; the pixels are drawn later, by several threads.
+std::vector<SampleImage> plan_part(const SampleDataOptions& options, const std::string& prefix, int64_t count,
                                const Combinations& combinations, Random& random) {
-  std::vector<Picture> pictures;
+  std::vector<SampleImage> images;
   for (int64_t i = 0; i < count; ++i) {
     Layout layout = random_layout(options.two_objects, random);
     bool png = options.png_every > 0 && i % options.png_every == options.png_every - 1;
-    pictures.push_back({random_scene(combinations, layout, random), numbered(prefix, i) + (png ? ".png" : ".jpg")});
+    images.push_back({random_scene(combinations, layout, random), numbered(prefix, i) + (png ? ".png" : ".jpg")});
   }
-  return pictures;
+  return images;
 }
 
-void write_picture(const fs::path& path, const Picture& picture, const SampleDataOptions& options, Random random) {
-  Image image = draw(picture.scene, random);
+void write_image(const fs::path& path, const SampleImage& sample, const SampleDataOptions& options, Random random) {
+  Image image = draw(sample.scene, random);
   bool png = path.extension() == ".png";
   std::string bytes = png ? encode_png(image) : encode_jpeg(image, static_cast<int>(options.jpeg_quality));
   // Not synced one by one, which would take minutes: the JSON files, written last, are what makes the sample complete.
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   file.close();
-  require(file.good(), path.string(), ": cannot write the picture (", bytes.size(), " bytes); is the disk full?");
+  require(file.good(), path.string(), ": cannot write the image (", bytes.size(), " bytes); is the disk full?");
 }
 
-void write_pictures(const fs::path& folder, const std::vector<Picture>& pictures, const SampleDataOptions& options,
+void write_images(const fs::path& folder, const std::vector<SampleImage>& images, const SampleDataOptions& options,
                     uint64_t first_stream) {
   std::atomic<size_t> next = 0;
   std::vector<std::exception_ptr> failures(static_cast<size_t>(options.threads));
   auto work = [&](size_t worker) {
     try {
-      for (size_t i = next++; i < pictures.size(); i = next++) {
-        write_picture(folder / pictures[i].file, pictures[i], options,
+      for (size_t i = next++; i < images.size(); i = next++) {
+        write_image(folder / images[i].file, images[i], options,
                       Random(static_cast<uint64_t>(options.seed), first_stream + i));
       }
     } catch (...) {
       failures[worker] = std::current_exception();
-      next = pictures.size();
+      next = images.size();
     }
   };
   std::vector<std::thread> threads;
@@ -109,13 +109,13 @@ struct Part {
   Json samples = Json::array();
   Json required = Json::object();
 
-  void add(const std::string& id, const std::string& image, const std::string& marks, const std::vector<Turn>& turns,
+  void add(const std::string& id, const std::string& image, const std::string& placeholders, const std::vector<Turn>& turns,
            bool marks_last = false) {
     Json conversation = Json::array();
     for (size_t i = 0; i < turns.size(); ++i) {
       std::string question = turns[i].question;
       if (i == 0) {
-        question = marks_last ? question + "\n<image>" : marks + question;
+        question = marks_last ? question + "\n<image>" : placeholders + question;
       }
       conversation.push_back(message("human", question));
       conversation.push_back(message("gpt", turns[i].answer));
@@ -125,44 +125,44 @@ struct Part {
   }
 };
 
-Part make_captions(const std::vector<Picture>& pictures, int64_t turns, Random& random) {
+Part make_captions(const std::vector<SampleImage>& images, int64_t turns, Random& random) {
   Part part;
-  for (size_t i = 0; i < pictures.size(); ++i) {
+  for (size_t i = 0; i < images.size(); ++i) {
     Language language = language_of(static_cast<int64_t>(i));
-    std::vector<Turn> said = caption_turns(pictures[i].scene, language, turns, random);
-    part.add(fs::path(pictures[i].file).stem().string(), pictures[i].file, "<image>\n", said, random.below(2) == 0);
+    std::vector<Turn> said = caption_turns(images[i].scene, language, turns, random);
+    part.add(fs::path(images[i].file).stem().string(), images[i].file, "<image>\n", said, random.below(2) == 0);
   }
   return part;
 }
 
-Part make_questions(const std::vector<Picture>& pictures, int64_t per_picture, Random& random) {
+Part make_questions(const std::vector<SampleImage>& images, int64_t per_image, Random& random) {
   constexpr std::array<Topic, 4> kTopics = {Topic::kWhat, Topic::kColour, Topic::kPlace, Topic::kCount};
   Part part;
-  for (size_t i = 0; i < pictures.size(); ++i) {
-    for (int64_t k = 0; k < per_picture; ++k) {
+  for (size_t i = 0; i < images.size(); ++i) {
+    for (int64_t k = 0; k < per_image; ++k) {
       auto number = static_cast<int64_t>(i) + k;
-      Turn turn = question_turn(pictures[i].scene, language_of(number), kTopics[number / 2 % 4], random);
-      std::string id = concat(fs::path(pictures[i].file).stem().string(), "_", k);
-      part.add(id, pictures[i].file, "<image>\n", {turn});
+      Turn turn = question_turn(images[i].scene, language_of(number), kTopics[number / 2 % 4], random);
+      std::string id = concat(fs::path(images[i].file).stem().string(), "_", k);
+      part.add(id, images[i].file, "<image>\n", {turn});
     }
   }
   return part;
 }
 
-// Pairs that differ in colour, in shape or in both, one third each, out of the pictures with one object.
-Part make_pairs(const std::vector<Picture>& pictures, int64_t count, const std::string& prefix, Random& random) {
-  std::vector<const Picture*> singles;
-  for (const Picture& picture : pictures) {
-    if (picture.scene.layout == Layout::kSingle) {
-      singles.push_back(&picture);
+// Pairs that differ in colour, in shape or in both, one third each, out of the images with one object.
+Part make_pairs(const std::vector<SampleImage>& images, int64_t count, const std::string& prefix, Random& random) {
+  std::vector<const SampleImage*> singles;
+  for (const SampleImage& image : images) {
+    if (image.scene.layout == Layout::kSingle) {
+      singles.push_back(&image);
     }
   }
   Part part;
   constexpr int64_t kTries = 100'000;
   int64_t made = 0;
   for (int64_t tries = 0; made < count && tries < count * kTries; ++tries) {
-    const Picture& first = *random.choice(singles);
-    const Picture& second = *random.choice(singles);
+    const SampleImage& first = *random.choice(singles);
+    const SampleImage& second = *random.choice(singles);
     bool same_colour = first.scene.objects[0].colour == second.scene.objects[0].colour;
     bool same_shape = first.scene.objects[0].shape == second.scene.objects[0].shape;
     bool wanted = made % 3 == 0 ? same_shape && !same_colour
@@ -243,9 +243,9 @@ std::string write_sample_data(const SampleDataOptions& options) {
   ensure_writable_folder(out / "images");
   auto seed = static_cast<uint64_t>(options.seed);
   Random plan(seed, kPlan);
-  std::vector<Picture> train = plan_part(options, "train_", options.pictures, training_combinations(), plan);
-  std::vector<Picture> fresh = plan_part(options, "held_out_", options.held_out, training_combinations(), plan);
-  std::vector<Picture> unseen = plan_part(options, "unseen_", options.unseen, unseen_combinations(), plan);
+  std::vector<SampleImage> train = plan_part(options, "train_", options.images, training_combinations(), plan);
+  std::vector<SampleImage> fresh = plan_part(options, "held_out_", options.held_out, training_combinations(), plan);
+  std::vector<SampleImage> unseen = plan_part(options, "unseen_", options.unseen, unseen_combinations(), plan);
   Random texts(seed, kTexts), pairs(seed, kPairs);
   Part pretrain = make_captions(train, options.turns, texts);
   Part pretrain_fresh = make_captions(fresh, options.turns, texts);
@@ -255,9 +255,9 @@ std::string write_sample_data(const SampleDataOptions& options) {
   Part multi = make_pairs(train, options.pairs, "pair_", pairs);
   Part multi_fresh = make_pairs(fresh, options.held_out_pairs, "held_out_pair_", pairs);
 
-  uint64_t stream = kFirstPicture;
-  for (const std::vector<Picture>* part : {&train, &fresh, &unseen}) {
-    write_pictures(out / "images", *part, options, stream);
+  uint64_t stream = kFirstImage;
+  for (const std::vector<SampleImage>* part : {&train, &fresh, &unseen}) {
+    write_images(out / "images", *part, options, stream);
     stream += part->size();
   }
   write_clip_folder(out / "clip", {.hidden_size = options.clip_width,
@@ -281,7 +281,7 @@ std::string write_sample_data(const SampleDataOptions& options) {
   write_json(out / "unseen.json", unseen_questions.samples);
   write_json(out / "sft_multi.json", multi.samples);
   write_json(out / "multi_held_out.json", multi_fresh.samples);
-  return concat(out.string(), ": ", train.size() + fresh.size() + unseen.size(), " pictures, ", pretrain.samples.size(),
+  return concat(out.string(), ": ", train.size() + fresh.size() + unseen.size(), " images, ", pretrain.samples.size(),
                 " captions, ", sft.samples.size(), " questions, ", multi.samples.size(),
                 " pairs; held out: ", held_out.samples.size(), " questions, ", unseen_questions.samples.size(),
                 " on unseen combinations, ", multi_fresh.samples.size(), " pairs");

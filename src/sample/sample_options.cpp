@@ -6,19 +6,19 @@ namespace minimind::sample {
 
 Fields SampleDataOptions::fields() {
   return {{"out", &out, "folder to write", {}},
-          {"pictures", &pictures, "training pictures", {}},
-          {"questions_per_picture", &questions_per_picture, "questions on each training picture in sft.json", {}},
+          {"pictures", &images, "training images", {}},
+          {"questions_per_picture", &questions_per_picture, "questions on each training image in sft.json", {}},
           {"pairs", &pairs, "training pairs in sft_multi.json", {}},
-          {"held_out", &held_out, "fresh pictures, one question each", {}},
-          {"unseen", &unseen, "fresh pictures of colour-shape combinations that never occur in training", {}},
+          {"held_out", &held_out, "fresh images, one question each", {}},
+          {"unseen", &unseen, "fresh images of colour-shape combinations that never occur in training", {}},
           {"held_out_pairs", &held_out_pairs, "fresh pairs", {}},
-          {"two_objects", &two_objects, "share of pictures that show two objects", {}},
+          {"two_objects", &two_objects, "share of images that show two objects", {}},
           {"turns", &turns, "question-answer turns of each caption sample", {}},
           {"vocab_size", &vocab_size, "upper bound of the tokenizer's vocabulary", {}},
           {"clip_width", &clip_width, "width of the encoder, a multiple of 16", {}},
           {"clip_layers", &clip_layers, "layers of the encoder", {}},
           {"jpeg_quality", &jpeg_quality, "1 to 100", {}},
-          {"png_every", &png_every, "every so many pictures one is a PNG; 0: none", {}},
+          {"png_every", &png_every, "every so many images one is a PNG; 0: none", {}},
           {"threads", &threads, "threads that draw; the files do not depend on it", {}},
           {"seed", &seed, "of everything that is drawn", {}}};
 }
@@ -30,7 +30,7 @@ void SampleDataOptions::validate() const {
     }
   };
   check(!out.empty(), "--out: expected a folder to write");
-  check(pictures >= 16, "--pictures: expected at least 16, found ", pictures);
+  check(images >= 16, "--pictures: expected at least 16, found ", images);
   check(held_out >= 8 && unseen >= 1, "--held_out, --unseen: expected at least 8 and 1, found ", held_out, " and ",
         unseen);
   check(pairs >= 0 && held_out_pairs >= 0, "--pairs, --held_out_pairs: expected 0 or more, found ", pairs, " and ",

@@ -67,13 +67,13 @@ void fill_background(std::vector<Colour>& canvas, Random& random) {
   uint64_t kind = random.below(3);
   double angle = random.uniform(0, 2 * std::numbers::pi);
   auto waves = static_cast<float>(2 * std::numbers::pi * random.uniform(2, 8));
-  auto across = static_cast<float>(std::cos(angle) / kPictureSide);
-  auto down = static_cast<float>(std::sin(angle) / kPictureSide);
-  for (int64_t y = 0; y < kPictureSide; ++y) {
-    for (int64_t x = 0; x < kPictureSide; ++x) {
+  auto across = static_cast<float>(std::cos(angle) / kImageSide);
+  auto down = static_cast<float>(std::sin(angle) / kImageSide);
+  for (int64_t y = 0; y < kImageSide; ++y) {
+    for (int64_t x = 0; x < kImageSide; ++x) {
       float along = (static_cast<float>(x) - 63.5F) * across + (static_cast<float>(y) - 63.5F) * down;
       float share = kind == 0 ? 0.0F : (kind == 1 ? along + 0.5F : 0.5F + 0.25F * std::sin(waves * along));
-      canvas[y * kPictureSide + x] = mix(first, second, share);
+      canvas[y * kImageSide + x] = mix(first, second, share);
     }
   }
 }
@@ -81,8 +81,8 @@ void fill_background(std::vector<Colour>& canvas, Random& random) {
 // An edge pixel is covered in part: antialiasing out of the distance to the outline.
 void paint(std::vector<Colour>& canvas, const SceneObject& object, const Colour& colour) {
   double reach = object.radius * kShapeReach + 1;
-  auto first = [&](double centre) { return std::clamp<int64_t>(std::llround(centre - reach), 0, kPictureSide); };
-  auto last = [&](double centre) { return std::clamp<int64_t>(std::llround(centre + reach), 0, kPictureSide); };
+  auto first = [&](double centre) { return std::clamp<int64_t>(std::llround(centre - reach), 0, kImageSide); };
+  auto last = [&](double centre) { return std::clamp<int64_t>(std::llround(centre + reach), 0, kImageSide); };
   double cosine = std::cos(object.angle) / object.radius, sine = std::sin(object.angle) / object.radius;
   for (int64_t y = first(object.y); y < last(object.y); ++y) {
     for (int64_t x = first(object.x); x < last(object.x); ++x) {
@@ -91,7 +91,7 @@ void paint(std::vector<Colour>& canvas, const SceneObject& object, const Colour&
       double distance = signed_distance(object.shape, dx * cosine + dy * sine, dy * cosine - dx * sine);
       double cover = std::clamp(0.5 - distance * object.radius, 0.0, 1.0);
       if (cover > 0) {
-        Colour& pixel = canvas[y * kPictureSide + x];
+        Colour& pixel = canvas[y * kImageSide + x];
         pixel = mix(pixel, colour, static_cast<float>(cover));
       }
     }
@@ -100,10 +100,10 @@ void paint(std::vector<Colour>& canvas, const SceneObject& object, const Colour&
 
 // Not within a hair's breadth of two cells of place_of().
 double clear_position(double radius, Random& random) {
-  constexpr double kThird = kPictureSide / 3.0, kMargin = 4;
+  constexpr double kThird = kImageSide / 3.0, kMargin = 4;
   double position = kThird;
   while (std::abs(position - kThird) < kMargin || std::abs(position - 2 * kThird) < kMargin) {
-    position = random.uniform(radius, kPictureSide - radius);
+    position = random.uniform(radius, kImageSide - radius);
   }
   return position;
 }
@@ -142,7 +142,7 @@ const std::vector<Name>& place_names() {
 }
 
 int64_t place_of(const SceneObject& object) {
-  auto third = [](double value) { return std::clamp<int64_t>(static_cast<int64_t>(value * 3 / kPictureSide), 0, 2); };
+  auto third = [](double value) { return std::clamp<int64_t>(static_cast<int64_t>(value * 3 / kImageSide), 0, 2); };
   return third(object.y) * 3 + third(object.x);
 }
 
@@ -178,7 +178,7 @@ Scene random_scene(const Combinations& combinations, Layout layout, Random& rand
     second = random.choice(combinations.allowed);
   }
   scene.objects = {random_object(first, 22, 30, random), random_object(second, 22, 30, random)};
-  constexpr double kHalf = kPictureSide / 2.0;
+  constexpr double kHalf = kImageSide / 2.0;
   for (int i = 0; i < 2; ++i) {
     SceneObject& object = scene.objects[i];
     double& along = layout == Layout::kBeside ? object.x : object.y;
@@ -188,14 +188,14 @@ Scene random_scene(const Combinations& combinations, Layout layout, Random& rand
 }
 
 Image draw(const Scene& scene, Random& random) {
-  std::vector<Colour> canvas(kPictureSide * kPictureSide);
+  std::vector<Colour> canvas(kImageSide * kImageSide);
   fill_background(canvas, random);
   for (const SceneObject& object : scene.objects) {
     paint(canvas, object, jittered(kColours[object.colour], 15, random));
   }
   auto strength = static_cast<float>(random.uniform(2, 12));
   NoiseSource noise(random);
-  Image image{kPictureSide, kPictureSide, std::vector<uint8_t>(canvas.size() * 3)};
+  Image image{kImageSide, kImageSide, std::vector<uint8_t>(canvas.size() * 3)};
   uint8_t* out = image.pixels.data();
   for (const Colour& pixel : canvas) {
     for (float channel : pixel) {

@@ -21,7 +21,7 @@ const std::vector<Name>& colour_names();
 const std::vector<Name>& shape_names();
 const std::vector<Name>& place_names();  ///< row-major 3x3 grid: top left, top, top right, left, centre, …
 
-/// One coloured shape. Lengths are in pixels of a picture of kPictureSide.
+/// One coloured shape. Lengths are in pixels of an image of kImageSide.
 struct SceneObject {
   int64_t colour = 0;
   int64_t shape = 0;
@@ -37,7 +37,7 @@ struct Scene {
   std::vector<SceneObject> objects;
 };
 
-inline constexpr int64_t kPictureSide = 128;
+inline constexpr int64_t kImageSide = 128;
 
 /// Cell of the 3x3 grid in which the object's centre lies: index into place_names().
 int64_t place_of(const SceneObject& object);
@@ -52,7 +52,7 @@ Combinations unseen_combinations();
 /// A scene of one object or of two that differ in colour and in shape.
 Scene random_scene(const Combinations& combinations, Layout layout, Random& random);
 
-/// The picture: a background (plain, gradient or waves, muted), the shapes with antialiased edges, noise on top.
+/// The image: a background (plain, gradient or waves, muted), the shapes with antialiased edges, noise on top.
 Image draw(const Scene& scene, Random& random);
 
 }  // namespace minimind::sample

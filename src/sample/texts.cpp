@@ -98,7 +98,7 @@ Turn single_turn(const Scene& scene, size_t which, Language language, Topic topi
       turn.question = alone ? (variant ? "图中是什么？" : "这是什么？") : concat(side, "是什么？");
       turn.answer = concat("这是", thing(words, language), "。");
     } else {
-      turn.question = alone ? (variant ? "What is in the picture?" : "What is it?") : concat("What is ", side, "?");
+      turn.question = alone ? (variant ? "What is in the image?" : "What is it?") : concat("What is ", side, "?");
       turn.answer = concat("It is ", thing(words, language), ".");
     }
   } else if (topic == Topic::kColour) {
@@ -137,7 +137,7 @@ Turn caption_turn(const Scene& scene, Language language, Random& random) {
   Turn turn;
   turn.required = facts_of(scene);
   turn.question =
-      chinese ? (random.below(2) == 0 ? "描述这张图片。" : "这个图片描述的是什么内容？") : "Describe the picture.";
+      chinese ? (random.below(2) == 0 ? "描述这张图片。" : "这个图片描述的是什么内容？") : "Describe the image.";
   Words first = words_of(scene.objects[0], language);
   if (scene.objects.size() == 2) {
     Words second = words_of(scene.objects[1], language);
@@ -185,7 +185,7 @@ Turn difference_turn(const Scene& first, const Scene& second, Language language,
   Alternatives shapes = both(shape_names()[a.shape], shape_names()[b.shape]);
   Turn turn;
   turn.question = chinese ? (random.below(2) == 0 ? "说出这两张图片的所有不同之处。" : "这两个图形有哪些不同？")
-                          : (random.below(2) == 0 ? "Name all the differences between these two pictures."
+                          : (random.below(2) == 0 ? "Name all the differences between these two images."
                                                   : "Name all the differences between these two shapes.");
   turn.answer = chinese ? concat("颜色：", colours[1], "。形状：", shapes[1], "。")
                         : concat("Colours: ", colours[0], ". Shapes: ", shapes[0], ".");

@@ -12,7 +12,7 @@ namespace minimind::sample {
 using Alternatives = std::vector<std::string>;
 
 struct Turn {
-  std::string question;  ///< without the image mark
+  std::string question;  ///< without the image placeholder
   std::string answer;
   std::vector<Alternatives> required;  ///< facts that a right answer names
 };
@@ -27,7 +27,7 @@ std::vector<Turn> caption_turns(const Scene& scene, Language language, int64_t c
 /// was asked for.
 Turn question_turn(const Scene& scene, Language language, Topic topic, Random& random);
 
-/// `Name all the differences …` between two single-object pictures: the answer puts their colours side by side,
+/// `Name all the differences …` between two single-object images: the answer puts their colours side by side,
 /// then their shapes.
 Turn difference_turn(const Scene& first, const Scene& second, Language language, Random& random);
 

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kAnswerMarker = "<s>assistant";
 
-// The rendered text, cut where pictures stand: piece, picture, piece, … , piece.
+// The rendered text, cut where images stand: piece, image, piece, … , piece.
 struct Rendering {
   struct Position {
     size_t piece = 0;
@@ -25,17 +25,17 @@ struct Rendering {
   Position end() const { return {pieces.size() - 1, pieces.back().size()}; }
 };
 
-void append_question(std::string_view content, const std::string& mark, Rendering& rendering) {
-  for (size_t at; !mark.empty() && (at = content.find(mark)) != std::string_view::npos;) {
+void append_question(std::string_view content, const std::string& placeholder, Rendering& rendering) {
+  for (size_t at; !placeholder.empty() && (at = content.find(placeholder)) != std::string_view::npos;) {
     rendering.pieces.back() += content.substr(0, at);
     rendering.pieces.emplace_back();
-    content.remove_prefix(at + mark.size());
+    content.remove_prefix(at + placeholder.size());
   }
   rendering.pieces.back() += content;
 }
 
-// With an empty mark all of it is one piece.
-Rendering render(std::span<const Message> messages, const std::string& mark) {
+// With an empty placeholder all of it is one piece.
+Rendering render(std::span<const Message> messages, const std::string& placeholder) {
   Rendering rendering;
   std::optional<Rendering::Position> open_answer;  // behind the marker of a question that has no answer yet
   for (size_t i = 0; i < messages.size(); ++i) {
@@ -43,7 +43,7 @@ Rendering render(std::span<const Message> messages, const std::string& mark) {
     const std::string content = repair_utf8(messages[i].content);
     if (role == "user") {
       rendering.pieces.back() += "<s>user\n";
-      append_question(content, mark, rendering);
+      append_question(content, placeholder, rendering);
       rendering.pieces.back().append("</s>\n").append(kAnswerMarker);
       open_answer = rendering.end();
       rendering.pieces.back() += "\n";
@@ -59,27 +59,27 @@ Rendering render(std::span<const Message> messages, const std::string& mark) {
   return rendering;
 }
 
-// Ids of a piece in the company of the slots around it (SPEC.md section 3): a symbol of the pattern keeps its place on
-// either side while the piece is encoded, unless it merges with the piece, which would break the slot.
-std::vector<TokenId> encode_beside_slots(const Tokenizer& tokenizer, const ImagePattern& pattern,
-                                         const std::string& piece, bool slot_before, bool slot_after) {
+// Ids of a piece in the company of the spans around it (SPEC.md section 3): a symbol of the pattern keeps its place on
+// either side while the piece is encoded, unless it merges with the piece, which would break the span.
+std::vector<TokenId> encode_beside_spans(const Tokenizer& tokenizer, const ImagePattern& pattern,
+                                         const std::string& piece, bool span_before, bool span_after) {
   while (true) {
     std::string text;
-    if (slot_before) {
+    if (span_before) {
       text += tokenizer.token_bytes(pattern.ids.back());
     }
     text += piece;
-    if (slot_after) {
+    if (span_after) {
       text += tokenizer.token_bytes(pattern.ids.front());
     }
     std::vector<TokenId> ids = tokenizer.encode(text);
-    const bool before_merged = slot_before && (ids.empty() || ids.front() != pattern.ids.back());
-    const bool after_merged = slot_after && (ids.empty() || ids.back() != pattern.ids.front());
+    const bool before_merged = span_before && (ids.empty() || ids.front() != pattern.ids.back());
+    const bool after_merged = span_after && (ids.empty() || ids.back() != pattern.ids.front());
     if (!before_merged && !after_merged) {
-      return {ids.begin() + (slot_before ? 1 : 0), ids.end() - (slot_after ? 1 : 0)};
+      return {ids.begin() + (span_before ? 1 : 0), ids.end() - (span_after ? 1 : 0)};
     }
-    slot_before = slot_before && !before_merged;
-    slot_after = slot_after && !after_merged;
+    span_before = span_before && !before_merged;
+    span_after = span_after && !after_merged;
   }
 }
 
@@ -112,14 +112,14 @@ std::string render_chat(std::span<const Message> messages) {
 }
 
 EncodedChat encode_chat(const Tokenizer& tokenizer, const ImagePattern& pattern, std::span<const Message> messages) {
-  const Rendering rendering = render(messages, pattern.ids.empty() ? std::string() : pattern.mark);
+  const Rendering rendering = render(messages, pattern.ids.empty() ? std::string() : pattern.placeholder);
   EncodedChat chat;
   chat.answers.resize(rendering.answers.size());
   for (size_t piece = 0; piece < rendering.pieces.size(); ++piece) {
-    const bool slot_after = piece + 1 < rendering.pieces.size();
+    const bool span_after = piece + 1 < rendering.pieces.size();
     std::vector<TokenId> ids;
     if (!rendering.pieces[piece].empty()) {
-      ids = encode_beside_slots(tokenizer, pattern, rendering.pieces[piece], piece > 0, slot_after);
+      ids = encode_beside_spans(tokenizer, pattern, rendering.pieces[piece], piece > 0, span_after);
     }
     const auto place = [&](const Rendering::Position& position, int64_t& index) {
       if (position.piece == piece) {
@@ -131,16 +131,16 @@ EncodedChat encode_chat(const Tokenizer& tokenizer, const ImagePattern& pattern,
       place(rendering.answers[i].second, chat.answers[i].second);
     }
     chat.ids.insert(chat.ids.end(), ids.begin(), ids.end());
-    if (slot_after) {
+    if (span_after) {
       chat.ids.insert(chat.ids.end(), pattern.ids.begin(), pattern.ids.end());
     }
   }
-  chat.slots = find_image_slots(std::span<const TokenId>(chat.ids), pattern.ids);
+  chat.spans = find_image_spans(std::span<const TokenId>(chat.ids), pattern.ids);
   return chat;
 }
 
-int64_t count_image_marks(const ImagePattern& pattern, std::span<const Message> messages) {
-  return std::ssize(render(messages, pattern.mark).pieces) - 1;
+int64_t count_image_placeholders(const ImagePattern& pattern, std::span<const Message> messages) {
+  return std::ssize(render(messages, pattern.placeholder).pieces) - 1;
 }
 
 ImagePattern make_image_pattern(const Tokenizer& tokenizer, const std::string& text, int64_t vision_tokens) {
@@ -148,7 +148,7 @@ ImagePattern make_image_pattern(const Tokenizer& tokenizer, const std::string& t
   pattern.text = text;
   pattern.ids = tokenizer.encode(text);
   require(std::ssize(pattern.ids) == vision_tokens, "image_special_token '", text, "': expected ", vision_tokens,
-          " tokens, one for each vision token of a picture, found ", pattern.ids.size(),
+          " tokens, one for each vision token of an image, found ", pattern.ids.size(),
           " with this tokenizer; give a text that it splits into ", vision_tokens, " tokens");
   return pattern;
 }

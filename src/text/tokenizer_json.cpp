@@ -20,7 +20,7 @@ class TokenizerJsonReader {
 
   ByteBpeModel read() {
     const std::string text = read_file(path_);
-    require_modest_json(text, path_);
+    check_json_limits(text, path_);
     json root;
     try {
       root = json::parse(text);

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "minimind/base/error.h"
-#include "data/content_hash.h"
+#include "minimind/base/content_hash.h"
 #include "train/features.h"
 
 namespace minimind {

@@ -10,7 +10,7 @@
 
 #include "minimind/base/error.h"
 #include "base/json_limits.h"
-#include "data/content_hash.h"
+#include "minimind/base/content_hash.h"
 
 namespace minimind {
 namespace {
@@ -57,7 +57,7 @@ bool holds_pth(const std::filesystem::path& path) {
 }
 
 CheckpointInfo info_from_json(const std::string& text, const std::string& where) {
-  require_modest_json(text, where);
+  check_json_limits(text, where);
   try {
     const nlohmann::json json = nlohmann::json::parse(text);
     require(json.at("version") == kVersion, where, ": expected a checkpoint of version ", kVersion, ", found ",

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "data/content_hash.h"
+#include "minimind/base/content_hash.h"
 #include "io/mapped_pages.h"
 #include "train/precision.h"
 
@@ -23,19 +23,19 @@ FeatureProvider::FeatureProvider(ClipVision encoder, c10::Device device, at::Sca
       cache_(cache),
       memory_left_(cache == nullptr ? memory_bytes : 0) {}
 
-at::Tensor FeatureProvider::encode(const at::Tensor& pictures) {
+at::Tensor FeatureProvider::encode(const at::Tensor& images) {
   const c10::NoGradGuard no_grad;
   const AutocastScope autocast(device_.type(), dtype_);
-  encoded_ += pictures.size(0);
-  return encoder_->encode(pictures.to(device_, /*non_blocking=*/true));
+  encoded_ += images.size(0);
+  return encoder_->encode(images.to(device_, /*non_blocking=*/true));
 }
 
 at::Tensor FeatureProvider::encode_missing(const Batch& batch) {
-  const size_t count = batch.picture_names.size();
+  const size_t count = batch.image_names.size();
   std::vector<at::Tensor> rows(count);
   std::vector<int64_t> missing;
   for (size_t k = 0; k < count; ++k) {
-    const auto found = memory_.find(batch.picture_names[k]);
+    const auto found = memory_.find(batch.image_names[k]);
     if (found != memory_.end()) {
       rows[k] = found->second;
     } else {
@@ -45,14 +45,14 @@ at::Tensor FeatureProvider::encode_missing(const Batch& batch) {
   if (!missing.empty()) {
     const bool all = missing.size() == count;
     const at::Tensor encoded =
-        encode(all ? batch.pictures : batch.pictures.index_select(0, at::tensor(missing, at::kLong)));
+        encode(all ? batch.images : batch.images.index_select(0, at::tensor(missing, at::kLong)));
     const int64_t row_bytes = static_cast<int64_t>(encoded.nbytes()) / encoded.size(0);
     for (size_t i = 0; i < missing.size(); ++i) {
       at::Tensor& row = rows[static_cast<size_t>(missing[i])];
       row = encoded[static_cast<int64_t>(i)];
       if (memory_left_ >= row_bytes) {
         memory_left_ -= row_bytes;
-        memory_.emplace(batch.picture_names[static_cast<size_t>(missing[i])], row.clone());
+        memory_.emplace(batch.image_names[static_cast<size_t>(missing[i])], row.clone());
       }
     }
     if (all) {
@@ -64,12 +64,12 @@ at::Tensor FeatureProvider::encode_missing(const Batch& batch) {
 
 at::Tensor FeatureProvider::encode_and_store(const Batch& batch) {
   // Rounded as the cache will give them back, so that the first pass equals the later ones.
-  const at::Tensor encoded = encode(batch.pictures).to(cache_->dtype());
+  const at::Tensor encoded = encode(batch.images).to(cache_->dtype());
   const at::Tensor rows = encoded.cpu();
   const bool is_part = batch.features.defined();
   for (int64_t k = 0; k < rows.size(0); ++k) {
-    const int64_t picture = is_part ? batch.missing[static_cast<size_t>(k)] : k;
-    cache_->put(batch.picture_hashes[static_cast<size_t>(picture)], rows[k]);
+    const int64_t image = is_part ? batch.missing[static_cast<size_t>(k)] : k;
+    cache_->put(batch.image_hashes[static_cast<size_t>(image)], rows[k]);
   }
   if (!is_part) {
     return encoded;
@@ -81,10 +81,10 @@ at::Tensor FeatureProvider::features(const Batch& batch) {
   if (batch.features.defined() && batch.missing.empty()) {
     return batch.features.to(device_, /*non_blocking=*/true);
   }
-  if (!batch.pictures.defined()) {
+  if (!batch.images.defined()) {
     return {};
   }
-  if (cache_ != nullptr && batch.picture_hashes.size() == batch.picture_names.size()) {
+  if (cache_ != nullptr && batch.image_hashes.size() == batch.image_names.size()) {
     return encode_and_store(batch);
   }
   return encode_missing(batch);

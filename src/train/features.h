@@ -13,7 +13,7 @@
 
 namespace minimind {
 
-/// The frozen encoder's output for the pictures of a batch: from the batch itself (out of the feature cache), from
+/// The frozen encoder's output for the images of a batch: from the batch itself (out of the feature cache), from
 /// memory, or by the encoder.
 class FeatureProvider {
  public:
@@ -21,13 +21,13 @@ class FeatureProvider {
   /// `memory_bytes`: how much may be kept in memory for later epochs, by file name.
   FeatureProvider(ClipVision encoder, c10::Device device, at::ScalarType dtype, FeatureCache* cache,
                   int64_t memory_bytes);
-  /// [N, P, W] on the device; undefined if the batch has no picture.
+  /// [N, P, W] on the device; undefined if the batch has no image.
   at::Tensor features(const Batch& batch);
-  /// Pictures that went through the encoder so far.
+  /// Images that went through the encoder so far.
   int64_t encoded() const { return encoded_; }
 
  private:
-  at::Tensor encode(const at::Tensor& pictures);
+  at::Tensor encode(const at::Tensor& images);
   at::Tensor encode_missing(const Batch& batch);
   at::Tensor encode_and_store(const Batch& batch);
 
@@ -40,7 +40,7 @@ class FeatureProvider {
   std::unordered_map<std::string, at::Tensor> memory_;
 };
 
-/// Stands for all that the features depend on beside the picture: weights, configuration and normalisation of the
+/// Stands for all that the features depend on beside the image: weights, configuration and normalisation of the
 /// encoder.
 std::string encoder_key(ClipVisionImpl& encoder);
 

@@ -148,19 +148,19 @@ std::string validation_in_words(const ValidationRecord& record) {
   const double share = gap / std::max(1e-9, record.swapped);
   char numbers[160];
   std::snprintf(numbers, sizeof(numbers),
-                "held-out loss %.4f with the right picture, %.4f with another one, %.4f with none", record.right,
+                "held-out loss %.4f with the right image, %.4f with another one, %.4f with none", record.right,
                 record.swapped, record.none);
   char verdict[160];
   if (share >= kNothing) {
-    std::snprintf(verdict, sizeof(verdict), "the model looks at the picture: the right one saves %.4f (%.1f %%)", gap,
+    std::snprintf(verdict, sizeof(verdict), "the model looks at the image: the right one saves %.4f (%.1f %%)", gap,
                   100 * share);
   } else if (share > -kNothing) {
     std::snprintf(verdict, sizeof(verdict),
-                  "the model does not look at the picture yet: the right one makes a difference of %.1f %%",
+                  "the model does not look at the image yet: the right one makes a difference of %.1f %%",
                   100 * std::abs(share));
   } else {
     std::snprintf(verdict, sizeof(verdict),
-                  "the right picture misleads the model: another one would save %.4f (%.1f %%)", -gap, -100 * share);
+                  "the right image misleads the model: another one would save %.4f (%.1f %%)", -gap, -100 * share);
   }
   return concat(numbers, " (", record.samples, " samples); ", verdict);
 }

@@ -30,20 +30,20 @@ struct MetricsRecord {
   std::string model = {};  ///< `{dim}[_moe]`, see model_name(): a folder may hold the curves of several
 };
 
-/// Loss over held-out samples with a picture: the line of `metrics.jsonl` has `val_loss`, `val_loss_swapped` and
+/// Loss over held-out samples with an image: the line of `metrics.jsonl` has `val_loss`, `val_loss_swapped` and
 /// `val_loss_none`.
 struct ValidationRecord {
   std::string stage;
   int64_t step = 0;
   double epoch = 0;
-  double right = 0;     ///< with the sample's own pictures
+  double right = 0;     ///< with the sample's own images
   double swapped = 0;   ///< with those of another sample, which differ
   double none = 0;      ///< without any
   int64_t samples = 0;  ///< that these are the means of
   std::string model = {};
 };
 
-/// What the three losses say: whether the model looks at the picture, and by how much it helps.
+/// What the three losses say: whether the model looks at the image, and by how much it helps.
 std::string validation_in_words(const ValidationRecord& record);
 
 /// `metrics.jsonl` in a folder, with the lines of all models and stages trained there.

@@ -78,7 +78,7 @@ std::string validation_part(const std::vector<ValidationRecord>& records) {
   chart.lines.push_back({"right", points_of(records, &ValidationRecord::right), true});
   return concat(
       "<div class=\"held\">", chart_figure(chart), "<div><p class=\"key\"><span><i class=\"k-right\"></i>right ",
-      "picture</span><span><i class=\"k-swapped\"></i>another sample's</span><span><i class=\"k-none\"></i>none",
+      "image</span><span><i class=\"k-swapped\"></i>another sample's</span><span><i class=\"k-none\"></i>none",
       "</span></p>\n<p>", escape_html(sentence(validation_in_words(records.back()))), "</p></div></div>\n");
 }
 

@@ -72,8 +72,8 @@ OperationCount::OperationCount(const LmConfig& config, const ClipVisionConfig& e
   per_pair_ = 2 * pair * kTrained * static_cast<double>(config.n_layers - 1);
   per_supervised_pair_ = 2 * pair * kTrained;
   // Nothing below the projection is trained: no gradient of its input.
-  per_picture_ = 2 * kFrozen * static_cast<double>(encoder.tokens() * encoder.hidden_size * config.dim);
-  per_picture_encoded_ = encoder_operations(encoder);
+  per_image_ = 2 * kFrozen * static_cast<double>(encoder.tokens() * encoder.hidden_size * config.dim);
+  per_image_encoded_ = encoder_operations(encoder);
 }
 
 double OperationCount::training(const StepSize& step) const {
@@ -82,7 +82,7 @@ double OperationCount::training(const StepSize& step) const {
   // A token sees itself and those before it: half of the sample on average.
   const double seen = words / static_cast<double>(std::max<int64_t>(1, step.rows)) / 2;
   return words * (per_word_ + seen * per_pair_) + supervised * (per_supervised_ + seen * per_supervised_pair_) +
-         static_cast<double>(step.pictures) * per_picture_;
+         static_cast<double>(step.images) * per_image_;
 }
 
 double matrix_product_rate(const c10::Device& device, c10::ScalarType dtype) {

@@ -15,7 +15,7 @@ struct StepSize {
   int64_t words = 0;       ///< real tokens, padding left out
   int64_t rows = 0;        ///< samples
   int64_t supervised = 0;  ///< tokens with a loss
-  int64_t pictures = 0;
+  int64_t images = 0;
 };
 
 /// Floating-point operations that training needs (a multiply-add is two), matrix products alone: padding, and what the
@@ -27,15 +27,15 @@ class OperationCount {
   /// Forward and backward; samples are taken to be equally long, which matters for attention alone.
   double training(const StepSize& step) const;
   /// The frozen encoder's forward pass.
-  double encoding(int64_t pictures) const { return per_picture_encoded_ * static_cast<double>(pictures); }
+  double encoding(int64_t images) const { return per_image_encoded_ * static_cast<double>(images); }
 
  private:
   double per_word_ = 0;             ///< layers before the last, and what the last does for every token
   double per_supervised_ = 0;       ///< the rest of the last layer, and the head
   double per_pair_ = 0;             ///< attention, for each token and each it sees, layers before the last
   double per_supervised_pair_ = 0;  ///< the same, last layer
-  double per_picture_ = 0;          ///< projection
-  double per_picture_encoded_ = 0;
+  double per_image_ = 0;          ///< projection
+  double per_image_encoded_ = 0;
 };
 
 /// Operations a second of a large matrix product in `dtype` on the device, the best of a tenth of a second. Leaves the

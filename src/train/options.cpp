@@ -94,7 +94,7 @@ void ModelOptions::apply_to_known(LmConfig& config, const std::string& where) co
 Fields TrainOptions::file_fields() {
   return {
       {"data_path", &data_path, "JSON file of conversations", {}},
-      {"images_dir", &images_dir, "folder or zip of the pictures, or a folder within a zip: x.zip/folder", {}},
+      {"images_dir", &images_dir, "folder or zip of the images, or a folder within a zip: x.zip/folder", {}},
       {"tokenizer", &tokenizer, "tokenizer.json, sentencepiece .model, or a folder with one", {}},
       {"clip_dir", &clip_dir, "Hugging Face folder of the vision encoder", {}},
       {"init_from", &init_from, "weights to start from; none: fresh ones; empty: the stage before in out_dir", {}},
@@ -110,9 +110,9 @@ Fields TrainOptions::file_fields() {
       {"overwrite", &overwrite, "replace weights and checkpoints of an earlier run in out_dir (without: refused)", {}},
       {"val_data",
        &val_data,
-       "held-out JSON: loss with the right picture, another one, and none, after each epoch; pictures from images_dir",
+       "held-out JSON: loss with the right image, another one, and none, after each epoch; images from images_dir",
        {}},
-      {"image_prefix", &image_prefix, "in sft, what picture files have before the name in the JSON", {}},
+      {"image_prefix", &image_prefix, "in sft, what image files have before the name in the JSON", {}},
   };
 }
 
@@ -137,12 +137,12 @@ Fields TrainOptions::optimisation_fields() {
 Fields TrainOptions::data_fields() {
   return {
       {"max_seq_len", &max_seq_len, "tokens a sample; longer ones are cut", {}},
-      {"num_workers", &num_workers, "threads that decode pictures; 0: none", {}},
+      {"num_workers", &num_workers, "threads that decode images; 0: none", {}},
       {"original_order", &original_order, "the file's order in every epoch, not shuffled", {}},
       {"supervise", &supervise, "which answers of a conversation are learnt", {"last", "all"}},
       {"check_data", &check_data, "look at the data, report, and end without training", {}},
       {"plan", &plan, "print how much memory the run will need by batch size, and end without training", {}},
-      {"feature_cache", &feature_cache, "folder that keeps the encoder's output per picture", {}},
+      {"feature_cache", &feature_cache, "folder that keeps the encoder's output per image", {}},
       {"feature_cache_dtype",
        &feature_cache_dtype,
        "its number format; auto: that of --dtype",

@@ -96,38 +96,38 @@ std::vector<int64_t> batch_sizes(int64_t chosen) {
   return {sizes.begin(), sizes.end()};
 }
 
-/// Pictures that one rank meets in the whole run, at most: an epoch's order decides which samples come to it.
-int64_t pictures_of_run(const TrainOptions& options, const Dataset& dataset, int64_t world_size) {
+/// Images that one rank meets in the whole run, at most: an epoch's order decides which samples come to it.
+int64_t images_of_run(const TrainOptions& options, const Dataset& dataset, int64_t world_size) {
   const int64_t block = options.batch_size * world_size;
   const int64_t all_steps = options.epochs * ((dataset.size() + block - 1) / block);
   const int64_t steps = options.max_steps > 0 ? std::min(options.max_steps, all_steps) : all_steps;
-  std::vector<int64_t> pictures;
+  std::vector<int64_t> images;
   for (int64_t i = 0; i < dataset.size(); ++i) {
-    pictures.push_back(dataset.sample_size(i).images);
+    images.push_back(dataset.sample_size(i).images);
   }
-  std::sort(pictures.begin(), pictures.end(), std::greater<>());
+  std::sort(images.begin(), images.end(), std::greater<>());
   const int64_t samples = std::min(dataset.size(), steps * options.batch_size);
-  return std::accumulate(pictures.begin(), pictures.begin() + samples, int64_t{0});
+  return std::accumulate(images.begin(), images.begin() + samples, int64_t{0});
 }
 
-/// Features of the data's pictures that will be kept in memory.
+/// Features of the data's images that will be kept in memory.
 int64_t kept_features(const TrainOptions& options, const TrainingSetup& setup, int64_t world_size) {
   if (setup.cache) {
     return 0;
   }
-  const int64_t pictures = pictures_of_run(options, *setup.dataset, world_size);
+  const int64_t images = images_of_run(options, *setup.dataset, world_size);
   const ClipVisionConfig& encoder = setup.encoder->config();
   const int64_t element = setup.dtype == at::kFloat ? 4 : 2;
-  return std::min(options.feature_memory_mb * 1'000'000, pictures * encoder.tokens() * encoder.hidden_size * element);
+  return std::min(options.feature_memory_mb * 1'000'000, images * encoder.tokens() * encoder.hidden_size * element);
 }
 
 int64_t loader_bytes(const TrainOptions& options, const TrainingSetup& setup, int64_t batch_size, int64_t tokens) {
   const LoaderOptions loader = loader_options(options, setup.encoder->config().image_size, 0, 1);
-  const int64_t picture = 3 * loader.image_size * loader.image_size;
+  const int64_t image = 3 * loader.image_size * loader.image_size;
   constexpr int64_t kBytesPerToken = 8 + 8 + 1;  // ids, targets, mask
   const int64_t batches =
       std::min(loader.prefetch + loader.num_workers, setup.dataset->size() / std::max<int64_t>(1, batch_size) + 1);
-  return batches * batch_size * (picture + tokens * kBytesPerToken);
+  return batches * batch_size * (image + tokens * kBytesPerToken);
 }
 
 std::string megabytes(int64_t bytes) {

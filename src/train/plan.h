@@ -24,7 +24,7 @@ struct MemoryPlan {
   int64_t gradients = 0;
   int64_t adam = 0;
   int64_t encoder = 0;
-  int64_t features = 0;  ///< of pictures kept for later epochs (--feature_memory_mb)
+  int64_t features = 0;  ///< of images kept for later epochs (--feature_memory_mb)
   int64_t program = 0;   ///< libraries, data set and what else is there
   int64_t tokens = 0;    ///< of the longest sample, by which the rows go
   bool on_gpu = false;

@@ -55,7 +55,7 @@ void Reporter::count(const StepOutcome& outcome) {
   ++window_.steps;
   window_.samples += outcome.rows;
   window_.words += outcome.words;
-  window_.operations += run_.operations.training({outcome.words, outcome.rows, outcome.tokens, outcome.pictures});
+  window_.operations += run_.operations.training({outcome.words, outcome.rows, outcome.tokens, outcome.images});
   if (outcome.expert_load.defined()) {
     window_.expert_load.resize(static_cast<size_t>(run_.layers * run_.experts));
     const at::Tensor load = outcome.expert_load.cpu().to(at::kDouble).contiguous();
@@ -201,7 +201,7 @@ void Reporter::validated(ValidationRecord record, const ReportedMoment& moment) 
       }
     } else {
       log_warning(
-          "--val_data: expected samples whose pictures can be told apart and read, found none; no held-out loss");
+          "--val_data: expected samples whose images can be told apart and read, found none; no held-out loss");
     }
   }
   begin_window(moment);

@@ -36,7 +36,7 @@ struct ReportedMoment {
   int64_t step = 0;
   double learning_rate = 0;
   double data_wait = 0;  ///< seconds since the run began
-  int64_t encoded = 0;   ///< pictures that went through the encoder of this rank since the run began
+  int64_t encoded = 0;   ///< images that went through the encoder of this rank since the run began
 };
 
 /// Gathers what happens between two lines, shows it on stderr and keeps it in `metrics.jsonl`, `index.html` and

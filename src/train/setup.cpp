@@ -11,7 +11,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
-#include "data/content_hash.h"
+#include "minimind/base/content_hash.h"
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
 #include "train/features.h"
@@ -126,11 +126,11 @@ void open_cache(TrainingSetup& setup, const TrainOptions& options) {
   setup.cache =
       FeatureCache::open(options.feature_cache, concat(encoder_key(*setup.encoder), "-", static_cast<int>(setup.dtype)),
                          config.tokens(), config.hidden_size, dtype);
-  int64_t pictures = 0;
+  int64_t images = 0;
   for (int64_t index = 0; index < setup.dataset->size(); ++index) {
-    pictures += setup.dataset->sample_size(index).images;
+    images += setup.dataset->sample_size(index).images;
   }
-  log_info(setup.cache->disk_need(pictures));
+  log_info(setup.cache->disk_need(images));
 }
 
 }  // namespace
@@ -168,8 +168,8 @@ TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::De
   log_info(concat(options.clip_dir, ":\n", encoder_report.summary()));
   setup.encoder->to(device);
   if (device.is_cpu()) {
-    // A picture met again, in another batch or out of a cache, must have the numbers that it had: a run that was
-    // resumed equals one that was not. Products of four pictures at a time took 14 % longer than of eight.
+    // An image met again, in another batch or out of a cache, must have the numbers that it had: a run that was
+    // resumed equals one that was not. Products of four images at a time took 14 % longer than of eight.
     constexpr int64_t kGroup = 8;
     setup.encoder->encode_in_groups(kGroup);
     if (setup.dtype == at::kBFloat16) {

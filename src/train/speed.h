@@ -21,7 +21,7 @@ struct Window {
   int64_t samples = 0;
   int64_t words = 0;
   double operations = 0;   ///< needed for the steps, all ranks
-  int64_t encoded = 0;     ///< pictures, counted since the run began: the value at the window's start
+  int64_t encoded = 0;     ///< images, counted since the run began: the value at the window's start
   double data_wait = 0;    ///< seconds, counted since the run began: the value at the window's start
   double reduce_wait = 0;  ///< likewise
 

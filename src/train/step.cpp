@@ -53,7 +53,7 @@ at::Tensor StepRunner::objective(const Batch& batch, StepOutcome& outcome) {
   VlmInput input;
   input.ids = batch.ids.to(device_, /*non_blocking=*/true);
   input.features = features_.features(batch);
-  input.slots = batch.slots;
+  input.spans = batch.spans;
   if (model_->config().use_moe) {
     input.valid = real_positions(batch.ids).to(device_, /*non_blocking=*/true);
   }
@@ -92,12 +92,12 @@ void StepRunner::add_gradients(const std::vector<Batch>& batches, StepOutcome& o
   reducer_.accumulate_and_sum(last != nullptr ? objective(*last, outcome) : at::Tensor());
 }
 
-/// The projection learns where any rank had a picture, everything else always: an expert that got no token has the
+/// The projection learns where any rank had an image, everything else always: an expert that got no token has the
 /// gradient 0, for however many ranks.
 void StepRunner::settle_gradients(const StepOutcome& outcome) {
   for (const ParameterGroup& group : adam_.groups()) {
     for (const auto& [name, parameter] : group.parameters) {
-      if (outcome.pictures == 0 && name.starts_with("vision_proj.")) {
+      if (outcome.images == 0 && name.starts_with("vision_proj.")) {
         parameter.mutable_grad().reset();
       } else if (!parameter.grad().defined()) {
         parameter.mutable_grad() = at::zeros_like(parameter.detach());
@@ -147,7 +147,7 @@ StepOutcome StepRunner::run(const std::vector<Batch>& batches, const std::vector
       totals[0] += batch.supervised_tokens;
       totals[1] += batch.ids.size(0);
       totals[2] += batch.tokens;
-      totals[3] += static_cast<int64_t>(batch.slots.size());
+      totals[3] += static_cast<int64_t>(batch.spans.size());
     }
   }
   totals = group_.sum(totals);
@@ -155,7 +155,7 @@ StepOutcome StepRunner::run(const std::vector<Batch>& batches, const std::vector
   outcome.tokens = totals[0];
   outcome.rows = totals[1];
   outcome.words = totals[2];
-  outcome.pictures = totals[3];
+  outcome.images = totals[3];
   outcome.stop_signal = totals[5] > 0 ? SIGTERM : totals[4] > 0 ? SIGINT : 0;
   if (outcome.tokens == 0) {
     return outcome;

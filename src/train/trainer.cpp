@@ -55,7 +55,7 @@ TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
   const c10::Device device = training_device(options.device, group.info().local_rank);
   TrainingSetup setup = make_setup(options, stage, device, checkpoint ? &*checkpoint : nullptr);
   if (setup.device.is_cpu() && setup.dtype == at::kBFloat16) {
-    limit_kept_products();
+    limit_primitive_cache();
   }
   if (group.world_size() > 1) {
     require_equal_contents(contents_of(setup), group);

@@ -19,33 +19,33 @@
 namespace minimind {
 namespace {
 
-using PicturesOfRows = std::map<int64_t, std::vector<int64_t>>;
+using ImagesOfRows = std::map<int64_t, std::vector<int64_t>>;
 
-PicturesOfRows pictures_by_row(const Batch& batch) {
-  PicturesOfRows pictures;
-  for (size_t k = 0; k < batch.slots.size(); ++k) {
-    pictures[batch.slots[k].row].push_back(static_cast<int64_t>(k));
+ImagesOfRows images_by_row(const Batch& batch) {
+  ImagesOfRows images;
+  for (size_t k = 0; k < batch.spans.size(); ++k) {
+    images[batch.spans[k].row].push_back(static_cast<int64_t>(k));
   }
-  return pictures;
+  return images;
 }
 
-void require_different_pictures(const Dataset& dataset, const std::string& path) {
+void require_different_images(const Dataset& dataset, const std::string& path) {
   std::string first;
   for (int64_t i = 0; i < dataset.size(); ++i) {
     if (dataset.sample_size(i).images == 0) {
       continue;
     }
-    const std::string picture = dataset.sample(i).images.front();
-    if (!first.empty() && picture != first) {
+    const std::string image = dataset.sample(i).images.front();
+    if (!first.empty() && image != first) {
       return;
     }
-    first = picture;
+    first = image;
   }
-  fail(path, ": expected at least two samples with different pictures (--val_data), found ",
-       first.empty() ? "no picture" : "one picture");
+  fail(path, ": expected at least two samples with different images (--val_data), found ",
+       first.empty() ? "no image" : "one image");
 }
 
-/// Groups of at least two samples, so that each can find another one's picture.
+/// Groups of at least two samples, so that each can find another one's image.
 int64_t group_size(int64_t samples, int64_t wanted) {
   int64_t size = std::max<int64_t>(2, wanted);
   while (size > 2 && samples % size == 1) {
@@ -56,17 +56,17 @@ int64_t group_size(int64_t samples, int64_t wanted) {
 
 }  // namespace
 
-std::vector<int64_t> swapped_pictures(const Batch& batch, const at::Tensor& features) {
-  const PicturesOfRows pictures = pictures_by_row(batch);
-  std::vector<int64_t> others(batch.slots.size(), -1);
+std::vector<int64_t> swapped_images(const Batch& batch, const at::Tensor& features) {
+  const ImagesOfRows images = images_by_row(batch);
+  std::vector<int64_t> others(batch.spans.size(), -1);
   const auto differ = [&](int64_t a, int64_t b) {
-    return batch.picture_names[static_cast<size_t>(a)] != batch.picture_names[static_cast<size_t>(b)] &&
+    return batch.image_names[static_cast<size_t>(a)] != batch.image_names[static_cast<size_t>(b)] &&
            !features[a].equal(features[b]);
   };
-  for (auto own = pictures.begin(); own != pictures.end(); ++own) {
+  for (auto own = images.begin(); own != images.end(); ++own) {
     for (auto other = std::next(own);; ++other) {
-      if (other == pictures.end()) {
-        other = pictures.begin();
+      if (other == images.end()) {
+        other = images.begin();
       }
       if (other == own) {
         break;
@@ -91,7 +91,7 @@ Validation::Validation(const TrainOptions& options, Stage stage, const TrainingS
       features_(features),
       group_(group),
       dataset_(Dataset::load(options.val_data, data_kind(stage))) {
-  require_different_pictures(dataset_, options.val_data);
+  require_different_images(dataset_, options.val_data);
   require_equal_contents({content_of("val_data", dataset_)}, group);
   LoaderOptions loader = loader_options(options, setup.encoder->config().image_size, group.rank(), group.world_size());
   loader.original_order = true;
@@ -109,18 +109,18 @@ double Validation::loss_of(const VlmInput& input, const at::Tensor& rows, const 
 }
 
 void Validation::add(const Batch& batch, Sums& sums) {
-  if (!batch.ids.defined() || batch.slots.empty()) {
+  if (!batch.ids.defined() || batch.spans.empty()) {
     return;
   }
   VlmInput input;
   input.ids = batch.ids.to(device_);
   input.features = features_.features(batch);
-  input.slots = batch.slots;
-  std::vector<int64_t> others = swapped_pictures(batch, input.features);
+  input.spans = batch.spans;
+  std::vector<int64_t> others = swapped_images(batch, input.features);
   at::Tensor compared = at::zeros({batch.ids.size(0), 1}, at::kBool);
   for (size_t k = 0; k < others.size(); ++k) {
     if (others[k] >= 0) {
-      compared[batch.slots[k].row].fill_(true);
+      compared[batch.spans[k].row].fill_(true);
     } else {
       others[k] = static_cast<int64_t>(k);
     }
@@ -138,7 +138,7 @@ void Validation::add(const Batch& batch, Sums& sums) {
   input.features = input.features.index_select(0, at::tensor(others, at::kLong).to(device_));
   sums.swapped += loss_of(input, rows, targets);
   input.features = at::Tensor();
-  input.slots.clear();
+  input.spans.clear();
   sums.none += loss_of(input, rows, targets);
 }
 

@@ -18,17 +18,17 @@
 
 namespace minimind {
 
-/// For each picture of the batch the one to show in its place: each sample gets the pictures of the next one in the
+/// For each image of the batch the one to show in its place: each sample gets the images of the next one in the
 /// batch that has as many and of which every one differs (in name and in features). -1 where there is none, and then
-/// for all pictures of the sample. `features`: [N, P, W].
-std::vector<int64_t> swapped_pictures(const Batch& batch, const at::Tensor& features);
+/// for all images of the sample. `features`: [N, P, W].
+std::vector<int64_t> swapped_images(const Batch& batch, const at::Tensor& features);
 
-/// Losses over held-out data: with the right pictures, another sample's, and none. All three are over the same samples,
-/// those with a picture that can be swapped within their batch.
+/// Losses over held-out data: with the right images, another sample's, and none. All three are over the same samples,
+/// those with an image that can be swapped within their batch.
 class Validation {
  public:
   /// The references outlive it. Throws Error where --val_data cannot be read or has no two samples with different
-  /// pictures.
+  /// images.
   Validation(const TrainOptions& options, Stage stage, const TrainingSetup& setup, FeatureProvider& features,
              ProcessGroup& group);
   /// All ranks call it together; each looks at its part. Stage, step and epoch of the result are left to the caller.

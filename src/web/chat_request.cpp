@@ -87,7 +87,7 @@ bool read_integer(const Json& object, const char* name, int64_t low, int64_t hig
 
 Json parse_json(std::string_view body) {
   try {
-    require_modest_json(body, "body", {body.size(), kDeepestJson, kMostJsonValues});
+    check_json_limits(body, "body", {body.size(), kDeepestJson, kMostJsonValues});
     Json json = Json::parse(body);
     if (!json.is_object()) {
       throw ApiError(400, concat("body: expected a JSON object, found ", shown(json)), "", "invalid_json");
@@ -108,7 +108,7 @@ Json parse_json(std::string_view body) {
 struct RequestMessage {
   std::string where;
   Message message;
-  int64_t pictures = 0;
+  int64_t images = 0;
 };
 
 void read_part(const Json& part, const std::string& where, RequestMessage& message, ChatRequest& request) {
@@ -128,16 +128,16 @@ void read_part(const Json& part, const std::string& where, RequestMessage& messa
     refuse_field(where + ".type", "\"text\" or \"image_url\"", *type, "unsupported_content");
   }
   if (message.message.role != "user") {
-    refuse_field(where + ".type", "\"text\": only users show pictures", *type, "unsupported_content");
+    refuse_field(where + ".type", "\"text\": only users show images", *type, "unsupported_content");
   }
-  const Json* picture = field(part, "image_url");
-  const Json* url = picture != nullptr && picture->is_object() ? field(*picture, "url") : nullptr;
+  const Json* image = field(part, "image_url");
+  const Json* url = image != nullptr && image->is_object() ? field(*image, "url") : nullptr;
   if (url == nullptr || !url->is_string()) {
-    refuse_field(where + ".image_url", "an object with a \"url\"", picture == nullptr ? Json() : *picture);
+    refuse_field(where + ".image_url", "an object with a \"url\"", image == nullptr ? Json() : *image);
   }
   const std::string place = where + ".image_url.url";
-  request.pictures.push_back({picture_of_data_url(url->get_ref<const std::string&>(), place), place});
-  ++message.pictures;
+  request.images.push_back({image_of_data_url(url->get_ref<const std::string&>(), place), place});
+  ++message.images;
 }
 
 void read_content(const Json& json, const ChatRequestRules& rules, RequestMessage& message, ChatRequest& request) {
@@ -148,8 +148,8 @@ void read_content(const Json& json, const ChatRequestRules& rules, RequestMessag
   } else if (content != nullptr && content->is_array() && !content->empty()) {
     for (size_t i = 0; i < content->size(); ++i) {
       read_part((*content)[i], concat(where, "[", i, "]"), message, request);
-      if (std::ssize(request.pictures) > rules.pictures) {
-        throw ApiError(400, concat("messages: expected at most ", rules.pictures, " pictures, found more"), "messages",
+      if (std::ssize(request.images) > rules.images) {
+        throw ApiError(400, concat("messages: expected at most ", rules.images, " images, found more"), "messages",
                        "too_many_images");
       }
     }
@@ -158,25 +158,25 @@ void read_content(const Json& json, const ChatRequestRules& rules, RequestMessag
   }
 }
 
-void mark_pictures(const ChatRequestRules& rules, RequestMessage& message) {
+void mark_images(const ChatRequestRules& rules, RequestMessage& message) {
   if (message.message.role != "user") {
     return;
   }
   std::string& text = message.message.content;
-  text = with_image_marks(text, message.pictures, rules.mark);
-  int64_t marks = 0;
-  for (size_t at = text.find(rules.mark); at != std::string::npos; at = text.find(rules.mark, at + rules.mark.size())) {
-    ++marks;
+  text = with_image_placeholders(text, message.images, rules.placeholder);
+  int64_t placeholders = 0;
+  for (size_t at = text.find(rules.placeholder); at != std::string::npos; at = text.find(rules.placeholder, at + rules.placeholder.size())) {
+    ++placeholders;
   }
   const std::string where = message.where + ".content";
-  if (marks != message.pictures) {
+  if (placeholders != message.images) {
     throw ApiError(400,
-                   concat(where, ": expected a picture for each ", rules.mark, " of the text (", marks, "), found ",
-                          message.pictures),
+                   concat(where, ": expected an image for each ", rules.placeholder, " of the text (", placeholders, "), found ",
+                          message.images),
                    where, "marks_and_images_differ");
   }
   if (text.empty()) {
-    throw ApiError(400, where + ": expected a text or a picture, found neither", where, "invalid_value");
+    throw ApiError(400, where + ": expected a text or an image, found neither", where, "invalid_value");
   }
 }
 
@@ -200,7 +200,7 @@ RequestMessage read_message(const Json& json, const std::string& where, const Ch
     }
   }
   read_content(json, rules, message, request);
-  mark_pictures(rules, message);
+  mark_images(rules, message);
   return message;
 }
 

@@ -17,9 +17,9 @@ namespace {
 
 constexpr const char* kRoute = "/v1/chat/completions";
 
-/// Pixels that the pictures of one request may make the server read, in largest pictures: a plain file counts its own
+/// Pixels that the images of one request may make the server read, in largest images: a plain file counts its own
 /// once, a progressive JPEG once a scan (real ones have about ten). Others wait while they are read.
-constexpr int64_t kPictureBudget = 20;
+constexpr int64_t kImageBudget = 20;
 
 double seconds_since_time(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -49,7 +49,7 @@ struct ChatService::Job {
   Clock::time_point arrived = Clock::now();
   ChatRequest request;
   EncodedChat chat;
-  std::vector<Image> pictures;  ///< already of the encoder's size, so that what waits takes little memory
+  std::vector<Image> images;  ///< already of the encoder's size, so that what waits takes little memory
 };
 
 ChatService::ChatService(ChatModel& model, const ChatServiceOptions& options, ServerMetrics& metrics)
@@ -58,7 +58,7 @@ ChatService::ChatService(ChatModel& model, const ChatServiceOptions& options, Se
       metrics_(metrics),
       random_((static_cast<uint64_t>(std::random_device()()) << 32) ^ std::random_device()()),
       decoder_(make_decoder(model.model(), options.context, DecoderKind::kAuto, options.weights)) {
-  options_.rules.mark = model.pattern().mark;
+  options_.rules.placeholder = model.pattern().placeholder;
   reader_ = std::thread([this] { read_jobs(); });
   answerer_ = std::thread([this] { answer_jobs(); });
 }
@@ -182,9 +182,9 @@ void ChatService::read_jobs() {
   }
 }
 
-ChatService::Trouble ChatService::read_pictures(Job& job) const {
-  DecodeLimits limits = options_.picture_limits;
-  const int64_t budget = kPictureBudget * limits.max_pixels;
+ChatService::Trouble ChatService::read_images(Job& job) const {
+  DecodeLimits limits = options_.image_limits;
+  const int64_t budget = kImageBudget * limits.max_pixels;
   int64_t pixels = 0;
   Trouble why = Trouble::kNone;
   limits.go_on = [&](int64_t more) {
@@ -192,36 +192,36 @@ ChatService::Trouble ChatService::read_pictures(Job& job) const {
     why = trouble(job);
     return why == Trouble::kNone && pixels <= budget;
   };
-  for (const RequestPicture& picture : job.request.pictures) {
+  for (const RequestImage& image : job.request.images) {
     try {
-      const Image whole = decode_image(picture.bytes, picture.where, limits);
-      job.pictures.push_back(resize_bicubic(whole, model_.picture_side(), model_.picture_side()));
+      const Image whole = decode_image(image.bytes, image.where, limits);
+      job.images.push_back(resize_bicubic(whole, model_.image_side(), model_.image_side()));
     } catch (const Error& error) {
       if (why != Trouble::kNone) {
         return why;
       }
       if (pixels > budget) {
         throw ApiError(400,
-                       concat(picture.where, ": expected pictures of at most ", budget,
+                       concat(image.where, ": expected images of at most ", budget,
                               " pixels in a request, those of a progressive JPEG counted once a scan, found more; make "
                               "them smaller or send fewer"),
-                       picture.where, "invalid_image");
+                       image.where, "invalid_image");
       }
-      throw ApiError(400, error.what(), picture.where, "invalid_image");
+      throw ApiError(400, error.what(), image.where, "invalid_image");
     }
   }
-  job.request.pictures.clear();
+  job.request.images.clear();
   return trouble(job);
 }
 
 ChatService::Trouble ChatService::prepare(Job& job) const {
   job.request = parse_chat_request(job.http.body, options_.rules);
   job.http = {};
-  if (const Trouble why = read_pictures(job); why != Trouble::kNone) {
+  if (const Trouble why = read_images(job); why != Trouble::kNone) {
     return why;
   }
   job.chat = encode_chat(model_.tokenizer(), model_.pattern(), job.request.messages);
-  require_picture_for_each_slot(std::ssize(job.chat.slots), std::ssize(job.pictures), model_.pattern().mark);
+  require_image_for_each_span(std::ssize(job.chat.spans), std::ssize(job.images), model_.pattern().placeholder);
   const int64_t length = std::ssize(job.chat.ids);
   const int64_t reserve = std::min(job.request.max_new_tokens, options_.context / 4);
   if (length + reserve > options_.context) {
@@ -268,17 +268,17 @@ void ChatService::answer(Job& job) {
       return;
     }
     std::vector<at::Tensor> features;
-    for (const Image& picture : job.pictures) {
-      features.push_back(model_.features(picture));
+    for (const Image& image : job.images) {
+      features.push_back(model_.features(image));
     }
-    metrics_.count_pictures(std::ssize(features));
+    metrics_.count_images(std::ssize(features));
     StreamDecoder stream(model_.tokenizer());
     Random random(job.request.seed.value_or(random_.next()));
     bool first = true;
     Trouble why = Trouble::kNone;
     writer.start();
     const Generation generation = generate(
-        *decoder_, job.chat.ids, model_.embed(job.chat.ids, job.chat.slots, features),
+        *decoder_, job.chat.ids, model_.embed(job.chat.ids, job.chat.spans, features),
         {job.request.sampling, job.request.max_new_tokens, model_.tokenizer().eos_id()}, random, [&](TokenId id) {
           if (std::exchange(first, false)) {
             metrics_.add_first_token_seconds(seconds_since_time(job.arrived));

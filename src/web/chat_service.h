@@ -24,7 +24,7 @@ namespace minimind {
 
 struct ChatServiceOptions {
   ChatRequestRules rules;
-  DecodeLimits picture_limits;
+  DecodeLimits image_limits;
   int64_t context = 1024;  ///< tokens of prompt and answer
   WeightFormat weights = WeightFormat::kFloat32;
   int64_t queue = 64;            ///< requests that may wait beside the one that is answered
@@ -32,7 +32,7 @@ struct ChatServiceOptions {
 };
 
 /// Answers POST /v1/chat/completions with one model, first come first served. One thread reads requests (JSON,
-/// pictures, tokens) and refuses bad ones without touching the model; another one owns the model and answers one at a
+/// images, tokens) and refuses bad ones without touching the model; another one owns the model and answers one at a
 /// time. A request whose client has gone, or whose time is over, leaves the queue or stops being read or answered. Each
 /// connection has one request at a time, so that first come first served is fair among clients.
 class ChatService {
@@ -67,7 +67,7 @@ class ChatService {
   void answer_jobs();
   /// What the reading thread does for a request. Throws ApiError where it is wrong.
   Trouble prepare(Job& job) const;
-  Trouble read_pictures(Job& job) const;
+  Trouble read_images(Job& job) const;
   void answer(Job& job);
   Trouble trouble(const Job& job) const;
   /// Tells the client, unless it has gone.

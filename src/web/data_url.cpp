@@ -52,11 +52,11 @@ std::optional<std::string> decode_base64(std::string_view text) {
   return bytes;
 }
 
-std::string picture_of_data_url(std::string_view url, const std::string& where) {
+std::string image_of_data_url(std::string_view url, const std::string& where) {
   if (!url.starts_with("data:")) {
     throw ApiError(400,
                    concat(where,
-                          ": expected a picture inside the request, as data:image/…;base64,…, found another URL; "
+                          ": expected an image inside the request, as data:image/…;base64,…, found another URL; "
                           "this server fetches nothing"),
                    where, "unsupported_image_url");
   }
@@ -73,7 +73,7 @@ std::string picture_of_data_url(std::string_view url, const std::string& where) 
                    where, "invalid_base64");
   }
   if (bytes->empty()) {
-    throw ApiError(400, concat(where, ": expected a picture, found no bytes"), where, "invalid_image");
+    throw ApiError(400, concat(where, ": expected an image, found no bytes"), where, "invalid_image");
   }
   return *std::move(bytes);
 }

@@ -52,9 +52,9 @@ void ServerMetrics::count_tokens(int64_t prompt, int64_t completion) {
   completion_tokens_ += completion;
 }
 
-void ServerMetrics::count_pictures(int64_t pictures) {
+void ServerMetrics::count_images(int64_t images) {
   const std::lock_guard lock(mutex_);
-  pictures_ += pictures;
+  images_ += images;
 }
 
 void ServerMetrics::count_vanished() {
@@ -92,7 +92,7 @@ std::string ServerMetrics::text() const {
   };
   counter("minimind_prompt_tokens_total", "Tokens of prompts read.", prompt_tokens_);
   counter("minimind_completion_tokens_total", "Tokens of answers written.", completion_tokens_);
-  counter("minimind_pictures_total", "Pictures shown in requests.", pictures_);
+  counter("minimind_pictures_total", "Images shown in requests.", images_);
   counter("minimind_vanished_clients_total", "Answers given up because their client went away.", vanished_);
   text += first_token_.text("minimind_first_token_seconds", "From a request's arrival to its first token.");
   text += request_.text("minimind_request_seconds", "From a request's arrival to the end of its answer.");

@@ -30,7 +30,7 @@ class ServerMetrics {
  public:
   void count_response(const std::string& route, int status);
   void count_tokens(int64_t prompt, int64_t completion);
-  void count_pictures(int64_t pictures);
+  void count_images(int64_t images);
   /// An answer whose client went away.
   void count_vanished();
   void add_first_token_seconds(double seconds);
@@ -54,7 +54,7 @@ class ServerMetrics {
   std::map<std::pair<std::string, int>, int64_t> responses_;
   int64_t prompt_tokens_ = 0;
   int64_t completion_tokens_ = 0;
-  int64_t pictures_ = 0;
+  int64_t images_ = 0;
   int64_t vanished_ = 0;
   SecondsHistogram first_token_;
   SecondsHistogram request_;

@@ -79,8 +79,8 @@ ChatServiceOptions service_options(const WebChatOptions& options) {
   service.rules.model = options.model_name;
   service.rules.sampling = options.chat.chat.sampling;
   service.rules.max_new_tokens = options.chat.chat.max_new_tokens;
-  service.rules.pictures = options.max_pictures;
-  service.picture_limits.max_pixels = options.max_megapixels * 1'000'000;
+  service.rules.images = options.max_pictures;
+  service.image_limits.max_pixels = options.max_megapixels * 1'000'000;
   service.context = options.chat.chat.context;
   service.weights = options.chat.chat.weights;
   service.queue = options.max_queue;
@@ -154,8 +154,8 @@ Fields WebChatOptions::server_fields() {
 
 Fields WebChatOptions::limit_fields() {
   return {{"max_body_mb", &max_body_mb, "largest request", {}},
-          {"max_pictures", &max_pictures, "pictures in a request", {}},
-          {"max_megapixels", &max_megapixels, "largest picture", {}},
+          {"max_pictures", &max_pictures, "images in a request", {}},
+          {"max_megapixels", &max_megapixels, "largest image", {}},
           {"max_queue", &max_queue, "requests that may wait; further ones are told to come again", {}},
           {"max_connections", &max_connections, "clients at once", {}},
           {"request_seconds", &request_seconds, "from a request's arrival to the end of its answer", {}},

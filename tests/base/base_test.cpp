@@ -132,7 +132,7 @@ TEST(Random, SameSeedSameNumbersAndStreamsDiffer) {
   Random c(1337, 1);
   EXPECT_EQ(a.next(), b.next());
   EXPECT_NE(a.next(), c.next());
-  // The generator's numbers are part of the file formats' promise (data order, sample pictures).
+  // The generator's numbers are part of the file formats' promise (data order, sample images).
   EXPECT_EQ(Random(0).next(), 11091344671253066420ULL);
 }
 
@@ -147,11 +147,11 @@ TEST(Random, BelowIsUniformEnough) {
   }
 }
 
-TEST(ImageSlots, AreFullMatchesFromTheLeft) {
+TEST(ImageSpans, AreFullMatchesFromTheLeft) {
   const std::vector<TokenId> pattern = {3, 3, 4, 4};
   const std::vector<TokenId> ids = {3, 3, 3, 4, 4, 4, 3, 3, 4, 4, 3, 3, 4};
-  EXPECT_EQ(find_image_slots(std::span<const TokenId>(ids), pattern), (std::vector<int64_t>{1, 6}));
-  EXPECT_TRUE(find_image_slots(std::span<const TokenId>(ids), {}).empty());
+  EXPECT_EQ(find_image_spans(std::span<const TokenId>(ids), pattern), (std::vector<int64_t>{1, 6}));
+  EXPECT_TRUE(find_image_spans(std::span<const TokenId>(ids), {}).empty());
 }
 
 TEST(Utf8, RepairsAsPythonDoes) {
@@ -165,7 +165,7 @@ TEST(Utf8, RepairsAsPythonDoes) {
 TEST(KeptProducts, AreFewUnlessTheUserSaysOtherwise) {
   ::setenv("LRU_CACHE_CAPACITY", "7", 1);
   ::unsetenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY");
-  limit_kept_products();
+  limit_primitive_cache();
   EXPECT_STREQ(std::getenv("LRU_CACHE_CAPACITY"), "7");
   EXPECT_STREQ(std::getenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY"), "64");
 }
@@ -190,7 +190,7 @@ TEST(Utf8, HoldsBackOnlyWhatMayBecomeACharacter) {
 TEST(JsonGuard, RefusesWhatWouldCostManyTimesItsSize) {
   const auto message = [](const std::string& text, const JsonLimits& limits) {
     try {
-      require_modest_json(text, "x.json", limits);
+      check_json_limits(text, "x.json", limits);
     } catch (const Error& error) {
       return std::string(error.what());
     }

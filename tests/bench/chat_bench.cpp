@@ -1,7 +1,7 @@
 // One side of the chat benchmark: loads what the flags name, then answers a line of standard input with a line of JSON
 // on standard output, so that ours and a peer can be asked in turn while both stay loaded.
 //   decode TOKENS   after `prepare`: {"tokens_per_second", "prefill_seconds"}; the prompt is random embeddings
-//   encode FILE     a picture file to vision tokens: {"seconds"}
+//   encode FILE     an image file to vision tokens: {"seconds"}
 //   sum             a plain sum over as many bytes as the decoder's weights: {"bytes_per_second"}
 // usage: chat_bench decode CHECKPOINT WEIGHTS THREADS PROMPT_TOKENS
 //        chat_bench encode CHECKPOINT WEIGHTS THREADS CLIP_DIR TOKENIZER
@@ -40,7 +40,7 @@ double seconds_since(BenchClock::time_point start) {
   return std::chrono::duration<double>(BenchClock::now() - start).count();
 }
 
-/// The float32 weights that a decoding step reads: all but the projection of the pictures.
+/// The float32 weights that a decoding step reads: all but the projection of the images.
 int64_t decoder_weights(const Vlm& model) {
   int64_t count = 0;
   for (const auto& named : model->named_parameters()) {
@@ -132,7 +132,7 @@ std::unique_ptr<ChatModel> load_chat(char** parts, const char* weights, int64_t 
   files.tokenizer = parts[2];
   files.allow_missing = {"vision_proj."};
   files.threads = threads;
-  files.remembered_pictures = 0;
+  files.remembered_images = 0;
   files.weights = weight_format_of(weights);
   return ChatModel::load(files);
 }
@@ -175,7 +175,7 @@ double answers_loss(ChatModel& model, WeightFormat format, const std::string& da
     const Prompt prompt = make_prompt(model.tokenizer(), model.pattern(), {{"user", question}}, features);
     std::vector<TokenId> answer = model.tokenizer().encode(truth);
     answer.push_back(model.tokenizer().eos_id());
-    std::span<const float> logits = decoder->prefill(model.embed(prompt.ids, prompt.slots, prompt.features));
+    std::span<const float> logits = decoder->prefill(model.embed(prompt.ids, prompt.spans, prompt.features));
     for (size_t at = 0; at < answer.size(); ++at) {
       sum += surprise(logits, answer[at]);
       ++tokens;

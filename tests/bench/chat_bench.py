@@ -106,18 +106,18 @@ class Bench:
             times = {"fp32": [], "bf16": [], "peer": []}
             for _ in range(2 * self.rounds + 2):
                 for name, worker in (("fp32", wide), ("peer", peer), ("bf16", narrow)):
-                    times[name].append(worker.ask(f"encode {self.data / 'picture.jpg'}"))
+                    times[name].append(worker.ask(f"encode {self.data / 'image.jpg'}"))
             middle = {name: median_of(values[2:], "seconds") for name, values in times.items()}
-        say(f"picture to 50 tokens, {threads} thread{'s' * (threads > 1)}: float32 {1e3 * middle['fp32']:.0f} ms, bfloat16 {1e3 * middle['bf16']:.0f} ms, transformers "
+        say(f"image to 50 tokens, {threads} thread{'s' * (threads > 1)}: float32 {1e3 * middle['fp32']:.0f} ms, bfloat16 {1e3 * middle['bf16']:.0f} ms, transformers "
             f"{1e3 * middle['peer']:.0f} ms, ratios {middle['fp32'] / middle['peer']:.2f} {middle['bf16'] / middle['peer']:.2f}; load {load()}")
         if threads == 2:
             self.results["encode_fp32"] = middle["fp32"] / middle["peer"]
             self.results["encode_bf16"] = middle["bf16"] / middle["peer"]
 
     def start(self, weights):
-        """Process start to the first character, and peak resident memory, of a question about a picture."""
+        """Process start to the first character, and peak resident memory, of a question about an image."""
         command = [self.arguments.bin / "eval_chat", "--checkpoint", self.data / "512_vlm_sft.pth", "--clip_dir", self.data / "clip-vit-base-patch32",
-                   "--tokenizer", self.data / "tokenizer.json", "--image", self.data / "picture.jpg", "--prompt", "what is it", "--temperature", "1", "--seed", "1337",
+                   "--tokenizer", self.data / "tokenizer.json", "--image", self.data / "image.jpg", "--prompt", "what is it", "--temperature", "1", "--seed", "1337",
                    "--max_new_tokens", "16", "--threads", "2", "--device", "cpu", "--weights", weights]
         seconds, memory = [], []
         for _ in range(self.rounds + 2):

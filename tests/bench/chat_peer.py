@@ -128,8 +128,8 @@ def serve_clip(folder, threads):
         path = line.split(maxsplit=1)[1].strip()
         start = time.perf_counter()
         with torch.inference_mode():
-            picture = Image.open(path).convert("RGB").resize((224, 224), Image.BICUBIC)
-            tokens = model(**processor(picture, return_tensors="pt")).last_hidden_state
+            image = Image.open(path).convert("RGB").resize((224, 224), Image.BICUBIC)
+            tokens = model(**processor(image, return_tensors="pt")).last_hidden_state
         seconds = time.perf_counter() - start
         assert tokens.shape == (1, 50, 768), tokens.shape
         answer({"seconds": seconds})

@@ -55,8 +55,8 @@ BenchOptions parse(int argc, char** argv) {
   return options;
 }
 
-// A coloured disc on a gradient with some noise: a JPEG of the size that such a picture has.
-std::string make_picture(uint64_t seed) {
+// A coloured disc on a gradient with some noise: a JPEG of the size that such an image has.
+std::string make_image(uint64_t seed) {
   minimind::Random random(seed);
   constexpr int64_t kSide = 128;
   minimind::Image image{kSide, kSide, std::vector<uint8_t>(kSide * kSide * 3)};
@@ -90,7 +90,7 @@ void write_data(const fs::path& folder, const BenchOptions& options) {
   const auto characters = static_cast<int64_t>(words.size() / 3);
   for (int64_t i = 0; i < options.samples; ++i) {
     std::ofstream(folder / "pictures" / (std::to_string(i) + ".jpg"), std::ios::binary)
-        << make_picture(static_cast<uint64_t>(i));
+        << make_image(static_cast<uint64_t>(i));
     std::string answer;
     for (int64_t left = options.answer_chars; left > 0; left -= 8) {
       answer += words.substr(3 * random.below(static_cast<uint64_t>(characters - 8)), 24);

@@ -83,9 +83,9 @@ int main(int argc, char** argv) {
   input.ids = at::randint(3, config.vocab_size, {batch, tokens}, at::kLong);
   input.features = at::randn({batch, 50, config.vision_dim});
   for (int64_t row = 0; row < batch; ++row) {
-    input.slots.push_back({row, 3});
+    input.spans.push_back({row, 3});
   }
-  // The picture and the question are not supervised, the answer is.
+  // The image and the question are not supervised, the answer is.
   at::Tensor mask = at::zeros({batch, tokens}, at::kLong);
   mask.narrow(1, 64, tokens - 64).fill_(1);
 

@@ -35,13 +35,13 @@ def train_tokenizer(vocabulary, path):
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(vocab_size=6400, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False,
                                   initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
-    # The marks that stand for a picture must stay single characters, as in the released tokenizer.
+    # The marks that stand for an image must stay single characters, as in the released tokenizer.
     tokenizer.train_from_iterator((" ".join(vocabulary[i:i + 40]) for i in range(0, len(vocabulary), 20)), trainer)
     tokenizer.save(str(path))
     return tokenizer
 
 
-def picture(generator):
+def image(generator):
     """Smooth colour fields with noise: compresses like a small photograph (about 5 KB)."""
     coarse = generator.integers(0, 256, (8, 8, 3), dtype=numpy.uint8)
     smooth = numpy.asarray(Image.fromarray(coarse).resize((128, 128), Image.BICUBIC), dtype=numpy.int16)
@@ -60,9 +60,9 @@ def main():
     vocabulary = words(20000, generator)
     tokenizer = train_tokenizer(vocabulary, out / "tokenizer.json")
     data = {"pretrain": [], "sft": []}
-    for i in range(arguments.pictures):
+    for i in range(arguments.images):
         name = f"{i:06d}.jpg"
-        picture(pixels).save(out / "images" / name, quality=85)
+        image(pixels).save(out / "images" / name, quality=85)
         for kind, (low, high) in {"pretrain": (10, 30), "sft": (30, 100)}.items():
             question = "write a short caption .\n<image>" if kind == "pretrain" else "<image>\n" + sentence(vocabulary, 8, 16, tokenizer, generator)
             data[kind].append({"id": f"{i:06d}", "image": name, "conversations": [

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The peer of the training benchmark: what a careful user would write in Python. A Llama model of the same shape and a CLIP ViT-B/32 in
-`transformers`, random weights, batches trimmed to their longest sample, pictures encoded in one call, fused Adam, float32.
-On a GPU bfloat16 by autocast. --untrimmed works as the original does: every sample padded to 511 positions, pictures encoded one by one.
+`transformers`, random weights, batches trimmed to their longest sample, images encoded in one call, fused Adam, float32.
+On a GPU bfloat16 by autocast. --untrimmed works as the original does: every sample padded to 511 positions, images encoded one by one.
 usage: train_peer.py DATA KIND [--batch_size 8 --steps 12 --warmup 3 --device cuda:0 --dtype bfloat16]; the last line is a JSON object."""
 import argparse
 import concurrent.futures

@@ -140,11 +140,11 @@ TEST(BatchAnswers, EqualTheAnswersOneByOne) {
     const auto model = toy_chat_model(use_moe);
     std::vector<BatchQuestion> questions;
     for (int i = 0; i < 9; ++i) {
-      // Lengths repeat and differ; some questions have two pictures, some none.
+      // Lengths repeat and differ; some questions have two images, some none.
       BatchQuestion question{std::string(static_cast<size_t>(1 + i % 3), 'q'), {}};
-      for (int picture = 0; picture < i % 3; ++picture) {
+      for (int image = 0; image < i % 3; ++image) {
         question.text += "<image>";
-        question.features.push_back(model->features(toy_picture(i + picture)));
+        question.features.push_back(model->features(toy_image(i + image)));
       }
       questions.push_back(question);
     }
@@ -162,7 +162,7 @@ TEST(BatchAnswers, EqualTheAnswersOneByOne) {
   }
 }
 
-TEST(BatchAnswers, RefuseAQuestionWithoutItsPicture) {
+TEST(BatchAnswers, RefuseAQuestionWithoutItsImage) {
   const auto model = toy_chat_model();
   EXPECT_THROW(answer_greedily(*model, {{"<image> what?", {}}}, {}), Error);
 }

@@ -43,37 +43,37 @@ TEST(ChatSessionOptions, RefusesMoreThanAMachineHas) {
   EXPECT_EQ(refusal([](EvalChatOptions& options) { options.files.threads = 256; }), "no error");
 }
 
-TEST(ChatModelPictures, EncodesEqualPicturesOnce) {
+TEST(ChatModelImages, EncodesEqualImagesOnce) {
   const auto model = toy_chat_model();
-  const at::Tensor first = model->features(toy_picture(1));
-  const at::Tensor other = model->features(toy_picture(2));
-  const at::Tensor again = model->features(toy_picture(1));
-  EXPECT_EQ(model->encoded_pictures(), 2);
+  const at::Tensor first = model->features(toy_image(1));
+  const at::Tensor other = model->features(toy_image(2));
+  const at::Tensor again = model->features(toy_image(1));
+  EXPECT_EQ(model->encoded_images(), 2);
   EXPECT_TRUE(at::equal(first, again));
   EXPECT_FALSE(at::equal(first, other));
 }
 
-TEST(ChatModelPictures, LaterTurnsEncodeNothingAgain) {
+TEST(ChatModelImages, LaterTurnsEncodeNothingAgain) {
   const auto model = toy_chat_model();
   ChatSession session(*model, greedy_options());
-  session.ask("what?", {model->features(toy_picture(1))});
+  session.ask("what?", {model->features(toy_image(1))});
   session.ask("and now?", {});
-  session.ask("the same one?", {model->features(toy_picture(1))});
-  EXPECT_EQ(model->encoded_pictures(), 1);
+  session.ask("the same one?", {model->features(toy_image(1))});
+  EXPECT_EQ(model->encoded_images(), 1);
 }
 
-TEST(ChatModelPictures, RowKernelsGiveTheFrameworksFeatures) {
+TEST(ChatModelImages, RowKernelsGiveTheFrameworksFeatures) {
   ClipVision encoder(toy_vision_config());
   const at::NoGradGuard without_gradients;
   double phase = 0.1;
   for (at::Tensor& parameter : encoder->parameters()) {
     parameter.copy_(at::sin(at::arange(parameter.numel(), at::kFloat) * 1.3 + (phase += 0.7)).view(parameter.sizes()));
   }
-  const at::Tensor pictures =
+  const at::Tensor images =
       at::arange(2 * 3 * 8 * 8, at::kLong).mul(37).remainder(256).to(at::kByte).view({2, 3, 8, 8});
-  const at::Tensor expected = encoder->encode(pictures);
+  const at::Tensor expected = encoder->encode(images);
   const auto gap = [&] {
-    return ((encoder->encode(pictures) - expected).abs().max() / expected.abs().max()).item<double>();
+    return ((encoder->encode(images) - expected).abs().max() / expected.abs().max()).item<double>();
   };
   encoder->use_row_kernels();
   EXPECT_LE(gap(), 1e-5);
@@ -82,58 +82,58 @@ TEST(ChatModelPictures, RowKernelsGiveTheFrameworksFeatures) {
   EXPECT_GT(gap(), 1e-6) << "the format has no effect";
 }
 
-TEST(ChatModelPictures, ForgetsThePictureThatWasUsedLongestAgo) {
+TEST(ChatModelImages, ForgetsTheImageThatWasUsedLongestAgo) {
   const auto model = toy_chat_model(false, 2);
-  model->features(toy_picture(1));
-  model->features(toy_picture(2));
-  model->features(toy_picture(1));
-  model->features(toy_picture(3));  // 2 goes
-  EXPECT_EQ(model->encoded_pictures(), 3);
-  model->features(toy_picture(1));
-  EXPECT_EQ(model->encoded_pictures(), 3);
-  model->features(toy_picture(2));
-  EXPECT_EQ(model->encoded_pictures(), 4);
+  model->features(toy_image(1));
+  model->features(toy_image(2));
+  model->features(toy_image(1));
+  model->features(toy_image(3));  // 2 goes
+  EXPECT_EQ(model->encoded_images(), 3);
+  model->features(toy_image(1));
+  EXPECT_EQ(model->encoded_images(), 3);
+  model->features(toy_image(2));
+  EXPECT_EQ(model->encoded_images(), 4);
 }
 
-TEST(ChatModelPictures, NamesAFileThatIsNoPicture) {
+TEST(ChatModelImages, NamesAFileThatIsNoImage) {
   const auto model = toy_chat_model();
-  EXPECT_NE(message_of([&] { model->features("not a picture", "notes.png"); }).find("notes.png"), std::string::npos);
+  EXPECT_NE(message_of([&] { model->features("not an image", "notes.png"); }).find("notes.png"), std::string::npos);
 }
 
 TEST(ChatSession, PutsMarksBeforeATextWithoutAny) {
-  EXPECT_EQ(with_image_marks("what?", 2, "<image>"), "<image>\n<image>\nwhat?");
-  EXPECT_EQ(with_image_marks("left <image> or right <image>?", 2, "<image>"), "left <image> or right <image>?");
-  EXPECT_EQ(with_image_marks("hello", 0, "<image>"), "hello");
+  EXPECT_EQ(with_image_placeholders("what?", 2, "<image>"), "<image>\n<image>\nwhat?");
+  EXPECT_EQ(with_image_placeholders("left <image> or right <image>?", 2, "<image>"), "left <image> or right <image>?");
+  EXPECT_EQ(with_image_placeholders("hello", 0, "<image>"), "hello");
 }
 
-TEST(ChatSession, AnswerDependsOnThePicture) {
+TEST(ChatSession, AnswerDependsOnTheImage) {
   const auto model = toy_chat_model();
   ChatSession session(*model, greedy_options());
   std::set<std::string> answers;
   const auto answer = [&](int tone) {
     session.clear();
-    return session.ask("what?", {model->features(toy_picture(tone))}).text;
+    return session.ask("what?", {model->features(toy_image(tone))}).text;
   };
   for (int tone = 0; tone < 8; ++tone) {
     answers.insert(answer(tone));
   }
-  // A toy's greedy answers to two pictures may be equal by chance; those to eight may not.
+  // A toy's greedy answers to two images may be equal by chance; those to eight may not.
   EXPECT_GT(answers.size(), 1U);
   EXPECT_EQ(answer(3), answer(3));
 }
 
-TEST(ChatSession, RefusesMorePicturesThanMarksAndTheReverseAndStaysUsable) {
+TEST(ChatSession, RefusesMoreImagesThanMarksAndTheReverseAndStaysUsable) {
   const auto model = toy_chat_model();
   ChatSession session(*model, greedy_options());
-  const at::Tensor picture = model->features(toy_picture(1));
-  const std::string more_marks = message_of([&] { session.ask("<image> <image> same?", {picture}); });
+  const at::Tensor image = model->features(toy_image(1));
+  const std::string more_marks = message_of([&] { session.ask("<image> <image> same?", {image}); });
   EXPECT_NE(more_marks.find("(2), found 1"), std::string::npos) << more_marks;
-  const std::string more_pictures = message_of([&] { session.ask("<image> same?", {picture, picture}); });
-  EXPECT_NE(more_pictures.find("(1), found 2"), std::string::npos) << more_pictures;
+  const std::string more_images = message_of([&] { session.ask("<image> same?", {image, image}); });
+  EXPECT_NE(more_images.find("(1), found 2"), std::string::npos) << more_images;
   EXPECT_THROW(session.ask("<image>", {}), Error);
   EXPECT_THROW(session.ask("", {}), Error);
   EXPECT_TRUE(session.messages().empty());
-  EXPECT_NO_THROW(session.ask("<image> fine?", {picture}));
+  EXPECT_NO_THROW(session.ask("<image> fine?", {image}));
 }
 
 TEST(ChatSession, RefusesASlotTypedAsText) {
@@ -145,7 +145,7 @@ TEST(ChatSession, RefusesASlotTypedAsText) {
 TEST(ChatSession, LaterTurnsSeeTheEarlierOnes) {
   const auto model = toy_chat_model();
   ChatSession session(*model, greedy_options());
-  session.ask("first?", {model->features(toy_picture(1))});
+  session.ask("first?", {model->features(toy_image(1))});
   const Answer second = session.ask("and now?", {});
   ASSERT_EQ(session.messages().size(), 4U);
   EXPECT_EQ(session.messages()[0].content, "<image>\nfirst?");
@@ -200,7 +200,7 @@ TEST(ChatSession, OldestTurnsGoWhenTheContextIsFull) {
   ChatSession session(*model, options);
   bool told = false;
   for (int turn = 0; turn < 6; ++turn) {
-    const Answer answer = session.ask("question number " + std::to_string(turn), {model->features(toy_picture(turn))});
+    const Answer answer = session.ask("question number " + std::to_string(turn), {model->features(toy_image(turn))});
     EXPECT_LE(answer.prompt_tokens + answer.tokens, options.context);
     told = told || answer.notice.find("oldest") != std::string::npos;
   }
@@ -214,8 +214,8 @@ TEST(ChatSession, TooLongAQuestionIsCutWithANotice) {
   ChatOptions options = greedy_options(10);
   options.context = 64;
   ChatSession session(*model, options);
-  const Answer answer = session.ask("<image>" + std::string(200, 'x'), {model->features(toy_picture(1))});
-  EXPECT_NE(answer.notice.find("1 picture"), std::string::npos) << answer.notice;
+  const Answer answer = session.ask("<image>" + std::string(200, 'x'), {model->features(toy_image(1))});
+  EXPECT_NE(answer.notice.find("1 image"), std::string::npos) << answer.notice;
   EXPECT_LE(answer.prompt_tokens, options.context - options.max_new_tokens);
   EXPECT_GT(answer.tokens, 0);
 }
@@ -247,14 +247,14 @@ TEST(ChatSession, SameSeedSameAnswers) {
   EXPECT_NE(answer(1), answer(2));
 }
 
-Prompt numbered_prompt(int64_t length, const std::vector<int64_t>& slots) {
+Prompt numbered_prompt(int64_t length, const std::vector<int64_t>& spans) {
   Prompt prompt;
   for (int64_t i = 0; i < length; ++i) {
     prompt.ids.push_back(static_cast<TokenId>(i));
   }
-  prompt.slots = slots;
-  for (const int64_t slot : slots) {
-    prompt.features.push_back(at::full({1}, slot));
+  prompt.spans = spans;
+  for (const int64_t span : spans) {
+    prompt.features.push_back(at::full({1}, span));
   }
   return prompt;
 }
@@ -270,7 +270,7 @@ TEST(CutPrompt, CutsTokensFromTheLeft) {
   Prompt prompt = numbered_prompt(20, {10});
   EXPECT_EQ(cut_prompt(prompt, 12, 5), 8);
   EXPECT_EQ(prompt.ids.front(), 8);
-  EXPECT_EQ(prompt.slots, (std::vector<int64_t>{2}));
+  EXPECT_EQ(prompt.spans, (std::vector<int64_t>{2}));
   EXPECT_EQ(prompt.features.size(), 1U);
   EXPECT_NE(prompt.notice.find("8 tokens"), std::string::npos);
 }
@@ -279,10 +279,10 @@ TEST(CutPrompt, NeverGoesThroughASlot) {
   for (int64_t limit = 1; limit < 20; ++limit) {
     Prompt prompt = numbered_prompt(20, {4, 10});
     cut_prompt(prompt, limit, 5);
-    ASSERT_EQ(prompt.slots.size(), prompt.features.size());
-    for (size_t i = 0; i < prompt.slots.size(); ++i) {
-      // The id at a slot's start tells where it stood: slot and picture still belong together.
-      EXPECT_EQ(prompt.ids[static_cast<size_t>(prompt.slots[i])], prompt.features[i].item<int64_t>()) << limit;
+    ASSERT_EQ(prompt.spans.size(), prompt.features.size());
+    for (size_t i = 0; i < prompt.spans.size(); ++i) {
+      // The id at a span's start tells where it stood: span and image still belong together.
+      EXPECT_EQ(prompt.ids[static_cast<size_t>(prompt.spans[i])], prompt.features[i].item<int64_t>()) << limit;
     }
     const bool inside = !prompt.ids.empty() && ((prompt.ids.front() > 4 && prompt.ids.front() < 9) ||
                                                 (prompt.ids.front() > 10 && prompt.ids.front() < 15));

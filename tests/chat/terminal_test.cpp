@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A folder of its own for each test, with pictures.
+/// A folder of its own for each test, with images.
 class TerminalFolder : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -25,9 +25,9 @@ class TerminalFolder : public ::testing::Test {
   }
   void TearDown() override { fs::remove_all(folder_); }
 
-  std::string picture(const std::string& name, int tone = 1) const {
+  std::string image(const std::string& name, int tone = 1) const {
     fs::create_directories((folder_ / name).parent_path());
-    std::ofstream(folder_ / name, std::ios::binary) << encode_png(toy_picture(tone));
+    std::ofstream(folder_ / name, std::ios::binary) << encode_png(toy_image(tone));
     return (folder_ / name).string();
   }
 
@@ -65,28 +65,28 @@ TEST_F(TerminalLoop, AnswersPipedLines) {
   EXPECT_EQ(notes_.str(), "");
 }
 
-TEST_F(TerminalLoop, ImageCommandGivesPicturesToTheNextQuestionOnly) {
-  EXPECT_EQ(run("/image " + picture("a.png") + " '" + picture("b c.png", 2) + "'\nsame?\nand now?\n"), 0);
+TEST_F(TerminalLoop, ImageCommandGivesImagesToTheNextQuestionOnly) {
+  EXPECT_EQ(run("/image " + image("a.png") + " '" + image("b c.png", 2) + "'\nsame?\nand now?\n"), 0);
   ASSERT_EQ(session_->messages().size(), 4U);
   EXPECT_EQ(session_->messages()[0].content, "<image>\n<image>\nsame?");
   EXPECT_EQ(session_->messages()[2].content, "and now?");
 }
 
-TEST_F(TerminalLoop, PathDroppedIntoALineIsAPicture) {
-  EXPECT_EQ(run("what is " + picture("a.png") + " like?\n"), 0);
+TEST_F(TerminalLoop, PathDroppedIntoALineIsAnImage) {
+  EXPECT_EQ(run("what is " + image("a.png") + " like?\n"), 0);
   EXPECT_EQ(session_->messages().at(0).content, "<image>\nwhat is  like?");
 }
 
 TEST_F(TerminalLoop, PathAloneWaitsAndAnEmptyLineAsksTheDefaultQuestion) {
-  EXPECT_EQ(run(picture("a.png") + "\n"), 0);
+  EXPECT_EQ(run(image("a.png") + "\n"), 0);
   EXPECT_TRUE(session_->messages().empty());
-  EXPECT_EQ(run(picture("a.png") + "\n\n"), 0);
+  EXPECT_EQ(run(image("a.png") + "\n\n"), 0);
   EXPECT_EQ(session_->messages().at(0).content, "<image>\n这个图片描述的是什么内容？");
-  EXPECT_EQ(model_->encoded_pictures(), 1);
+  EXPECT_EQ(model_->encoded_images(), 1);
 }
 
-TEST_F(TerminalLoop, ClearForgetsConversationAndWaitingPictures) {
-  EXPECT_EQ(run("one\n/image " + picture("a.png") + "\n/clear\ntwo\n"), 0);
+TEST_F(TerminalLoop, ClearForgetsConversationAndWaitingImages) {
+  EXPECT_EQ(run("one\n/image " + image("a.png") + "\n/clear\ntwo\n"), 0);
   ASSERT_EQ(session_->messages().size(), 2U);
   EXPECT_EQ(session_->messages()[0].content, "two");
 }
@@ -123,66 +123,66 @@ TEST_F(TerminalLoop, StopWantedStopsTheAnswerAndNotTheLoop) {
   EXPECT_LT(session_->messages()[1].content.size(), session_->messages()[3].content.size());
 }
 
-TEST_F(TerminalLoop, FirstPicturesBelongToTheFirstQuestion) {
+TEST_F(TerminalLoop, FirstImagesBelongToTheFirstQuestion) {
   std::istringstream input("what?\nand?\n");
   StreamLines source(input);
   TerminalChat chat = silent(source);
-  chat.first_pictures = {picture("a.png")};
+  chat.first_images = {image("a.png")};
   EXPECT_EQ(run_terminal(chat), 0);
   ASSERT_EQ(session_->messages().size(), 4U);
   EXPECT_EQ(session_->messages()[0].content, "<image>\nwhat?");
   EXPECT_EQ(session_->messages()[2].content, "and?");
 }
 
-TEST_F(TerminalLoop, FirstPicturesGetTheDefaultQuestionWhenNoLineComes) {
+TEST_F(TerminalLoop, FirstImagesGetTheDefaultQuestionWhenNoLineComes) {
   std::istringstream input("");
   StreamLines source(input);
   TerminalChat chat = silent(source);
-  chat.first_pictures = {picture("a.png")};
+  chat.first_images = {image("a.png")};
   EXPECT_EQ(run_terminal(chat), 0);
   EXPECT_EQ(session_->messages().at(0).content, default_question(1, "<image>"));
 }
 
 TEST_F(TerminalWords, TakePathsAsTerminalsWriteThem) {
-  const std::string spaced = picture("a b.png");
+  const std::string spaced = image("a b.png");
   std::string escaped = spaced;
   escaped.insert(escaped.find(' '), "\\");
   std::string url = "file://" + spaced;
   url.replace(url.find(' '), 1, "%20");
   for (const std::string& dropped : {"'" + spaced + "'", "\"" + spaced + "\"", escaped, url}) {
-    const LineParts parts = take_pictures_out("see " + dropped + " now");
-    EXPECT_EQ(parts.pictures, std::vector<std::string>{spaced}) << dropped;
+    const LineParts parts = take_images_out("see " + dropped + " now");
+    EXPECT_EQ(parts.images, std::vector<std::string>{spaced}) << dropped;
     EXPECT_EQ(parts.text, "see  now");
   }
-  EXPECT_EQ(take_pictures_out(" " + spaced + " ").pictures, std::vector<std::string>{spaced});
+  EXPECT_EQ(take_images_out(" " + spaced + " ").images, std::vector<std::string>{spaced});
 }
 
 TEST_F(TerminalWords, LeaveOrdinaryTextAlone) {
   for (const std::string line : {"what's in it, isn't it?", "a\\b \"quoted\" text", "who made a.png?", "它是什么？"}) {
-    const LineParts parts = take_pictures_out(line);
-    EXPECT_TRUE(parts.pictures.empty());
+    const LineParts parts = take_images_out(line);
+    EXPECT_TRUE(parts.images.empty());
     EXPECT_EQ(parts.text, line);
   }
-  EXPECT_THROW(take_pictures_out("see /nowhere/a.png"), Error);
+  EXPECT_THROW(take_images_out("see /nowhere/a.png"), Error);
 }
 
-TEST_F(TerminalWalk, AnswersEachPictureInNameOrder) {
-  picture("b.png", 2);
-  picture("a.png", 1);
-  std::ofstream(folder_ / "notes.txt") << "no picture";
+TEST_F(TerminalWalk, AnswersEachImageInNameOrder) {
+  image("b.png", 2);
+  image("a.png", 1);
+  std::ofstream(folder_ / "notes.txt") << "no image";
   std::istringstream none;
   StreamLines source(none);
   EXPECT_EQ(ask_about_folder(silent(source), folder_, "what?", false), 0);
   const std::string text = out_.str();
   EXPECT_LT(text.find("a.png: "), text.find("b.png: "));
   EXPECT_EQ(text.find("notes.txt"), std::string::npos);
-  // Each picture is a conversation of its own.
+  // Each image is a conversation of its own.
   EXPECT_EQ(session_->messages().size(), 2U);
 }
 
 TEST_F(TerminalWalk, TogetherAsksOnceForEachSubfolder) {
-  picture("bird/1.png", 1);
-  picture("bird/2.png", 2);
+  image("bird/1.png", 1);
+  image("bird/2.png", 2);
   std::istringstream none;
   StreamLines source(none);
   EXPECT_EQ(ask_about_folder(silent(source), folder_, "", true), 0);
@@ -192,9 +192,9 @@ TEST_F(TerminalWalk, TogetherAsksOnceForEachSubfolder) {
   EXPECT_EQ(session_->messages().size(), 2U);
 }
 
-TEST_F(TerminalWalk, ABadPictureIsToldAndTheOthersAreAnswered) {
-  std::ofstream(folder_ / "a.png") << "no picture";
-  picture("b.png");
+TEST_F(TerminalWalk, ABadImageIsToldAndTheOthersAreAnswered) {
+  std::ofstream(folder_ / "a.png") << "no image";
+  image("b.png");
   std::istringstream none;
   StreamLines source(none);
   EXPECT_EQ(ask_about_folder(silent(source), folder_, "what?", false), 1);
@@ -203,8 +203,8 @@ TEST_F(TerminalWalk, ABadPictureIsToldAndTheOthersAreAnswered) {
 }
 
 TEST_F(TerminalWalk, ShowsControlCharactersOfNamesAsEscapes) {
-  picture("\x1b[31ma.png");
-  std::ofstream(folder_ / "\x1b]0;b.png") << "no picture";
+  image("\x1b[31ma.png");
+  std::ofstream(folder_ / "\x1b]0;b.png") << "no image";
   std::istringstream none;
   StreamLines source(none);
   EXPECT_EQ(ask_about_folder(silent(source), folder_, "what?", false), 1);
@@ -213,7 +213,7 @@ TEST_F(TerminalWalk, ShowsControlCharactersOfNamesAsEscapes) {
   EXPECT_EQ((out_.str() + notes_.str()).find('\x1b'), std::string::npos);
 }
 
-TEST_F(TerminalWalk, RefusesAFolderWithoutPictures) {
+TEST_F(TerminalWalk, RefusesAFolderWithoutImages) {
   std::istringstream none;
   StreamLines source(none);
   EXPECT_THROW(ask_about_folder(silent(source), folder_, "", false), Error);

@@ -71,10 +71,10 @@ inline LmConfig toy_lm_config(bool use_moe = false) {
   return config;
 }
 
-/// Five vision tokens a picture.
+/// Five vision tokens an image.
 constexpr const char* kToyPattern = "<<<>>";
 
-/// Wide weights, so that logits and pictures differ visibly.
+/// Wide weights, so that logits and images differ visibly.
 inline Vlm toy_vlm(const LmConfig& config) {
   Vlm model(config);
   initialise(*model, 3);
@@ -88,7 +88,7 @@ inline Vlm toy_vlm(const LmConfig& config) {
   return model;
 }
 
-inline std::unique_ptr<ChatModel> toy_chat_model(bool use_moe = false, int64_t remembered_pictures = 64) {
+inline std::unique_ptr<ChatModel> toy_chat_model(bool use_moe = false, int64_t remembered_images = 64) {
   auto tokenizer = std::make_unique<ByteTokenizer>();
   const ClipVisionConfig vision = toy_vision_config();
   ClipVision encoder(vision);
@@ -100,11 +100,11 @@ inline std::unique_ptr<ChatModel> toy_chat_model(bool use_moe = false, int64_t r
   }
   ImagePattern pattern = make_image_pattern(*tokenizer, kToyPattern, vision.tokens());
   return std::make_unique<ChatModel>(std::move(tokenizer), std::move(encoder), toy_vlm(toy_lm_config(use_moe)),
-                                     std::move(pattern), remembered_pictures);
+                                     std::move(pattern), remembered_images);
 }
 
-/// A picture whose colours go by `tone`.
-inline Image toy_picture(int tone) {
+/// An image whose colours go by `tone`.
+inline Image toy_image(int tone) {
   Image image{10, 6, {}};
   for (int64_t i = 0; i < image.width * image.height * 3; ++i) {
     image.pixels.push_back(static_cast<uint8_t>((i * 37 + tone * 91) % 256));

@@ -27,7 +27,7 @@ struct Options {
   Fields fields() {
     return {{"epochs", &epochs, "passes over the data", {}},
             {"learning_rate", &learning_rate, "highest learning rate", {}},
-            {"multi", &multi, "several pictures a sample", {}},
+            {"multi", &multi, "several images a sample", {}},
             {"dtype", &dtype, "number format", {"float32", "bfloat16"}},
             {"hidden_dim", &hidden_dim, "inner width", {}},
             {"image", &image, "pictures", {}},
@@ -121,7 +121,7 @@ TEST(RunMain, RefusesWrongValuesAsUsageErrors) {
   EXPECT_EQ(run_with({"--epochs"}).code, 2);
   EXPECT_EQ(run_with({"--epochs", "99999999999999999999"}).code, 2);
   EXPECT_EQ(run_with({"--learning_rate", "nan"}).code, 2);
-  EXPECT_EQ(run_with({"picture.jpg"}).code, 2);
+  EXPECT_EQ(run_with({"image.jpg"}).code, 2);
   const Outcome outcome = run_with({"--dtype", "float8"});
   EXPECT_EQ(outcome.code, 2);
   EXPECT_NE(outcome.err.find("float32, bfloat16"), std::string::npos) << outcome.err;

@@ -33,7 +33,7 @@ TEST(Audit, FindsEveryKindOfProblemOnce) {
       audit_sample("cut", "a.jpg", long_text + "<image>", "yes"),
       audit_sample("no_turn", "a.jpg", "<image>", ""),
       audit_sample("no_marker", "a.jpg", "<image>" + long_text, "yes"),
-      // <s>user\n, slot, 73 bytes, </s>\n, <s>assistant: 100 tokens
+      // <s>user\n, span, 73 bytes, </s>\n, <s>assistant: 100 tokens
       audit_sample("nothing", "a.jpg", "<image>" + std::string(76, 'q'), "yes"),
       audit_sample("good", "b.jpg", "<image>", long_text),
       audit_sample("text", "", "hello", "world"),
@@ -46,9 +46,9 @@ TEST(Audit, FindsEveryKindOfProblemOnce) {
     json += (json.size() > 1 ? ",\n" : "") + sample;
   }
   const auto path = write_bytes(folder / "data.json", json + "]");
-  write_bytes(folder / "pictures/a.jpg", make_jpeg(1));
-  write_bytes(folder / "pictures/b.jpg", make_jpeg(2));
-  write_bytes(folder / "pictures/bad.jpg", make_jpeg(3).substr(0, 30));
+  write_bytes(folder / "images/a.jpg", make_jpeg(1));
+  write_bytes(folder / "images/b.jpg", make_jpeg(2));
+  write_bytes(folder / "images/bad.jpg", make_jpeg(3).substr(0, 30));
   const ByteTokenizer tokenizer;
   const ImagePattern pattern = make_image_pattern(tokenizer, "<<<>>>", 6);
   const Dataset data = Dataset::load(path, DataKind::kPretrain);
@@ -79,9 +79,9 @@ TEST(Audit, FindsEveryKindOfProblemOnce) {
     EXPECT_EQ(found, expected);
     EXPECT_EQ(report.samples, 13);
     EXPECT_EQ(report.usable, 3);
-    EXPECT_EQ(report.pictures, 5);
+    EXPECT_EQ(report.images, 5);
     EXPECT_EQ(report.truncated, 1);
-    EXPECT_EQ(report.count(AuditKind::kMarksAgainstImages), 2);
+    EXPECT_EQ(report.count(AuditKind::kPlaceholdersAgainstImages), 2);
     int64_t binned = 0;
     for (const auto& bin : report.histogram) {
       binned += bin.count;
@@ -114,7 +114,7 @@ TEST(Audit, FindsEveryKindOfProblemOnce) {
     const std::string summary = report.summary();
     EXPECT_NE(summary.find("13 samples, 3 usable (23.08 %)"), std::string::npos) << summary;
     EXPECT_NE(summary.find("'cut' (position 4): truncation to 100 of"), std::string::npos) << summary;
-    EXPECT_NE(summary.find(R"('\u001b]0;t\u0007' (position 11): picture \u001b[31mred.jpg not found)"),
+    EXPECT_NE(summary.find(R"('\u001b]0;t\u0007' (position 11): image \u001b[31mred.jpg not found)"),
               std::string::npos)
         << summary;
     if (workers == 0) {
@@ -126,7 +126,7 @@ TEST(Audit, FindsEveryKindOfProblemOnce) {
 TEST(Audit, SaysSoWhereNothingIsWrong) {
   TemporaryFolder folder;
   const auto path = write_bytes(folder / "data.json", "[" + audit_sample("a", "1.jpg", "<image>?", "yes") + "]");
-  write_bytes(folder / "pictures/COCO_1.jpg", make_jpeg(1));
+  write_bytes(folder / "images/COCO_1.jpg", make_jpeg(1));
   const ByteTokenizer tokenizer;
   const ImagePattern pattern = make_image_pattern(tokenizer, "<<<>>>", 6);
   const Dataset data = Dataset::load(path, DataKind::kInstruction);

@@ -71,7 +71,7 @@ TEST_F(DatasetFiles, DatasetSplitsTheImageListAtCommasAndStrips) {
   EXPECT_EQ(data.sample(0).images, (std::vector<std::string>{"a.jpg", "b c.png", "d.webp"}));
 }
 
-TEST_F(DatasetFiles, DatasetTakesSamplesWithoutPictureAndIdsOfEveryForm) {
+TEST_F(DatasetFiles, DatasetTakesSamplesWithoutImageAndIdsOfEveryForm) {
   const Dataset data =
       load("[" + sample_json(R"("id": 17, "image": null, )", {"q", "a"}) + "," + sample_json("", {"q", "a"}) + "," +
            sample_json(R"("image": "", "id": "x", )", {"q", "a"}) + "]");

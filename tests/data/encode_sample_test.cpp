@@ -46,7 +46,7 @@ TEST_F(EncodeSample, SupervisesTheLastAnswerAndFindsTheSlots) {
   const EncodedSample encoded = encode({"x", {"a", "b"}, {{"<image>\n<image>?", "yes"}, {"more", "no!"}}});
   EXPECT_EQ(encoded.problem, SampleProblem::kNone) << encoded.reason;
   const std::string before = "*user\n";  // one id for <s>
-  ASSERT_EQ(encoded.slots, (std::vector<int64_t>{6, 13}));
+  ASSERT_EQ(encoded.spans, (std::vector<int64_t>{6, 13}));
   EXPECT_TRUE(std::equal(pattern_.ids.begin(), pattern_.ids.end(), encoded.ids.begin() + 13));
   // newline, answer, </s>, newline
   EXPECT_EQ(encoded.supervised, 1 + 3 + 1 + 1);
@@ -63,16 +63,16 @@ TEST_F(EncodeSample, TellsEveryProblem) {
   ASSERT_EQ(whole.problem, SampleProblem::kNone);
   const int64_t length = whole.full_length;
   EXPECT_EQ(encode({"x", {"a"}, {}}).problem, SampleProblem::kNoTurn);
-  EXPECT_EQ(encode({"x", {}, {{"<image>?", "a"}}}).problem, SampleProblem::kMarksAgainstImages);
-  EXPECT_EQ(encode({"x", {"a"}, {{"?", "a"}}}).problem, SampleProblem::kMarksAgainstImages);
-  EXPECT_EQ(encode({"x", {"a"}, {{"?", "<image>"}}}).problem, SampleProblem::kMarksAgainstImages)
-      << "a mark in an answer is plain text";
+  EXPECT_EQ(encode({"x", {}, {{"<image>?", "a"}}}).problem, SampleProblem::kPlaceholdersAgainstImages);
+  EXPECT_EQ(encode({"x", {"a"}, {{"?", "a"}}}).problem, SampleProblem::kPlaceholdersAgainstImages);
+  EXPECT_EQ(encode({"x", {"a"}, {{"?", "<image>"}}}).problem, SampleProblem::kPlaceholdersAgainstImages)
+      << "a placeholder in an answer is plain text";
   EXPECT_EQ(encode({"x", {"a", "b"}, {{"<image>?", "a"}}}).reason,
-            "expected one picture per <image>, found 1 mark(s) and 2 picture(s)");
+            "expected one image per <image>, found 1 placeholder(s) and 2 image(s)");
   EXPECT_EQ(encode({"x", {}, {{"?", "a"}}}).problem, SampleProblem::kNone) << "text alone is a sample";
-  EXPECT_EQ(encode(plain, 11).problem, SampleProblem::kSlotCut);
-  EXPECT_EQ(encode(plain, 12).problem, SampleProblem::kSlotCut) << "the slot's last id would be a target only";
-  EXPECT_EQ(encode(plain, 4).problem, SampleProblem::kSlotCut) << "cut off whole";
+  EXPECT_EQ(encode(plain, 11).problem, SampleProblem::kSpanCut);
+  EXPECT_EQ(encode(plain, 12).problem, SampleProblem::kSpanCut) << "the span's last id would be a target only";
+  EXPECT_EQ(encode(plain, 4).problem, SampleProblem::kSpanCut) << "cut off whole";
   EXPECT_EQ(encode(plain, 13).problem, SampleProblem::kNoMarker);
   const int64_t marker_end = length - 1 - 1 - 6 - 1;  // newline, </s>, answer, newline
   EXPECT_EQ(encode(plain, marker_end).problem, SampleProblem::kNothingSupervised);
@@ -113,8 +113,8 @@ TEST(EncodeSampleGolden, EqualsTheOriginalAndFlagsWhatCannotBeTrained) {
     const std::vector<int64_t> mask = golden.at("loss_mask");
     const std::vector<int64_t> starts = golden.at("placeholder_starts");
     const auto real = std::ssize(encoded.ids);
-    // Where a space stands before a mark, ours has an intact slot and the original has none.
-    const bool departs = starts.size() < encoded.slots.size() && encoded.problem != SampleProblem::kSlotCut;
+    // Where a space stands before a placeholder, ours has an intact span and the original has none.
+    const bool departs = starts.size() < encoded.spans.size() && encoded.problem != SampleProblem::kSpanCut;
     if (!departs) {
       ASSERT_LE(real, std::ssize(ids));
       ids.resize(static_cast<size_t>(real));
@@ -122,8 +122,8 @@ TEST(EncodeSampleGolden, EqualsTheOriginalAndFlagsWhatCannotBeTrained) {
       EXPECT_EQ(std::vector<int64_t>(encoded.mask.begin() + 1, encoded.mask.end()),
                 std::vector<int64_t>(mask.begin(), mask.begin() + real - 1));
     } else {
-      for (const int64_t slot : encoded.slots) {
-        EXPECT_TRUE(std::equal(pattern.ids.begin(), pattern.ids.end(), encoded.ids.begin() + slot));
+      for (const int64_t span : encoded.spans) {
+        EXPECT_TRUE(std::equal(pattern.ids.begin(), pattern.ids.end(), encoded.ids.begin() + span));
       }
     }
     // What the original cannot splice, supervises nearly whole (its mask for a lost marker begins at the fourth id) or

@@ -31,27 +31,27 @@ namespace {
 constexpr int64_t kTokens = 5;
 constexpr int64_t kWidth = 12;
 
-ContentHash key_of(int64_t picture) {
-  return hash_content("picture " + std::to_string(picture));
+ContentHash key_of(int64_t image) {
+  return hash_content("image " + std::to_string(image));
 }
 
-at::Tensor row_of(int64_t picture, at::ScalarType dtype = at::kFloat) {
+at::Tensor row_of(int64_t image, at::ScalarType dtype = at::kFloat) {
   at::Tensor row = at::empty({kTokens, kWidth}, at::kFloat);
-  Random random(static_cast<uint64_t>(picture) + 1);
+  Random random(static_cast<uint64_t>(image) + 1);
   for (int64_t i = 0; i < row.numel(); ++i) {
     row.data_ptr<float>()[i] = static_cast<float>(random.normal());
   }
   return row.to(dtype);
 }
 
-bool holds(const FeatureCache& cache, int64_t picture) {
+bool holds(const FeatureCache& cache, int64_t image) {
   at::Tensor row = at::zeros({kTokens, kWidth}, cache.dtype());
-  return cache.lookup(key_of(picture), row) && at::equal(row, row_of(picture, cache.dtype()));
+  return cache.lookup(key_of(image), row) && at::equal(row, row_of(image, cache.dtype()));
 }
 
-bool lacks(const FeatureCache& cache, int64_t picture) {
+bool lacks(const FeatureCache& cache, int64_t image) {
   at::Tensor row = at::zeros({kTokens, kWidth}, cache.dtype());
-  return !cache.lookup(key_of(picture), row) && !cache.contains(key_of(picture));
+  return !cache.lookup(key_of(image), row) && !cache.contains(key_of(image));
 }
 
 std::unique_ptr<FeatureCache> open_cache(const fs::path& folder, const std::string& key = "encoder",
@@ -135,8 +135,8 @@ TEST(FeatureCache, GivesBackWhatWasPutInEveryDtypeAndAfterReopening) {
     {
       const auto cache = open_cache(folder.path(), "encoder", dtype);
       EXPECT_TRUE(lacks(*cache, 1));
-      for (int64_t picture = 0; picture < 300; ++picture) {
-        cache->put(key_of(picture), row_of(picture));
+      for (int64_t image = 0; image < 300; ++image) {
+        cache->put(key_of(image), row_of(image));
       }
       cache->put(key_of(7), row_of(7));
       EXPECT_EQ(cache->size(), 300);
@@ -144,8 +144,8 @@ TEST(FeatureCache, GivesBackWhatWasPutInEveryDtypeAndAfterReopening) {
     }
     const auto cache = open_cache(folder.path(), "encoder", dtype);
     EXPECT_EQ(cache->size(), 300);
-    for (int64_t picture = 0; picture < 300; ++picture) {
-      ASSERT_TRUE(holds(*cache, picture)) << picture;
+    for (int64_t image = 0; image < 300; ++image) {
+      ASSERT_TRUE(holds(*cache, image)) << image;
     }
     EXPECT_TRUE(lacks(*cache, 300));
   }
@@ -164,8 +164,8 @@ TEST(FeatureCache, RebuildsADamagedRow) {
   TemporaryFolder folder;
   {
     const auto cache = open_cache(folder.path());
-    for (int64_t picture = 0; picture < 10; ++picture) {
-      cache->put(key_of(picture), row_of(picture));
+    for (int64_t image = 0; image < 10; ++image) {
+      cache->put(key_of(image), row_of(image));
     }
   }
   flip_byte(cache_file(folder.path(), ".rows"), 3 * 256 + 17);
@@ -182,8 +182,8 @@ TEST(FeatureCache, LeavesOutADamagedIndexEntry) {
   TemporaryFolder folder;
   {
     const auto cache = open_cache(folder.path());
-    for (int64_t picture = 0; picture < 10; ++picture) {
-      cache->put(key_of(picture), row_of(picture));
+    for (int64_t image = 0; image < 10; ++image) {
+      cache->put(key_of(image), row_of(image));
     }
   }
   flip_byte(cache_file(folder.path(), ".index"), 64 + 32 * 5 + 2);
@@ -191,8 +191,8 @@ TEST(FeatureCache, LeavesOutADamagedIndexEntry) {
   EXPECT_EQ(cache->size(), 9);
   EXPECT_TRUE(lacks(*cache, 5));
   cache->put(key_of(5), row_of(5));
-  for (int64_t picture = 0; picture < 10; ++picture) {
-    EXPECT_TRUE(holds(*cache, picture)) << picture;
+  for (int64_t image = 0; image < 10; ++image) {
+    EXPECT_TRUE(holds(*cache, image)) << image;
   }
 }
 
@@ -200,8 +200,8 @@ TEST(FeatureCache, StartsAnewOnADamagedHeaderAndCutFiles) {
   TemporaryFolder folder;
   const auto fill = [&] {
     const auto cache = open_cache(folder.path());
-    for (int64_t picture = 0; picture < 10; ++picture) {
-      cache->put(key_of(picture), row_of(picture));
+    for (int64_t image = 0; image < 10; ++image) {
+      cache->put(key_of(image), row_of(image));
     }
   };
   fill();
@@ -220,8 +220,8 @@ TEST(FeatureCache, StartsAnewOnADamagedHeaderAndCutFiles) {
   }
   fill();
   const auto cache = open_cache(folder.path());
-  for (int64_t picture = 0; picture < 10; ++picture) {
-    EXPECT_TRUE(holds(*cache, picture)) << picture;
+  for (int64_t image = 0; image < 10; ++image) {
+    EXPECT_TRUE(holds(*cache, image)) << image;
   }
 }
 
@@ -229,8 +229,8 @@ TEST(FeatureCache, OutlivesRowsThatAreCutWhileItReads) {
   TemporaryFolder folder;
   const int status = wait_status(spawn([&] {
     const auto cache = open_cache(folder.path());
-    for (int64_t picture = 0; picture < 40; ++picture) {  // more than a page of memory
-      cache->put(key_of(picture), row_of(picture));
+    for (int64_t image = 0; image < 40; ++image) {  // more than a page of memory
+      cache->put(key_of(image), row_of(image));
     }
     fs::resize_file(cache_file(folder.path(), ".rows"), 256);
     const bool rest_is_gone = holds(*cache, 0) && lacks(*cache, 1) && lacks(*cache, 39);
@@ -259,9 +259,9 @@ TEST(FeatureCache, IsFilledBySeveralProcessesAtOnce) {
     children.push_back(spawn([&, rank] {
       const auto cache = open_cache(folder.path());
       for (int64_t i = 0; i < 400; ++i) {
-        const int64_t picture = (i + 100 * rank) % 800;  // ranges overlap
-        cache->put(key_of(picture), row_of(picture));
-        if (!holds(*cache, picture)) {
+        const int64_t image = (i + 100 * rank) % 800;  // ranges overlap
+        cache->put(key_of(image), row_of(image));
+        if (!holds(*cache, image)) {
           return 1;
         }
       }
@@ -273,9 +273,9 @@ TEST(FeatureCache, IsFilledBySeveralProcessesAtOnce) {
   }
   const auto cache = open_cache(folder.path());
   EXPECT_EQ(cache->size(), 700);
-  EXPECT_EQ(fs::file_size(cache_file(folder.path(), ".rows")), 700U * 256U) << "a picture was written twice";
-  for (int64_t picture = 0; picture < 700; ++picture) {
-    ASSERT_TRUE(holds(*cache, picture)) << picture;
+  EXPECT_EQ(fs::file_size(cache_file(folder.path(), ".rows")), 700U * 256U) << "an image was written twice";
+  for (int64_t image = 0; image < 700; ++image) {
+    ASSERT_TRUE(holds(*cache, image)) << image;
   }
 }
 
@@ -286,8 +286,8 @@ TEST(FeatureCache, NeverGivesAWrongRowAfterKills) {
   for (int round = 0; round < 20; ++round) {
     const pid_t child = spawn([&] {
       const auto cache = open_cache(folder.path());
-      for (int64_t picture = 0;; ++picture) {
-        cache->put(key_of(picture), row_of(picture));
+      for (int64_t image = 0;; ++image) {
+        cache->put(key_of(image), row_of(image));
       }
       return 0;
     });
@@ -297,8 +297,8 @@ TEST(FeatureCache, NeverGivesAWrongRowAfterKills) {
     const auto cache = open_cache(folder.path());
     ASSERT_GE(cache->size(), rows_seen);
     rows_seen = cache->size();
-    for (int64_t picture = 0; picture < rows_seen; ++picture) {
-      ASSERT_TRUE(holds(*cache, picture)) << "round " << round << ", picture " << picture;
+    for (int64_t image = 0; image < rows_seen; ++image) {
+      ASSERT_TRUE(holds(*cache, image)) << "round " << round << ", image " << image;
     }
   }
   EXPECT_GT(rows_seen, 0);
@@ -307,7 +307,7 @@ TEST(FeatureCache, NeverGivesAWrongRowAfterKills) {
 TEST(FeatureCache, ServesReadersWhileItGrows) {
   TemporaryFolder folder;
   const auto cache = open_cache(folder.path());
-  constexpr int64_t kPictures = 9000;  // beyond one segment and several sizes of the table
+  constexpr int64_t kImages = 9000;  // beyond one segment and several sizes of the table
   std::atomic<int64_t> written{0};
   std::atomic<int64_t> wrong{0};
   std::vector<std::thread> readers;
@@ -315,24 +315,24 @@ TEST(FeatureCache, ServesReadersWhileItGrows) {
     readers.emplace_back([&, i] {
       Random random(static_cast<uint64_t>(i));
       at::Tensor row = at::empty({kTokens, kWidth});
-      while (written < kPictures) {
+      while (written < kImages) {
         const int64_t known = written;
-        const auto picture = known == 0 ? 0 : static_cast<int64_t>(random.below(static_cast<uint64_t>(known)));
-        if (known > 0 && !cache->lookup(key_of(picture), row.data_ptr())) {
+        const auto image = known == 0 ? 0 : static_cast<int64_t>(random.below(static_cast<uint64_t>(known)));
+        if (known > 0 && !cache->lookup(key_of(image), row.data_ptr())) {
           ++wrong;
         }
       }
     });
   }
-  for (int64_t picture = 0; picture < kPictures; ++picture) {
-    cache->put(key_of(picture), row_of(picture));
+  for (int64_t image = 0; image < kImages; ++image) {
+    cache->put(key_of(image), row_of(image));
     ++written;
   }
   for (auto& reader : readers) {
     reader.join();
   }
   EXPECT_EQ(wrong, 0);
-  EXPECT_EQ(cache->size(), kPictures);
+  EXPECT_EQ(cache->size(), kImages);
 }
 
 TEST(FeatureCache, StopsGrowingOnAFullDiskAndStaysUsable) {
@@ -342,8 +342,8 @@ TEST(FeatureCache, StopsGrowingOnAFullDiskAndStaysUsable) {
     const rlimit limit{256 * 3 + 100, 256 * 3 + 100};
     ::signal(SIGXFSZ, SIG_IGN);
     ::setrlimit(RLIMIT_FSIZE, &limit);
-    for (int64_t picture = 0; picture < 6; ++picture) {
-      cache->put(key_of(picture), row_of(picture));
+    for (int64_t image = 0; image < 6; ++image) {
+      cache->put(key_of(image), row_of(image));
     }
     return cache->size() == 3 && holds(*cache, 2) && lacks(*cache, 3) ? 0 : 1;
   }));
@@ -408,10 +408,10 @@ TEST(FeatureCache, RefusesWrongUse) {
 
 TEST(FeatureCache, TellsTheDiskNeed) {
   TemporaryFolder folder;
-  EXPECT_EQ(FeatureCache::bytes_per_picture(50, 768, at::kBFloat16), 50 * 768 * 2 + 32);
+  EXPECT_EQ(FeatureCache::bytes_per_image(50, 768, at::kBFloat16), 50 * 768 * 2 + 32);
   const auto cache = open_cache(folder.path());
   const std::string need = cache->disk_need(1000);
-  EXPECT_NE(need.find("1000 pictures x 288 B = 288.0 kB; 0 are there"), std::string::npos) << need;
+  EXPECT_NE(need.find("1000 images x 288 B = 288.0 kB; 0 are there"), std::string::npos) << need;
   EXPECT_EQ(need.find("wanted"), std::string::npos) << need;
   EXPECT_NE(cache->disk_need(1000000000000).find("wanted"), std::string::npos);
 }

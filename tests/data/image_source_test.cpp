@@ -74,13 +74,13 @@ TEST(ImageSource, ReadsWhatTheZipProgramWrites) {
   const auto files = some_files();
   write_folder(folder / "pictures", files);
   const std::string command =
-      "cd '" + folder.path().string() + "' && python3 -m zipfile -c real.zip pictures/ > /dev/null 2>&1";
+      "cd '" + folder.path().string() + "' && python3 -m zipfile -c real.zip images/ > /dev/null 2>&1";
   if (std::system(command.c_str()) != 0) {
     GTEST_SKIP() << "NOT RUN: no python3 with zipfile here";
   }
   const auto zip = open_image_source(folder / "real.zip");
   for (const auto& [name, bytes] : files) {
-    ASSERT_EQ(zip->read("pictures/" + name), bytes) << name;
+    ASSERT_EQ(zip->read("images/" + name), bytes) << name;
     ASSERT_EQ(zip->read(fs::path(name).filename().string()), bytes) << name;
   }
 }
@@ -100,7 +100,7 @@ TEST(ImageSource, FindsZipEntriesByFileNameOnlyWhereItIsUnique) {
   EXPECT_EQ(zip->read("b/two.jpg"), "3");
   EXPECT_FALSE(zip->contains("two.jpg"));
   EXPECT_NE(error_of([&] { zip->read("two.jpg"); }).find("z.zip: two.jpg: not in the zip"), std::string::npos);
-  EXPECT_NE(error_of([&] { find_picture(*zip, "two.jpg", ""); }).find("a/two.jpg and b/two.jpg end so"),
+  EXPECT_NE(error_of([&] { find_image(*zip, "two.jpg", ""); }).find("a/two.jpg and b/two.jpg end so"),
             std::string::npos);
   EXPECT_EQ(zip->read("b/twice.jpg"), "5") << "of equal paths the last counts";
   EXPECT_EQ(zip->read("twice.jpg"), "5");
@@ -120,12 +120,12 @@ TEST(ImageSource, FindsZipEntriesByTheEndOfTheirPath) {
   EXPECT_EQ(zip->read("00454/1.jpg"), "2");
   EXPECT_EQ(zip->read("images/00454/2.jpg"), "3");
   EXPECT_FALSE(zip->contains("00453/3.jpg")) << "a folder's name is whole";
-  EXPECT_EQ(error_of([&] { find_picture(*zip, "00454/2.jpg", ""); }),
-            "picture 00454/2.jpg ambiguous in " + path.string() +
+  EXPECT_EQ(error_of([&] { find_image(*zip, "00454/2.jpg", ""); }),
+            "image 00454/2.jpg ambiguous in " + path.string() +
                 ": images/00454/2.jpg and other/00454/2.jpg end so; name the folder too, or give one as --images_dir " +
                 path.string() + "/FOLDER");
-  EXPECT_NE(error_of([&] { find_picture(*zip, "1.jpg", "COCO_"); }).find("picture 1.jpg ambiguous"), std::string::npos);
-  EXPECT_NE(error_of([&] { find_picture(*zip, "9.jpg", ""); }).find("9.jpg not found in"), std::string::npos);
+  EXPECT_NE(error_of([&] { find_image(*zip, "1.jpg", "COCO_"); }).find("image 1.jpg ambiguous"), std::string::npos);
+  EXPECT_NE(error_of([&] { find_image(*zip, "9.jpg", ""); }).find("9.jpg not found in"), std::string::npos);
 }
 
 TEST(ImageSource, OpensAFolderOfAZip) {
@@ -145,7 +145,7 @@ TEST(ImageSource, OpensAFolderOfAZip) {
 TEST(ImageSource, RefusesNamesThatLeaveThePlace) {
   TemporaryFolder folder;
   write_bytes(folder / "secret.txt", "secret");
-  write_bytes(folder / "pictures/in/a.jpg", "a");
+  write_bytes(folder / "images/in/a.jpg", "a");
   ZipWriter writer;
   writer.add("../secret.txt", "s");
   writer.add("a.jpg", "a");
@@ -156,7 +156,7 @@ TEST(ImageSource, RefusesNamesThatLeaveThePlace) {
                                    (folder / "secret.txt").string(), std::string(), std::string("in/..")}) {
       EXPECT_FALSE(source->contains(name)) << name;
       EXPECT_NE(error_of([&] { source->read(name); }).find("without '..'"), std::string::npos) << name;
-      EXPECT_NE(error_of([&] { find_picture(*source, name, ""); }).find(" refused: expected"), std::string::npos)
+      EXPECT_NE(error_of([&] { find_image(*source, name, ""); }).find(" refused: expected"), std::string::npos)
           << name;
     }
   }
@@ -168,11 +168,11 @@ TEST(ImageSource, PrefersThePrefixedName) {
   TemporaryFolder folder;
   write_folder(folder / "p", {{"COCO_1.jpg", "x"}, {"1.jpg", "y"}, {"2.jpg", "z"}});
   const auto source = open_image_source(folder / "p");
-  EXPECT_EQ(find_picture(*source, "1.jpg", "COCO_"), "COCO_1.jpg");
-  EXPECT_EQ(find_picture(*source, "1.jpg", ""), "1.jpg");
-  EXPECT_EQ(find_picture(*source, "2.jpg", "COCO_"), "2.jpg");
-  EXPECT_EQ(error_of([&] { find_picture(*source, "3.jpg", "COCO_"); }),
-            "picture COCO_3.jpg not found in " + (folder / "p/").string());
+  EXPECT_EQ(find_image(*source, "1.jpg", "COCO_"), "COCO_1.jpg");
+  EXPECT_EQ(find_image(*source, "1.jpg", ""), "1.jpg");
+  EXPECT_EQ(find_image(*source, "2.jpg", "COCO_"), "2.jpg");
+  EXPECT_EQ(error_of([&] { find_image(*source, "3.jpg", "COCO_"); }),
+            "image COCO_3.jpg not found in " + (folder / "p/").string());
 }
 
 TEST(ImageSource, NamesTheSourceAndTheFileInErrors) {
@@ -180,12 +180,12 @@ TEST(ImageSource, NamesTheSourceAndTheFileInErrors) {
   write_bytes(folder / "p/a.jpg", "a");
   EXPECT_NE(error_of([&] {
               open_image_source(folder / "none");
-            }).find("expected a folder of pictures or a zip, found nothing"),
+            }).find("expected a folder of images or a zip, found nothing"),
             std::string::npos);
   const auto source = open_image_source(folder / "p");
   EXPECT_NE(error_of([&] { source->read("b.jpg"); }).find("p/b.jpg: cannot be read: No such file"), std::string::npos);
   write_bytes(folder / "p/sub/c.jpg", "c");
-  EXPECT_NE(error_of([&] { source->read("sub"); }).find("expected a picture file, found a folder"), std::string::npos);
+  EXPECT_NE(error_of([&] { source->read("sub"); }).find("expected an image file, found a folder"), std::string::npos);
 }
 
 TEST(ImageSource, RefusesZipsThatAreNone) {
@@ -203,7 +203,7 @@ TEST(ImageSource, RefusesZipsThatAreNone) {
   }
 }
 
-TEST(ImageSource, NeverTakesDamagedZipBytesForAPicture) {
+TEST(ImageSource, NeverTakesDamagedZipBytesForAnImage) {
   TemporaryFolder folder;
   ZipWriter writer;
   std::map<std::string, std::string> files;
@@ -259,14 +259,14 @@ TEST(ImageSource, DoesNotBelieveHugeSizes) {
     const auto path = write_bytes(folder / "bad.zip", writer.finish());
     const auto zip = open_image_source(path);
     for (const char* name : {"bomb.jpg", "long.jpg", "both.jpg", "dense.jpg"}) {
-      EXPECT_NE(error_of([&] { zip->read(name); }).find("expected the sizes of a picture"), std::string::npos) << name;
+      EXPECT_NE(error_of([&] { zip->read(name); }).find("expected the sizes of an image"), std::string::npos) << name;
     }
     EXPECT_EQ(zip->read("good.jpg"), "good");
   }
-  const auto large = write_bytes(folder / "pictures/large.jpg", "");
+  const auto large = write_bytes(folder / "images/large.jpg", "");
   fs::resize_file(large, uint64_t{5} << 30U);
-  const auto pictures = open_image_source(folder / "pictures");
-  EXPECT_NE(error_of([&] { pictures->read("large.jpg"); }).find("found a file of 5368709120 bytes"), std::string::npos);
+  const auto images = open_image_source(folder / "pictures");
+  EXPECT_NE(error_of([&] { images->read("large.jpg"); }).find("found a file of 5368709120 bytes"), std::string::npos);
 }
 
 TEST(ImageSource, TakesTheZipOfAFolderThatIsNotThere) {

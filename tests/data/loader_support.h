@@ -29,7 +29,7 @@ namespace minimind::testing {
 constexpr int64_t kVisionTokens = 6;
 constexpr int64_t kImageSize = 16;
 
-// Pictures in memory, with the number of reads.
+// Images in memory, with the number of reads.
 class MemoryImages final : public ImageSource {
  public:
   explicit MemoryImages(std::map<std::string, std::string> files) : files_(std::move(files)) {}
@@ -59,7 +59,7 @@ std::string sample_text(int64_t number, const std::string& image, const std::str
          "\"}]}";
 }
 
-// 100 samples: 90 with one picture, 5 of text alone, 5 that must be skipped.
+// 100 samples: 90 with one image, 5 of text alone, 5 that must be skipped.
 class LoaderOfAHundred : public ::testing::Test {
  protected:
   LoaderOfAHundred() {
@@ -75,7 +75,7 @@ class LoaderOfAHundred : public ::testing::Test {
         files[name] = make_jpeg(static_cast<uint64_t>(i), 20 + i % 7, 15 + i % 5);
       }
       if (i == 7) {
-        files[name] = "not a picture";
+        files[name] = "not an image";
       }
       json += (i == 0 ? "" : ",") + sample_text(i, i % 20 == 3 ? "" : name, question, answer);
     }
@@ -123,10 +123,10 @@ inline void expect_equal(const Batch& a, const Batch& b) {
     EXPECT_TRUE(at::equal(a.targets, b.targets));
     EXPECT_TRUE(at::equal(a.mask, b.mask));
   }
-  ASSERT_EQ(a.pictures.defined(), b.pictures.defined());
-  EXPECT_TRUE(!a.pictures.defined() || at::equal(a.pictures, b.pictures));
-  EXPECT_EQ(a.slots, b.slots);
-  EXPECT_EQ(a.picture_names, b.picture_names);
+  ASSERT_EQ(a.images.defined(), b.images.defined());
+  EXPECT_TRUE(!a.images.defined() || at::equal(a.images, b.images));
+  EXPECT_EQ(a.spans, b.spans);
+  EXPECT_EQ(a.image_names, b.image_names);
   EXPECT_EQ(a.sample_ids, b.sample_ids);
   EXPECT_EQ(a.supervised_tokens, b.supervised_tokens);
   EXPECT_EQ(a.tokens, b.tokens);

@@ -39,7 +39,7 @@ TEST_F(LoaderOfAHundred, FillsABatchAsTheModelWantsIt) {
   int64_t longest = 0;
   int64_t supervised = 0;
   int64_t tokens = 0;
-  int64_t picture = 0;
+  int64_t image = 0;
   for (int64_t row = 0; row < rows; ++row) {
     const EncodedSample encoded =
         encode_sample(data_->sample(row), {tokenizer_, pattern_, 128, Supervision::kLastAnswer});
@@ -55,19 +55,19 @@ TEST_F(LoaderOfAHundred, FillsABatchAsTheModelWantsIt) {
     if (row != 3) {
       std::vector<uint8_t> bytes(3 * kImageSize * kImageSize);
       resize_to_planar(decode_image(images_->read(std::to_string(row) + ".jpg"), "x"), kImageSize, bytes.data());
-      EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), batch.pictures[picture].contiguous().data_ptr<uint8_t>()));
-      EXPECT_EQ(batch.slots[static_cast<size_t>(picture)], (ImageSlot{row, encoded.slots[0]}));
-      EXPECT_EQ(batch.picture_names[static_cast<size_t>(picture)], std::to_string(row) + ".jpg");
-      ++picture;
+      EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), batch.images[image].contiguous().data_ptr<uint8_t>()));
+      EXPECT_EQ(batch.spans[static_cast<size_t>(image)], (ImageSpan{row, encoded.spans[0]}));
+      EXPECT_EQ(batch.image_names[static_cast<size_t>(image)], std::to_string(row) + ".jpg");
+      ++image;
     }
   }
-  EXPECT_EQ(batch.pictures.sizes(), (std::vector<int64_t>{6, 3, kImageSize, kImageSize}));
-  EXPECT_TRUE(batch.pictures.is_contiguous());
+  EXPECT_EQ(batch.images.sizes(), (std::vector<int64_t>{6, 3, kImageSize, kImageSize}));
+  EXPECT_TRUE(batch.images.is_contiguous());
   EXPECT_EQ(batch.ids.sizes(), (std::vector<int64_t>{rows, longest}));
   EXPECT_EQ(batch.supervised_tokens, supervised);
   EXPECT_EQ(batch.supervised_tokens, batch.mask.sum().item<int64_t>());
   EXPECT_EQ(batch.tokens, tokens);
-  EXPECT_TRUE(batch.picture_hashes.empty());
+  EXPECT_TRUE(batch.image_hashes.empty());
   EXPECT_EQ(batches.back().sample_indices, (std::vector<int64_t>{96, 97, 98, 99}));
 }
 
@@ -206,7 +206,7 @@ TEST_F(LoaderOfAHundred, ReportsEachSkippedSampleOnceWithItsReason) {
   }
   ASSERT_EQ(reasons.size(), 5U);
   EXPECT_NE(reasons["s7"].find("7.jpg"), std::string::npos) << reasons["s7"];
-  EXPECT_EQ(reasons["s27"], "picture 27.jpg not found in memory");
+  EXPECT_EQ(reasons["s27"], "image 27.jpg not found in memory");
 }
 
 TEST_F(LoaderOfAHundred, HandsOutAnEmptyBatchWhereAGroupHasNoGoodSample) {
@@ -217,10 +217,10 @@ TEST_F(LoaderOfAHundred, HandsOutAnEmptyBatchWhereAGroupHasNoGoodSample) {
   const auto batches = take_epoch(loader, 0);
   ASSERT_EQ(batches.size(), 100U);
   EXPECT_FALSE(batches[7].ids.defined());
-  EXPECT_FALSE(batches[7].pictures.defined());
+  EXPECT_FALSE(batches[7].images.defined());
   EXPECT_TRUE(batches[7].sample_ids.empty());
   EXPECT_TRUE(batches[3].ids.defined());
-  EXPECT_FALSE(batches[3].pictures.defined()) << "text alone";
+  EXPECT_FALSE(batches[3].images.defined()) << "text alone";
   EXPECT_EQ(batches[8].ids.size(0), 1);
 }
 
@@ -291,33 +291,33 @@ TEST_F(LoaderOfAHundred, TakesCachedFeaturesAndStopsReading) {
     const auto features = cache(dtype);
     Loader loader(input(features.get()), options(2));
     const auto without = take_epoch(loader, 0);
-    int64_t pictures = 0;
+    int64_t images = 0;
     for (const auto& batch : without) {
       EXPECT_FALSE(batch.features.defined());
-      ASSERT_EQ(batch.picture_hashes.size(), batch.picture_names.size());
-      for (size_t i = 0; i < batch.picture_hashes.size(); ++i) {
-        EXPECT_EQ(batch.picture_hashes[i], hash_content(images_->read(batch.picture_names[i])));
-        const double value = std::stod(batch.picture_names[i]);
-        features->put(batch.picture_hashes[i], at::full({kVisionTokens, 4}, value));
-        ++pictures;
+      ASSERT_EQ(batch.image_hashes.size(), batch.image_names.size());
+      for (size_t i = 0; i < batch.image_hashes.size(); ++i) {
+        EXPECT_EQ(batch.image_hashes[i], hash_content(images_->read(batch.image_names[i])));
+        const double value = std::stod(batch.image_names[i]);
+        features->put(batch.image_hashes[i], at::full({kVisionTokens, 4}, value));
+        ++images;
       }
     }
-    EXPECT_EQ(pictures, 90);
+    EXPECT_EQ(images, 90);
     const int64_t reads = images_->reads();
     const auto with = take_epoch(loader, 0);
-    EXPECT_EQ(images_->reads() - reads, 1) << "only the damaged picture is read";
+    EXPECT_EQ(images_->reads() - reads, 1) << "only the damaged image is read";
     int64_t cached = 0;
     for (size_t i = 0; i < with.size(); ++i) {
       EXPECT_EQ(with[i].sample_indices, without[i].sample_indices);
-      EXPECT_EQ(with[i].slots, without[i].slots);
-      EXPECT_FALSE(with[i].pictures.defined());
-      if (with[i].slots.empty()) {
+      EXPECT_EQ(with[i].spans, without[i].spans);
+      EXPECT_FALSE(with[i].images.defined());
+      if (with[i].spans.empty()) {
         continue;
       }
       EXPECT_EQ(with[i].features.scalar_type(), dtype);
-      ASSERT_EQ(with[i].features.sizes(), (std::vector<int64_t>{std::ssize(with[i].slots), kVisionTokens, 4}));
-      for (size_t k = 0; k < with[i].slots.size(); ++k) {
-        const at::Tensor expected = at::full({kVisionTokens, 4}, std::stod(with[i].picture_names[k])).to(dtype);
+      ASSERT_EQ(with[i].features.sizes(), (std::vector<int64_t>{std::ssize(with[i].spans), kVisionTokens, 4}));
+      for (size_t k = 0; k < with[i].spans.size(); ++k) {
+        const at::Tensor expected = at::full({kVisionTokens, 4}, std::stod(with[i].image_names[k])).to(dtype);
         EXPECT_TRUE(at::equal(with[i].features[static_cast<int64_t>(k)], expected));
         ++cached;
       }
@@ -328,18 +328,18 @@ TEST_F(LoaderOfAHundred, TakesCachedFeaturesAndStopsReading) {
   }
 }
 
-TEST_F(LoaderOfAHundred, DecodesOnlyThePicturesThatAreNotCached) {
+TEST_F(LoaderOfAHundred, DecodesOnlyTheImagesThatAreNotCached) {
   const auto features = cache();
   LoaderOptions plain = options(0);
   plain.original_order = true;
   Loader loader(input(features.get()), plain);
   loader.start_epoch(0);
-  const Batch first = *loader.next();  // sample 7's picture cannot be decoded, sample 3 has none
-  ASSERT_EQ(first.picture_hashes.size(), 6U);
-  EXPECT_EQ(first.pictures.size(0), 6);
+  const Batch first = *loader.next();  // sample 7's image cannot be decoded, sample 3 has none
+  ASSERT_EQ(first.image_hashes.size(), 6U);
+  EXPECT_EQ(first.images.size(0), 6);
   EXPECT_FALSE(first.features.defined());
   for (const size_t k : {0U, 1U, 3U, 5U}) {
-    features->put(first.picture_hashes[k], at::full({kVisionTokens, 4}, static_cast<double>(k)));
+    features->put(first.image_hashes[k], at::full({kVisionTokens, 4}, static_cast<double>(k)));
   }
   for (const int64_t epoch : {1, 2}) {
     loader.start_epoch(epoch);
@@ -351,9 +351,9 @@ TEST_F(LoaderOfAHundred, DecodesOnlyThePicturesThatAreNotCached) {
     for (const int64_t k : {0, 1, 3, 5}) {
       EXPECT_TRUE(at::equal(again.features[k], at::full({kVisionTokens, 4}, static_cast<double>(k))));
     }
-    ASSERT_EQ(again.pictures.size(0), 2);
-    EXPECT_TRUE(at::equal(again.pictures[0], first.pictures[2]));
-    EXPECT_TRUE(at::equal(again.pictures[1], first.pictures[4]));
+    ASSERT_EQ(again.images.size(0), 2);
+    EXPECT_TRUE(at::equal(again.images[0], first.images[2]));
+    EXPECT_TRUE(at::equal(again.images[1], first.images[4]));
   }
 }
 
@@ -366,20 +366,20 @@ TEST_F(LoaderOfAHundred, KeepsCachedFeaturesInPlaceWhereASampleBeforeIsLeftOut) 
   loader.start_epoch(0);
   const Batch first = *loader.next();
   const auto known = [&](size_t k) { return k % 2 == 0; };
-  for (size_t k = 0; k < first.picture_hashes.size(); ++k) {
+  for (size_t k = 0; k < first.image_hashes.size(); ++k) {
     if (known(k)) {
-      features->put(first.picture_hashes[k], at::full({kVisionTokens, 4}, std::stod(first.picture_names[k])));
+      features->put(first.image_hashes[k], at::full({kVisionTokens, 4}, std::stod(first.image_names[k])));
     }
   }
   loader.start_epoch(1);
   const Batch again = *loader.next();
-  ASSERT_EQ(again.picture_names, first.picture_names);
+  ASSERT_EQ(again.image_names, first.image_names);
   EXPECT_FALSE(std::ranges::count(again.sample_indices, 7)) << "between the others";
-  ASSERT_EQ(again.features.size(0), std::ssize(again.picture_names));
-  for (size_t k = 0; k < again.picture_names.size(); ++k) {
+  ASSERT_EQ(again.features.size(0), std::ssize(again.image_names));
+  for (size_t k = 0; k < again.image_names.size(); ++k) {
     if (known(k)) {
       EXPECT_TRUE(at::equal(again.features[static_cast<int64_t>(k)],
-                            at::full({kVisionTokens, 4}, std::stod(again.picture_names[k]))));
+                            at::full({kVisionTokens, 4}, std::stod(again.image_names[k]))));
     } else {
       EXPECT_EQ(std::ranges::count(again.missing, static_cast<int64_t>(k)), 1);
     }

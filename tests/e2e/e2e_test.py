@@ -64,18 +64,18 @@ class Chain(Folder):
             self.assertTrue((self.out / "32_vlm_sft_multi.pth").exists())
         self.assertIn("<svg", (self.out / "index.html").read_text())
         chat = ["--checkpoint", self.out / "32_vlm_sft.pth", "--tokenizer", SAMPLE / "tokenizer.model", "--clip_dir", SAMPLE / "clip", "--temperature", 0, "--max_new_tokens", 8]
-        pictures = sorted((SAMPLE / "images").iterdir())
-        result = run("eval_chat", *chat, "--image", pictures[0], "--prompt", "What is this?")
+        images = sorted((SAMPLE / "images").iterdir())
+        result = run("eval_chat", *chat, "--image", images[0], "--prompt", "What is this?")
         self.assertEqual(result.returncode, 0, result.stderr)
         folder = self.out / "pictures"
         folder.mkdir()
-        shutil.copy(pictures[0], folder / ("a" + pictures[0].suffix))
-        shutil.copy(pictures[1], folder / ("b" + pictures[1].suffix))
+        shutil.copy(images[0], folder / ("a" + images[0].suffix))
+        shutil.copy(images[1], folder / ("b" + images[1].suffix))
         result = run("eval_chat", *chat, "--image_dir", folder)
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertIn("a" + pictures[0].suffix, result.stdout + result.stderr)
+        self.assertIn("a" + images[0].suffix, result.stdout + result.stderr)
         lines = self.out / "lines.txt"
-        lines.write_text(f"/image {pictures[0]}\nwhat colour is it?\n/clear\n/help\n/quit\n")
+        lines.write_text(f"/image {images[0]}\nwhat colour is it?\n/clear\n/help\n/quit\n")
         with lines.open() as stream:
             self.assertEqual(run("eval_chat", *chat, stdin=stream).returncode, 0)
         result = run("evaluate", *inputs(), "--checkpoint", self.out / "32_vlm_sft.pth", "--kind", "sft", "--data_path", SAMPLE / "held_out.json",
@@ -95,7 +95,7 @@ class Chain(Folder):
         samples = json.loads((SAMPLE / "pretrain.json").read_text())
         broken = self.out / "images"
         shutil.copytree(SAMPLE / "images", broken)
-        (broken / samples[0]["image"]).write_text("not a picture")
+        (broken / samples[0]["image"]).write_text("not an image")
         samples[1]["image"] = "missing.jpg"
         samples[2]["conversations"][0]["value"] = "no mark at all"
         samples[3]["conversations"][1]["value"] = None
@@ -149,15 +149,15 @@ class BadInput(Folder):
         text = self.json_file("text.pth", "hello")
         self.refused(train("sft_vlm", self.out / "sft", *sft, "--init_from", text), "text.pth")
 
-    def test_chat_names_what_is_wrong_with_pictures(self):
+    def test_chat_names_what_is_wrong_with_images(self):
         self.assertEqual(self.pretrain("--data_path", SAMPLE / "pretrain.json").returncode, 0)
         chat = ["--checkpoint", self.out / "out/32_vlm_pretrain.pth", "--tokenizer", SAMPLE / "tokenizer.model", "--clip_dir", SAMPLE / "clip"]
-        picture = next((SAMPLE / "images").iterdir())
+        image = next((SAMPLE / "images").iterdir())
         self.refused(run("eval_chat", *chat, "--image", self.out / "none.jpg", "--prompt", "x"), "none.jpg")
         self.refused(run("eval_chat", *chat, "--image", self.json_file("text.jpg", "text"), "--prompt", "x"), "text.jpg")
-        self.refused(run("eval_chat", *chat, "--image", picture, "--prompt", "<image> <image> x"), "2", "1")
+        self.refused(run("eval_chat", *chat, "--image", image, "--prompt", "<image> <image> x"), "2", "1")
         self.refused(run("eval_chat", *chat, "--image_dir", self.out / "nowhere"), "nowhere")
-        self.refused(run("eval_chat", "--checkpoint", self.out / "none.pth", *chat[2:], "--image", picture, "--prompt", "x"), "none.pth")
+        self.refused(run("eval_chat", "--checkpoint", self.out / "none.pth", *chat[2:], "--image", image, "--prompt", "x"), "none.pth")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ bool holds(const std::string& page, const std::string& part) {
   return page.find(part) != std::string::npos;
 }
 
-TEST(ReportPage, PutsPicturesInRowsAndCheckpointsInColumns) {
+TEST(ReportPage, PutsImagesInRowsAndCheckpointsInColumns) {
   const std::string page = report_page(two_columns());
   const size_t first = page.find("512_vlm_pretrain<"), second = page.find("512_vlm_sft<");
   ASSERT_NE(first, std::string::npos);
@@ -61,7 +61,7 @@ TEST(ReportPage, EscapesQuestionNamesAnswersAndProblems) {
   EXPECT_TRUE(holds(page, "&quot;&gt;&lt;img src=x&gt;.png"));
 }
 
-TEST(ReportPage, HoldsItsPicturesAndNamesNoAddress) {
+TEST(ReportPage, HoldsItsImagesAndNamesNoAddress) {
   const std::string page = report_page(two_columns());
   EXPECT_TRUE(holds(page, "src=\"data:image/jpeg;base64,SlBFRw==\""));
   EXPECT_FALSE(holds(page, "http:"));
@@ -69,12 +69,12 @@ TEST(ReportPage, HoldsItsPicturesAndNamesNoAddress) {
   EXPECT_FALSE(holds(page, "<link"));
 }
 
-TEST(ReportPage, GivesEachPictureOfARowAColumn) {
+TEST(ReportPage, GivesEachImageOfARowAColumn) {
   Report report = two_columns();
   report.rows.push_back({{{"bird/0.jpg", "A"}, {"bird/1.jpg", "B"}}, {{"x", ""}, {"y", ""}}, "", "What & who?"});
   const std::string page = report_page(report);
-  EXPECT_TRUE(holds(page, "picture 1</th>"));
-  EXPECT_TRUE(holds(page, "picture 2</th>"));
+  EXPECT_TRUE(holds(page, "image 1</th>"));
+  EXPECT_TRUE(holds(page, "image 2</th>"));
 }
 
 TEST(ReportPage, PutsDifferentQuestionsAboveTheirRows) {

@@ -22,7 +22,7 @@ def run(program, *arguments):
 
 
 class Page(html.parser.HTMLParser):
-    """Cells of the page's table by row, and the addresses of its pictures."""
+    """Cells of the page's table by row, and the addresses of its images."""
 
     def __init__(self, text):
         super().__init__()
@@ -66,16 +66,16 @@ class Reports(unittest.TestCase):
     def setUp(self):
         self.temporary = tempfile.TemporaryDirectory()
         self.out = pathlib.Path(self.temporary.name)
-        self.pictures = self.out / "pictures"
-        self.pictures.mkdir()
-        for number, picture in enumerate(sorted((SAMPLE / "images").iterdir())[:3]):
-            shutil.copy(picture, self.pictures / f"{number} & <b>红{picture.suffix}")
+        self.images = self.out / "pictures"
+        self.images.mkdir()
+        for number, image in enumerate(sorted((SAMPLE / "images").iterdir())[:3]):
+            shutil.copy(image, self.images / f"{number} & <b>红{image.suffix}")
 
     def tearDown(self):
         self.temporary.cleanup()
 
-    def report(self, *arguments, path=None, pictures=None, checkpoints=None):
-        return run("eval_chat", *PARTS, "--image_dir", pictures or self.pictures, "--checkpoints", checkpoints or f"{self.a},{self.b}",
+    def report(self, *arguments, path=None, images=None, checkpoints=None):
+        return run("eval_chat", *PARTS, "--image_dir", images or self.images, "--checkpoints", checkpoints or f"{self.a},{self.b}",
                    "--report", path or self.out / "report.html", "--temperature", 0, "--max_new_tokens", 6, *arguments)
 
     def refused(self, result, *expected, code=1):
@@ -86,7 +86,7 @@ class Reports(unittest.TestCase):
             self.assertIn(str(part), errors[0])
         self.assertEqual([entry.name for entry in self.out.iterdir() if "report" in entry.name], [])
 
-    def test_has_a_row_a_picture_and_a_column_a_checkpoint(self):
+    def test_has_a_row_an_image_and_a_column_a_checkpoint(self):
         result = self.report()
         self.assertEqual(result.returncode, 0, result.stderr)
         text = (self.out / "report.html").read_text()
@@ -105,39 +105,39 @@ class Reports(unittest.TestCase):
         self.assertEqual(self.report().returncode, 0)
         page = Page((self.out / "report.html").read_text())
         for column, checkpoint in ((1, self.a), (2, self.b)):
-            result = run("eval_chat", *PARTS, "--image_dir", self.pictures, "--checkpoint", checkpoint, "--temperature", 0, "--max_new_tokens", 6)
+            result = run("eval_chat", *PARTS, "--image_dir", self.images, "--checkpoint", checkpoint, "--temperature", 0, "--max_new_tokens", 6)
             answers = re.split(r"^\d & <b>红\.\w+: ", result.stdout, flags=re.MULTILINE)[1:]
             self.assertEqual([row[column] for row in page.rows[1:]], [answer.strip() or "no answer" for answer in answers])
 
-    def test_compares_answers_about_several_pictures(self):
+    def test_compares_answers_about_several_images(self):
         groups = self.out / "groups"
         (groups / "pair").mkdir(parents=True)
-        for number, picture in enumerate(sorted((SAMPLE / "images").iterdir())[:2]):
-            shutil.copy(picture, groups / "pair" / f"{number}{picture.suffix}")
-        result = self.report("--multi", pictures=groups)
+        for number, image in enumerate(sorted((SAMPLE / "images").iterdir())[:2]):
+            shutil.copy(image, groups / "pair" / f"{number}{image.suffix}")
+        result = self.report("--multi", images=groups)
         self.assertEqual(result.returncode, 0, result.stderr)
         page = Page((self.out / "report.html").read_text())
         self.assertEqual([len(row) for row in page.rows], [4, 4])
         self.assertEqual(len(page.addresses), 2)
 
     def groups(self, *sizes):
-        """A folder with subfolders of so many pictures each."""
+        """A folder with subfolders of so many images each."""
         groups = self.out / "groups"
-        pictures = sorted((SAMPLE / "images").iterdir())
+        images = sorted((SAMPLE / "images").iterdir())
         for number, size in enumerate(sizes):
             (groups / f"group{number}").mkdir(parents=True)
-            for picture in pictures[:size]:
-                shutil.copy(picture, groups / f"group{number}")
+            for image in images[:size]:
+                shutil.copy(image, groups / f"group{number}")
         return groups
 
     def test_tells_each_rows_own_question(self):
-        result = self.report("--multi", pictures=self.groups(2, 1))
+        result = self.report("--multi", images=self.groups(2, 1))
         self.assertEqual(result.returncode, 0, result.stderr)
         rows = Page((self.out / "report.html").read_text()).rows
         self.assertEqual([row[0] for row in rows[1::2]], ["Name all the differences between these two birds.", "这个图片描述的是什么内容？"])
 
     def test_tells_a_question_that_does_not_fit_in_its_cells(self):
-        result = self.report("--multi", "--prompt", "<image> <image> what?", pictures=self.groups(2, 1))
+        result = self.report("--multi", "--prompt", "<image> <image> what?", images=self.groups(2, 1))
         self.assertEqual(result.returncode, 1, result.stderr)
         self.assertIn("group1", result.stderr)
         rows = Page((self.out / "report.html").read_text()).rows
@@ -147,10 +147,10 @@ class Reports(unittest.TestCase):
             self.assertIn("group1: ", cell)
 
     def test_refuses_a_question_that_fits_no_row(self):
-        self.refused(self.report("--multi", "--prompt", "<image> <image> what?", pictures=self.groups(1, 3)), "group0", "answered nothing")
+        self.refused(self.report("--multi", "--prompt", "<image> <image> what?", images=self.groups(1, 3)), "group0", "answered nothing")
 
-    def test_tells_a_broken_picture_in_its_row(self):
-        (self.pictures / "9.png").write_text("no picture")
+    def test_tells_a_broken_image_in_its_row(self):
+        (self.images / "9.png").write_text("no image")
         result = self.report()
         self.assertEqual(result.returncode, 1, result.stderr)
         self.assertIn("9.png", result.stderr)
@@ -162,11 +162,11 @@ class Reports(unittest.TestCase):
         self.refused(self.report(checkpoints=f"{self.a},{self.out}/missing.pth"), "missing.pth")
         empty = self.out / "empty"
         empty.mkdir()
-        self.refused(self.report(pictures=empty), empty, "expected pictures")
-        (empty / "a.png").write_text("no picture")
-        self.refused(self.report(pictures=empty), "none that can be read")
+        self.refused(self.report(images=empty), empty, "expected images")
+        (empty / "a.png").write_text("no image")
+        self.refused(self.report(images=empty), "none that can be read")
         self.refused(self.report(path=self.out / "nowhere/report.html"), "nowhere/report.html")
-        self.refused(self.report(path=self.pictures), self.pictures, "found a folder")
+        self.refused(self.report(path=self.images), self.images, "found a folder")
         self.refused(self.report(path="/proc/report.html"), "/proc/report.html")
         self.refused(run("eval_chat", *PARTS, "--checkpoints", self.a), "--report", code=2)
         self.refused(run("eval_chat", *PARTS, "--checkpoint", self.a, "--report", self.out / "report.html"), "--image_dir", code=2)
@@ -208,7 +208,7 @@ class Reports(unittest.TestCase):
             self.assertEqual((line["weights"], line["samples"]), (weights, 12))
 
     def test_refuses_data_that_is_not_there(self):
-        self.refused(run("eval_chat", *PARTS, "--data", self.out / "missing.json", "--images_dir", self.pictures, "--checkpoint", self.a), "missing.json")
+        self.refused(run("eval_chat", *PARTS, "--data", self.out / "missing.json", "--images_dir", self.images, "--checkpoint", self.a), "missing.json")
         self.refused(run("eval_chat", *PARTS, "--data", self.out / "missing.json", "--checkpoint", self.a), "missing.json")
         self.refused(run("eval_chat", *PARTS, "--data", SAMPLE / "held_out.json", "--images_dir", self.out / "nothing", "--checkpoint", self.a), "nothing")
 

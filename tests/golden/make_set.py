@@ -83,10 +83,10 @@ class Set:
         first = starts[-1] + 4
         mask = [int(first <= i < real) for i in range(length)][1:]
         x, y = ids[:-1], ids[1:]
-        slots = [i for i in range(len(x) - 49) if x[i:i + 50] == PATTERN]
+        spans = [i for i in range(len(x) - 49) if x[i:i + 50] == PATTERN]
         supervised = [y[i] for i in range(len(y)) if mask[i]]
         return dict(kind=kind, max_length=length, X=x, Y_last=y[-1], loss_mask=mask, n_supervised=len(supervised),
-                    n_real_in_X=min(real, length - 1), placeholder_starts=slots,
+                    n_real_in_X=min(real, length - 1), placeholder_starts=spans,
                     supervised_targets_text=self.tokenizer.decode(supervised, skip_special_tokens=False),
                     sample=dict(id=0, image="a.jpg", conversations=[{"from": "human", "value": question}, {"from": "gpt", "value": answer}]))
 
@@ -95,7 +95,7 @@ class Set:
         return [self.rng.choice([i for i in (self.rng.randrange(40, 6400), self.rng.randrange(40, 6400))]) for _ in range(count)]
 
     def batches(self):
-        """name -> (rows, features): the rows' slots written out."""
+        """name -> (rows, features): the rows' spans written out."""
         p = PATTERN
         one = [self.ids(4) + p + self.ids(17), self.ids(9) + p + self.ids(12)]
         return {
@@ -224,31 +224,31 @@ class Set:
             tensors[prefix + name] = model.parameters[name].detach().clone()
         return records
 
-    # ---- pictures --------------------------------------------------------------------------------------------------
-    def pictures(self):
+    # ---- images --------------------------------------------------------------------------------------------------
+    def images(self):
         noise = numpy.random.default_rng(self.rng.randrange(1 << 30))
-        picture = lambda w, h, c: Image.fromarray(numpy.repeat(numpy.repeat(noise.integers(0, 256, (-(-h // 5), -(-w // 5), c), "uint8"), 5, 0), 5, 1)[:h, :w].squeeze())
-        rgb = picture(91, 53, 3)
-        yield "tall_41x300.png", picture(41, 300, 3), {}
+        image = lambda w, h, c: Image.fromarray(numpy.repeat(numpy.repeat(noise.integers(0, 256, (-(-h // 5), -(-w // 5), c), "uint8"), 5, 0), 5, 1)[:h, :w].squeeze())
+        rgb = image(91, 53, 3)
+        yield "tall_41x300.png", image(41, 300, 3), {}
         yield "bitmap_91x53.bmp", rgb, {}
         yield "web_91x53.webp", rgb, dict(lossless=True)
-        yield "photo_300x210.jpg", picture(300, 210, 3), dict(quality=80)
-        yield "ink_60x77.jpg", picture(60, 77, 3).convert("CMYK"), dict(quality=90)
-        yield "gray_alpha_64x31.png", picture(64, 31, 2), {}
-        yield "alpha_31x64.png", picture(31, 64, 4), {}
-        yield "bits_70x70.png", picture(70, 70, 1).convert("1"), {}
+        yield "photo_300x210.jpg", image(300, 210, 3), dict(quality=80)
+        yield "ink_60x77.jpg", image(60, 77, 3).convert("CMYK"), dict(quality=90)
+        yield "gray_alpha_64x31.png", image(64, 31, 2), {}
+        yield "alpha_31x64.png", image(31, 64, 4), {}
+        yield "bits_70x70.png", image(70, 70, 1).convert("1"), {}
         yield "palette_33x90.png", rgb.quantize(17), {}
-        yield "gray_5x9.png", picture(5, 9, 1), {}
+        yield "gray_5x9.png", image(5, 9, 1), {}
 
-    def write_pictures(self):
+    def write_images(self):
         folder = self.out / "images"
         folder.mkdir()
         encoder = Clip(self.torch, width=32, inner=88, layers=3, heads=2)
         encoder.write(self.out / "clip")
         self.manifest["clip"] = dict(note="another tiny encoder")
         tensors = {"zero_padding_image.encoder_out": encoder.encode(torch.zeros(3, 224, 224))}
-        for name, picture, how in self.pictures():
-            picture.save(folder / name, **how)
+        for name, image, how in self.images():
+            image.save(folder / name, **how)
             opened = Image.open(io.BytesIO((folder / name).read_bytes()))
             stem, same = name.rsplit(".", 1)[0], opened.mode in ("RGB", "L")
             path = "train" if same else "eval"
@@ -277,7 +277,7 @@ def main():
     golden = Set(out, pathlib.Path(sys.argv[2]), int(sys.argv[3]))
     golden.write_tokenizer()
     golden.write_models()
-    golden.write_pictures()
+    golden.write_images()
     (out / "manifest.json").write_text(json.dumps(golden.manifest))
 
 

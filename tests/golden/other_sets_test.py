@@ -81,7 +81,7 @@ def main():
                 ("an unknown kind in the manifest", "test_model", "GoldenManifest*", "manifest.json", lambda m: m.update(audio={"a.wav": {}})),
                 ("an unknown kind of a model", "test_model", "GoldenManifest*", "manifest.json", lambda m: first(m).update(beam_search={})),
                 ("an unknown tensor", "test_model", "GoldenManifest*", "manifest.json", lambda m: first(m)["tensors"].update({"text.entropy": []})),
-                ("an unknown picture tensor", "test_model", "GoldenManifest*", "manifest.json", lambda m: m["image_tensors"].update({"a.train.depth": []})),
+                ("an unknown image tensor", "test_model", "GoldenManifest*", "manifest.json", lambda m: m["image_tensors"].update({"a.train.depth": []})),
                 ("an unknown original's error", "test_model", "GoldenLmErrors*", "manifest.json", lambda m: first(m)["upstream_errors"].update(other="X")),
                 ("an unknown kind of generation", "test_model", "GoldenLmGeneration*", "manifest.json", lambda m: first(m)["generation"]["text"].update(beam=[1])),
                 ("an unknown form of features", "test_model", "GoldenLmForward*", "manifest.json", lambda m: first(m)["cases"]["one_image"].update(features="pool[::2]")),
@@ -90,7 +90,7 @@ def main():
                 ("an unknown kind of strings", "test_text", "Golden.tokenizer_encode", strings, lambda s: s.update(offset_cases=[{}])),
                 ("no strings", "test_text", "Golden.tokenizer_encode", strings, lambda s: s.update(encode_cases=[])),
                 ("an unknown kind of conversations", "test_text", "Golden.chat", conversations, lambda c: c.update(tool_calls=[{}])),
-                ("no picture", "test_image", "GoldenImages*", "manifest.json", lambda m: m.update(images={}))]):
+                ("no image", "test_image", "GoldenImages*", "manifest.json", lambda m: m.update(images={}))]):
             fails(f"{binary} fails on {what}", binary, filter_, edited(other, folder / f"edited{number}", name, edit))
     print(f"{len(failures)} wrong")
     return 1 if failures else 0

@@ -106,17 +106,17 @@ class Lm:
         return torch.stack(rows).view_as(x)
 
     def hidden(self, ids, features):
-        """ids [B, S], features [B, N, 50, 768] or None. Returns the hidden states and whether a picture was spliced."""
+        """ids [B, S], features [B, N, 50, 768] or None. Returns the hidden states and whether an image was spliced."""
         rows, spliced = [], False
         for b, row in enumerate(ids.tolist()):
-            embeddings, at, picture = self.parameters["tok_embeddings.weight"][row], 0, 0
+            embeddings, at, image = self.parameters["tok_embeddings.weight"][row], 0, 0
             while features is not None and at + 50 <= len(row):
                 if row[at:at + 50] != PATTERN:
                     at += 1
                     continue
-                vision = self.linear(features[b, picture], "vision_proj.vision_proj.0") + self.parameters["vision_proj.vision_proj.0.bias"]
+                vision = self.linear(features[b, image], "vision_proj.vision_proj.0") + self.parameters["vision_proj.vision_proj.0.bias"]
                 embeddings = torch.cat([embeddings[:at], vision, embeddings[at + 50:]])
-                at, picture, spliced = at + 50, picture + 1, True
+                at, image, spliced = at + 50, image + 1, True
             rows.append(embeddings)
         x = torch.stack(rows)
         for i in range(self.config["n_layers"]):

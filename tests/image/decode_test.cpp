@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <numeric>
 
-#include "image/sample_pictures.h"
+#include "image/sample_images.h"
 #include "minimind/base/error.h"
 #include "minimind/image/image.h"
 
@@ -13,7 +13,7 @@ namespace {
 /// The message of the Error that decoding throws; empty where it succeeds.
 std::string decode_error(std::string_view bytes, const DecodeLimits& limits = {}) {
   try {
-    decode_image(bytes, "picture", limits);
+    decode_image(bytes, "image", limits);
   } catch (const Error& error) {
     return error.what();
   }
@@ -39,7 +39,7 @@ void put_little_endian(std::string& bytes, size_t at, uint32_t value, int count)
 TEST(DecodeImage, ReadsEveryFormat) {
   for (const testing::SampleFile& file : testing::sample_files()) {
     SCOPED_TRACE(file.format);
-    const Image image = decode_image(file.bytes, "picture");
+    const Image image = decode_image(file.bytes, "image");
     EXPECT_EQ(image.width, 13);
     EXPECT_EQ(image.height, 9);
     EXPECT_EQ(image.pixels.size(), 13U * 9 * 3);
@@ -47,9 +47,9 @@ TEST(DecodeImage, ReadsEveryFormat) {
   }
 }
 
-TEST(DecodeImage, NamesWhatAFileIsThatIsNoPicture) {
+TEST(DecodeImage, NamesWhatAFileIsThatIsNoImage) {
   EXPECT_TRUE(
-      contains(decode_error(""), "picture: expected a JPEG, PNG, BMP, GIF or WebP picture, found an empty file"));
+      contains(decode_error(""), "image: expected a JPEG, PNG, BMP, GIF or WebP image, found an empty file"));
   EXPECT_TRUE(contains(decode_error("<html><body>404</body>"), "found a file that begins with '<html><body>'"));
   EXPECT_TRUE(contains(decode_error(std::string("\0\1\2", 3)), "found a file that begins with the bytes 00 01 02"));
 }
@@ -70,9 +70,9 @@ TEST(DecodeImage, TakesAPngWithoutItsEndChunkAsPillowDoes) {
     if (file.format != "PNG") {
       continue;
     }
-    const Image whole = decode_image(file.bytes, "picture");
+    const Image whole = decode_image(file.bytes, "image");
     for (size_t missing = 1; missing <= 12; ++missing) {
-      const Image cut = decode_image(file.bytes.substr(0, file.bytes.size() - missing), "picture");
+      const Image cut = decode_image(file.bytes.substr(0, file.bytes.size() - missing), "image");
       EXPECT_EQ(cut.pixels, whole.pixels) << missing;
     }
     const std::string begun = file.bytes.substr(0, file.bytes.size() - 12) + std::string("\0\0\0\5tEXtab", 10);
@@ -96,7 +96,7 @@ TEST(DecodeImage, SurvivesEveryDamagedByte) {
   EXPECT_GT(read, 1000U);
 }
 
-TEST(DecodeImage, RefusesPicturesAboveTheLimits) {
+TEST(DecodeImage, RefusesImagesAboveTheLimits) {
   for (const testing::SampleFile& file : testing::sample_files()) {
     SCOPED_TRACE(file.format);
     EXPECT_EQ(decode_error(file.bytes, {13 * 9, 13}), "");
@@ -115,7 +115,7 @@ TEST(DecodeImage, RefusesHugeHeadersBeforeAllocating) {
   files.erase(files.begin() + 1);
   for (const testing::SampleFile& file : files) {
     SCOPED_TRACE(file.format);
-    EXPECT_TRUE(contains(decode_error(file.bytes), "expected a picture of at most")) << decode_error(file.bytes);
+    EXPECT_TRUE(contains(decode_error(file.bytes), "expected an image of at most")) << decode_error(file.bytes);
   }
   // PNG covers its header by a checksum, known here for 2147483647x2147483647, 8 bits RGB.
   std::string png = testing::sample_files()[1].bytes;
@@ -123,18 +123,18 @@ TEST(DecodeImage, RefusesHugeHeadersBeforeAllocating) {
   put_big_endian(png, 20, 0x7FFFFFFF, 4);
   EXPECT_TRUE(contains(decode_error(png), "a wrong checksum"));
   put_big_endian(png, 29, 0x9BAB9C31, 4);
-  EXPECT_TRUE(contains(decode_error(png), "expected a picture of at most")) << decode_error(png);
+  EXPECT_TRUE(contains(decode_error(png), "expected an image of at most")) << decode_error(png);
 }
 
 TEST(DecodeImage, ShowsTheColorOfTransparentGifPixels) {
-  const Image image = decode_image(testing::four_color_gif(), "picture");
+  const Image image = decode_image(testing::four_color_gif(), "image");
   const std::vector<uint8_t> expected = {255, 0, 0, 0, 255, 0, 0, 0, 255, 9,   9, 9,
                                          9,   9, 9, 9, 9,   9, 9, 9, 9,   255, 0, 0};
   EXPECT_EQ(image.pixels, expected);
 }
 
 TEST(DecodeImage, ReadsPaletteBmpFromTheBottom) {
-  const Image image = decode_image(testing::palette_bmp(5, 3), "picture");
+  const Image image = decode_image(testing::palette_bmp(5, 3), "image");
   for (size_t i = 0; i < 15; ++i) {
     EXPECT_EQ(image.pixels[3 * i], i);
     EXPECT_EQ(image.pixels[3 * i + 1], 255 - i);
@@ -145,7 +145,7 @@ TEST(DecodeImage, ReadsPaletteBmpFromTheBottom) {
 TEST(DecodeImage, ShowsIndicesOutsideThePaletteInBlack) {
   std::string bmp = testing::palette_bmp(5, 3);
   put_little_endian(bmp, 46, 10, 4);
-  const Image image = decode_image(bmp, "picture");
+  const Image image = decode_image(bmp, "image");
   EXPECT_EQ(image.pixels[3 * 9], 9);
   EXPECT_EQ(image.pixels[3 * 9 + 2], 7);
   for (size_t i = 3 * 10; i < image.pixels.size(); ++i) {
@@ -160,7 +160,7 @@ TEST(DecodeImage, ReadsAPngPaletteOfTwoColorsAndAnIndexOutsideIt) {
       0x06, 0x50, 0x4c, 0x54, 0x45, 0x0a, 0x14, 0x1e, 0x28, 0x32, 0x3c, 0xd5, 0x1b, 0xb4, 0xe9, 0x00, 0x00, 0x00,
       0x0c, 0x49, 0x44, 0x41, 0x54, 0x78, 0xda, 0x63, 0x60, 0x64, 0x65, 0x00, 0x00, 0x00, 0x11, 0x00, 0x07, 0xed,
       0x16, 0x0e, 0x0a, 0x00, 0x00, 0x00, 0x00, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82};
-  const Image image = decode_image({reinterpret_cast<const char*>(png.data()), png.size()}, "picture");
+  const Image image = decode_image({reinterpret_cast<const char*>(png.data()), png.size()}, "image");
   EXPECT_EQ(image.pixels, (std::vector<uint8_t>{40, 50, 60, 0, 0, 0, 10, 20, 30}));
 }
 
@@ -175,7 +175,7 @@ TEST(DecodeImage, AsksBeforeThePixelsOfEveryFormatWhetherToGoOn) {
     SCOPED_TRACE(file.format);
     DecodeLimits limits;
     limits.go_on = [](int64_t pixels) { return pixels != 13 * 9; };
-    EXPECT_TRUE(contains(decode_error(file.bytes, limits), "picture: its reading was stopped"));
+    EXPECT_TRUE(contains(decode_error(file.bytes, limits), "image: its reading was stopped"));
   }
 }
 
@@ -196,14 +196,14 @@ TEST(DecodeImage, AsksInEveryScanOfAJpegWhetherToGoOn) {
     pixels += more;
     return pixels < all / 2;
   };
-  EXPECT_TRUE(contains(decode_error(jpeg, limits), "picture: its reading was stopped"));
+  EXPECT_TRUE(contains(decode_error(jpeg, limits), "image: its reading was stopped"));
   EXPECT_LT(pixels, all / 2 + 2 * 16 * 16);
 }
 
 TEST(EncodePng, GivesEveryByteBack) {
   for (const auto& [width, height] : {std::pair{1, 1}, {13, 9}, {300, 2}, {1, 700}}) {
-    const Image image = testing::noise_picture(width, height, 3);
-    const Image again = decode_image(encode_png(image), "picture");
+    const Image image = testing::noise_image(width, height, 3);
+    const Image again = decode_image(encode_png(image), "image");
     EXPECT_EQ(again.width, width);
     EXPECT_EQ(again.height, height);
     EXPECT_EQ(again.pixels, image.pixels);
@@ -216,7 +216,7 @@ TEST(EncodeJpeg, StaysCloseAndShrinksWithQuality) {
     image.pixels[i] = static_cast<uint8_t>(i / 3 % 64 + i / 192 * 2 + i % 3 * 20);
   }
   const std::string fine = encode_jpeg(image, 95);
-  const Image again = decode_image(fine, "picture");
+  const Image again = decode_image(fine, "image");
   int largest = 0;
   for (size_t i = 0; i < image.pixels.size(); ++i) {
     largest = std::max(largest, std::abs(image.pixels[i] - again.pixels[i]));
@@ -226,7 +226,7 @@ TEST(EncodeJpeg, StaysCloseAndShrinksWithQuality) {
 }
 
 TEST(EncodeJpeg, RefusesQualitiesThatDoNotExist) {
-  const Image image = testing::noise_picture(2, 2, 1);
+  const Image image = testing::noise_image(2, 2, 1);
   EXPECT_THROW(encode_jpeg(image, 0), Error);
   EXPECT_THROW(encode_jpeg(image, 101), Error);
   EXPECT_THROW(encode_jpeg(Image{}, 90), std::logic_error);

@@ -59,7 +59,7 @@ void check_decoded(const Image& image, const testing::TensorView& expected, cons
 }
 
 /// The golden bytes after decoding, conversion to RGB and resizing: path `eval`, or `train` where the two agree.
-TEST(GoldenImages, EveryPictureEqualsTheOriginalsBytes) {
+TEST(GoldenImages, EveryImageEqualsTheOriginalsBytes) {
   MINIMIND_REQUIRE_FIXTURES();
   const nlohmann::json images = testing::fixtures_manifest().at("images");
   const std::filesystem::path folder = testing::fixtures_dir() / "images";

@@ -1,4 +1,4 @@
-// usage: image_bench PICTURE… Processor time of one core to decode each picture and to resize it to 224x224 planar
+// usage: image_bench IMAGE… Processor time of one core to decode each image and to resize it to 224x224 planar
 // bytes, the best of several rounds; a JSON line each.
 #include <algorithm>
 #include <ctime>
@@ -43,9 +43,9 @@ void measure(const std::string& path) {
   const double decode = best_ms([&] { decode_image(bytes, path); });
   const double resize = best_ms([&] { resize_to_planar(image, kSide, planar.data()); });
   const double scalar = best_ms([&] { detail::resize_planar(image, kSide, planar.data(), detail::kScalarResize); });
-  std::cout << R"({"picture": ")" << path << R"(", "width": )" << image.width << R"(, "height": )" << image.height
+  std::cout << R"({"image": ")" << path << R"(", "width": )" << image.width << R"(, "height": )" << image.height
             << R"(, "decode_ms": )" << decode << R"(, "resize_ms": )" << resize << R"(, "kernels": ")"
-            << detail::best_resize().name << R"(", "scalar_resize_ms": )" << scalar << R"(, "pictures_per_second": )"
+            << detail::best_resize().name << R"(", "scalar_resize_ms": )" << scalar << R"(, "images_per_second": )"
             << 1e3 / (decode + resize) << "}\n";
 }
 

@@ -1,6 +1,6 @@
-"""Compares the decoder and the resize with Pillow, byte for byte, on generated pictures of every kind.
+"""Compares the decoder and the resize with Pillow, byte for byte, on generated images of every kind.
 
-usage: pillow_differential.py --python PYTHON --dump DUMP_PICTURES [--count N]
+usage: pillow_differential.py --python PYTHON --dump DUMP_IMAGES [--count N]
 Runs itself under MINIMIND_PYTHON, or else PYTHON. Exits 77 (skipped) where that has no Pillow.
 """
 
@@ -60,8 +60,8 @@ def chosen_kinds(kinds, count):
         turns[family] += 1
 
 
-def planar(picture):
-    return b"".join(channel.tobytes() for channel in picture.split())
+def planar(image):
+    return b"".join(channel.tobytes() for channel in image.split())
 
 
 def difference(ours, theirs):
@@ -71,30 +71,30 @@ def difference(ours, theirs):
     return f"{sum(gap > 0 for gap in gaps)} of {len(gaps)} bytes differ, at most by {max(gaps)}"
 
 
-def resized(picture, size):
+def resized(image, size):
     """Pillow's resize. Before version 13 it never took the vertical pass first: there, one axis at a time in today's order."""
     import PIL
     from PIL import Image
 
     if int(PIL.__version__.split(".")[0]) >= 13:
-        return picture.resize(size, Image.BICUBIC)
+        return image.resize(size, Image.BICUBIC)
     width, height = size
-    vertical_first = height < picture.height and picture.height - height > 2 * (picture.width - width)
-    middle = (picture.width, height) if vertical_first else (width, picture.height)
-    return picture.resize(middle, Image.BICUBIC).resize(size, Image.BICUBIC)
+    vertical_first = height < image.height and image.height - height > 2 * (image.width - width)
+    middle = (image.width, height) if vertical_first else (width, image.height)
+    return image.resize(middle, Image.BICUBIC).resize(size, Image.BICUBIC)
 
 
 def compare(path, size, shape):
     """What differs, as lines of text."""
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
-    if (picture.width, picture.height) != shape:
-        return [f"size {shape} against {picture.size}"]
+    image = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
+    if (image.width, image.height) != shape:
+        return [f"size {shape} against {image.size}"]
     expected = {
-        "rgb": picture.tobytes(),
-        "resized": resized(picture, size).tobytes(),
-        "planar": planar(resized(picture, (SIDE, SIDE))),
+        "rgb": image.tobytes(),
+        "resized": resized(image, size).tobytes(),
+        "planar": planar(resized(image, (SIDE, SIDE))),
     }
     failures = []
     for part, theirs in expected.items():
@@ -111,15 +111,15 @@ def main():
         import PIL
     except ImportError:
         skip(f"{sys.executable} has no Pillow")
-    import make_pictures
+    import make_images
 
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="minimind_pictures_") as folder:
         cases = []
-        for i, kind in enumerate(chosen_kinds(make_pictures.KINDS, options.count)):
+        for i, kind in enumerate(chosen_kinds(make_images.KINDS, options.count)):
             path = pathlib.Path(folder) / f"{i:05d}_{kind}"
-            path.write_bytes(make_pictures.picture_of(kind, f"{options.seed}/{i}"))
-            cases.append((kind, path, (make_pictures.random_side(rng), make_pictures.random_side(rng))))
+            path.write_bytes(make_images.image_of(kind, f"{options.seed}/{i}"))
+            cases.append((kind, path, (make_images.random_side(rng), make_images.random_side(rng))))
         listing = pathlib.Path(folder) / "list.txt"
         listing.write_text("".join(f"{path} {width} {height}\n" for _, path, (width, height) in cases))
         dumped = subprocess.run([options.dump, str(listing)], check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -147,7 +147,7 @@ def report(version, total, passed, failures):
         print(f"{kind}: {len(problems)} differences")
         for problem in problems[:4]:
             print(f"  {problem}")
-    print(f"pillow {version}: {sum(passed.values())} of {total} pictures of {len(passed)} kinds equal byte for byte")
+    print(f"pillow {version}: {sum(passed.values())} of {total} images of {len(passed)} kinds equal byte for byte")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <thread>
 
-#include "image/sample_pictures.h"
+#include "image/sample_images.h"
 #include "minimind/base/error.h"
 #include "minimind/image/image.h"
 
@@ -42,7 +42,7 @@ std::vector<uint8_t> planar_of(const Image& image) {
   return planar;
 }
 
-TEST(ResizeBicubic, EqualsPillowOnASmallPicture) {
+TEST(ResizeBicubic, EqualsPillowOnASmallImage) {
   const Image image{3, 2, {0, 10, 255, 255, 20, 0, 40, 200, 90, 7, 77, 177, 250, 250, 3, 128, 64, 32}};
   const std::vector<uint8_t> larger = {0, 5,  255, 99, 0,   165, 255, 5,   0, 123, 137, 49, 18,  225, 101,
                                        0, 37, 223, 99, 76,  139, 253, 135, 2, 155, 137, 31, 72,  132, 66,
@@ -52,14 +52,14 @@ TEST(ResizeBicubic, EqualsPillowOnASmallPicture) {
   EXPECT_EQ(resize_bicubic(image, 2, 1).pixels, smaller);
 }
 
-TEST(ResizeBicubic, CopiesAPictureOfTheSameSize) {
+TEST(ResizeBicubic, CopiesAnImageOfTheSameSize) {
   for (int64_t side = 1; side < 40; ++side) {
-    const Image image = testing::noise_picture(side, 41 - side, 5);
+    const Image image = testing::noise_image(side, 41 - side, 5);
     EXPECT_EQ(resize_bicubic(image, side, 41 - side).pixels, image.pixels);
   }
 }
 
-TEST(ResizeBicubic, KeepsAFlatPictureFlat) {
+TEST(ResizeBicubic, KeepsAFlatImageFlat) {
   for (const Shape& shape : many_shapes()) {
     const Image image{shape.in_width, shape.in_height,
                       std::vector<uint8_t>(static_cast<size_t>(shape.in_width * shape.in_height * 3), 201)};
@@ -77,17 +77,17 @@ TEST(ResizeBicubic, RoundsBetweenThePassesInPillowsOrder) {
     return resize_bicubic(resize_bicubic(image, image.width, height), width, height).pixels;
   };
   // The height shrinks by 100, more than twice the 49 of the width.
-  const Image tall = testing::noise_picture(99, 150, 2);
+  const Image tall = testing::noise_image(99, 150, 2);
   EXPECT_EQ(resize_bicubic(tall, 50, 50).pixels, down_first(tall, 50, 50));
   EXPECT_NE(resize_bicubic(tall, 50, 50).pixels, across_first(tall, 50, 50));
   // By 100, not more than twice the 50.
-  const Image less = testing::noise_picture(100, 150, 2);
+  const Image less = testing::noise_image(100, 150, 2);
   EXPECT_EQ(resize_bicubic(less, 50, 50).pixels, across_first(less, 50, 50));
   EXPECT_NE(resize_bicubic(less, 50, 50).pixels, down_first(less, 50, 50));
 }
 
 TEST(ResizeBicubic, RefusesSidesThatDoNotExist) {
-  const Image image = testing::noise_picture(2, 2, 1);
+  const Image image = testing::noise_image(2, 2, 1);
   EXPECT_THROW(resize_bicubic(image, 0, 5), Error);
   EXPECT_THROW(resize_bicubic(image, 5, -1), Error);
   EXPECT_THROW(resize_bicubic(image, 5, 65'536), Error);
@@ -95,10 +95,10 @@ TEST(ResizeBicubic, RefusesSidesThatDoNotExist) {
   EXPECT_THROW(resize_bicubic(Image{2, 2, std::vector<uint8_t>(11)}, 5, 5), std::logic_error);
 }
 
-TEST(ResizeToPlanar, HasTheBytesOfTheInterleavedPicture) {
+TEST(ResizeToPlanar, HasTheBytesOfTheInterleavedImage) {
   for (const int64_t size : {1, 5, 16, 33, 224}) {
     for (const auto& [width, height] : {std::pair{1, 1}, {128, 128}, {40, 700}, {700, 40}, {2, 3}}) {
-      const Image image = testing::noise_picture(width, height, 9);
+      const Image image = testing::noise_image(width, height, 9);
       std::vector<uint8_t> planar(static_cast<size_t>(3 * size * size) + 8, 0xAB);
       resize_to_planar(image, size, planar.data());
       for (size_t i = planar.size() - 8; i < planar.size(); ++i) {
@@ -117,7 +117,7 @@ TEST(ResizeKernels, GiveEqualBytesInEveryVariant) {
   }
   EXPECT_EQ(&detail::best_resize(), avx2);
   for (const Shape& shape : many_shapes()) {
-    const Image image = testing::noise_picture(shape.in_width, shape.in_height, 4);
+    const Image image = testing::noise_image(shape.in_width, shape.in_height, 4);
     const Image plain = detail::resize_interleaved(image, shape.width, shape.height, detail::kScalarResize);
     const Image fast = detail::resize_interleaved(image, shape.width, shape.height, *avx2);
     ASSERT_EQ(plain.pixels, fast.pixels) << shape.in_width << "x" << shape.in_height << " to " << shape.width << "x"
@@ -133,14 +133,14 @@ TEST(ResizeKernels, GiveEqualBytesInEveryVariant) {
 TEST(ResizeBicubic, GivesTheSameFromManyThreads) {
   std::vector<std::vector<uint8_t>> expected;
   for (int64_t side = 1; side <= 100; ++side) {
-    expected.push_back(resize_bicubic(testing::noise_picture(side, side, 6), 17, 19).pixels);
+    expected.push_back(resize_bicubic(testing::noise_image(side, side, 6), 17, 19).pixels);
   }
   std::vector<int> different(4, 0);
   std::vector<std::thread> threads;
   for (int& count : different) {
     threads.emplace_back([&] {
       for (int64_t side = 1; side <= 100; ++side) {
-        const Image image = testing::noise_picture(side, side, 6);
+        const Image image = testing::noise_image(side, side, 6);
         count += resize_bicubic(image, 17, 19).pixels != expected[static_cast<size_t>(side - 1)] ? 1 : 0;
       }
     });

@@ -4,7 +4,7 @@ namespace minimind::testing {
 namespace {
 
 /// The features of one `….encoder_out`, from the bytes and, where given, from the pixel values.
-void check_picture(ClipVision& encoder, const StateDict& images, const std::string& stem, const at::Tensor& golden) {
+void check_image(ClipVision& encoder, const StateDict& images, const std::string& stem, const at::Tensor& golden) {
   SCOPED_TRACE(stem);
   if (const at::Tensor* bytes = images.find(stem + ".u8_chw")) {
     EXPECT_LE(relative_error(encoder->encode(bytes->unsqueeze(0))[0], golden), kGoldenTolerance);
@@ -16,14 +16,14 @@ void check_picture(ClipVision& encoder, const StateDict& images, const std::stri
   }
 }
 
-TEST(GoldenClip, FeaturesOfEveryPictureAgree) {
+TEST(GoldenClip, FeaturesOfEveryImageAgree) {
   MINIMIND_REQUIRE_FIXTURES();
   ClipVision encoder = load_clip_vision(fixtures_dir() / "clip");
   const int64_t size = encoder->config().image_size;
   const StateDict images = read_state_dict(fixtures_dir() / "images" / "expected.safetensors");
   const std::string suffix = ".encoder_out";
   size_t ran = 0, total = 0;
-  std::vector<at::Tensor> pictures, features;
+  std::vector<at::Tensor> pixels, features;
   for (const auto& [key, golden] : images.entries()) {
     if (!key.ends_with(suffix)) {
       continue;
@@ -34,13 +34,13 @@ TEST(GoldenClip, FeaturesOfEveryPictureAgree) {
       const at::Tensor zeros = at::zeros({1, 3, size, size});
       EXPECT_LE(relative_error(encoder->forward(zeros)[0], golden), kGoldenTolerance);
     } else {
-      check_picture(encoder, images, stem, golden);
-      pictures.push_back(*images.find(stem + ".u8_chw"));
+      check_image(encoder, images, stem, golden);
+      pixels.push_back(*images.find(stem + ".u8_chw"));
       features.push_back(golden);
     }
     ++ran;
   }
-  EXPECT_LE(relative_error(encoder->encode(at::stack(pictures)), at::stack(features)), kGoldenTolerance);
+  EXPECT_LE(relative_error(encoder->encode(at::stack(pixels)), at::stack(features)), kGoldenTolerance);
   golden_ran("clip", ran, total);
 }
 
@@ -78,7 +78,7 @@ TEST(GoldenManifest, HoldsNoUnknownKinds) {
   }
   const std::regex image_tensor(R"(.*\.(u8_chw|encoder_out|pixel_values|decoded_hwc))");
   for (const auto& [key, value] : manifest.at("image_tensors").items()) {
-    EXPECT_TRUE(std::regex_match(key, image_tensor)) << "manifest: picture tensor of unknown kind " << key;
+    EXPECT_TRUE(std::regex_match(key, image_tensor)) << "manifest: image tensor of unknown kind " << key;
   }
 }
 

@@ -130,7 +130,7 @@ inline at::Tensor golden_features(const GoldenModel& golden, const nlohmann::jso
   return match[2].length() > 0 ? rows.narrow(1, 0, number) : rows.narrow(1, number, 1);
 }
 
-/// Slots by the pattern; the slots of a row take its pictures in order, surplus pictures are left out as the original
+/// Slots by the pattern; the spans of a row take its images in order, surplus images are left out as the original
 /// leaves them.
 inline VlmInput golden_input(const GoldenModel& golden, const at::Tensor& ids, const nlohmann::json& feature_words) {
   VlmInput input;
@@ -139,17 +139,17 @@ inline VlmInput golden_input(const GoldenModel& golden, const at::Tensor& ids, c
   if (!features.defined()) {
     return input;
   }
-  input.slots = find_slots(ids, golden.pattern);
-  std::vector<at::Tensor> pictures;
-  int64_t row = -1, picture = 0;
-  for (const ImageSlot& slot : input.slots) {
-    picture = slot.row == row ? picture + 1 : 0;
-    row = slot.row;
-    if (picture < features.size(1)) {
-      pictures.push_back(features[row][picture]);
+  input.spans = find_spans(ids, golden.pattern);
+  std::vector<at::Tensor> images;
+  int64_t row = -1, image = 0;
+  for (const ImageSpan& span : input.spans) {
+    image = span.row == row ? image + 1 : 0;
+    row = span.row;
+    if (image < features.size(1)) {
+      images.push_back(features[row][image]);
     }
   }
-  input.features = pictures.empty() ? at::Tensor() : at::stack(pictures);
+  input.features = images.empty() ? at::Tensor() : at::stack(images);
   return input;
 }
 

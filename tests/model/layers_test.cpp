@@ -245,7 +245,7 @@ void fill_with_waves(ClipVision& encoder) {
   }
 }
 
-TEST(ClipVision, GivesAPictureTheSameNumbersInAnyGroup) {
+TEST(ClipVision, GivesAnImageTheSameNumbersInAnyGroup) {
   ClipVisionConfig wide = small_clip_config();  // of the widths of ViT-B/32
   wide.hidden_size = 768;
   wide.intermediate_size = 3072;
@@ -289,7 +289,7 @@ TEST(ClipVision, ItsActivationIsXTimesTheSigmoidOfItsMultiple) {
   EXPECT_TRUE(broken.isnan().all().item<bool>());
 }
 
-TEST(ClipVision, RefusesPicturesOfAnotherSizeOrType) {
+TEST(ClipVision, RefusesImagesOfAnotherSizeOrType) {
   ClipVision encoder(small_clip_config());
   EXPECT_THROW(encoder->encode(at::zeros({1, 3, 32, 32}, at::kByte)), Error);
   EXPECT_THROW(encoder->encode(at::zeros({1, 3, 64, 64})), Error);

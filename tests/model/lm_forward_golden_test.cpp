@@ -121,10 +121,10 @@ TEST(GoldenLmErrors, WhatTheOriginalCannotDoIsAClearErrorOrWorks) {
           if (!input.features.defined()) {
             continue;
           }
-          std::erase_if(input.slots, [](const ImageSlot& slot) { return slot.row > 0; });
+          std::erase_if(input.spans, [](const ImageSpan& span) { return span.row > 0; });
           input.ids = input.ids.narrow(0, 0, 1);
-          if (!input.slots.empty()) {
-            input.features = input.features.narrow(0, 0, static_cast<int64_t>(input.slots.size()));
+          if (!input.spans.empty()) {
+            input.features = input.features.narrow(0, 0, static_cast<int64_t>(input.spans.size()));
             EXPECT_NO_THROW(golden.model->hidden(input)) << name;
             input.features = input.features[0];
             EXPECT_THROW(golden.model->hidden(input), Error) << name;

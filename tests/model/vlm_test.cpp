@@ -12,14 +12,14 @@
 namespace minimind::testing {
 namespace {
 
-constexpr int64_t kWidth = 5;  // vision tokens of a picture in these tests
+constexpr int64_t kWidth = 5;  // vision tokens of an image in these tests
 
-/// Row 0 has two pictures, row 1 one, row 2 none.
+/// Row 0 has two images, row 1 one, row 2 none.
 VlmInput mixed_input(const LmConfig& config) {
   VlmInput input;
   input.ids = seeded_ids({3, 17}, config.vocab_size);
   input.features = waves({3, kWidth, config.vision_dim});
-  input.slots = {{0, 1}, {0, 9}, {1, 12}};
+  input.spans = {{0, 1}, {0, 9}, {1, 12}};
   return input;
 }
 
@@ -69,15 +69,15 @@ TEST(ImageSplice, SendsGradientsToTheProjectionAndNotToThePlaceholders) {
   int64_t seen = 0;
   for (int64_t row = 0; row < 3; ++row) {
     for (int64_t position = 0; position < 17; ++position) {
-      const bool in_slot = (row == 0 && ((position >= 1 && position < 6) || (position >= 9 && position < 14))) ||
+      const bool in_span = (row == 0 && ((position >= 1 && position < 6) || (position >= 9 && position < 14))) ||
                            (row == 1 && position >= 12);
-      seen += !in_slot && input.ids[row][position].item<int64_t>() == 60 ? 1 : 0;
+      seen += !in_span && input.ids[row][position].item<int64_t>() == 60 ? 1 : 0;
     }
   }
   EXPECT_EQ(model->head_weight().grad()[60][0].item<double>(), static_cast<double>(seen));
 }
 
-TEST(ImageSplice, WithoutPicturesTheProjectionHasNoGradient) {
+TEST(ImageSplice, WithoutImagesTheProjectionHasNoGradient) {
   const LmConfig config = small_config();
   Vlm model = small_model(config);
   VlmInput input{seeded_ids({2, 6}, config.vocab_size), {}, {}, {}};
@@ -87,15 +87,15 @@ TEST(ImageSplice, WithoutPicturesTheProjectionHasNoGradient) {
   EXPECT_NO_THROW(model->hidden(input));
 }
 
-TEST(ImageSplice, RefusesPicturesThatDoNotMatchTheSlots) {
+TEST(ImageSplice, RefusesImagesThatDoNotMatchTheSlots) {
   const LmConfig config = small_config();
   Vlm model = small_model(config);
   VlmInput input = mixed_input(config);
-  input.slots.pop_back();
+  input.spans.pop_back();
   EXPECT_THROW(model->hidden(input), Error);
-  input.slots.push_back({1, 13});  // ends behind the row
+  input.spans.push_back({1, 13});  // ends behind the row
   EXPECT_THROW(model->hidden(input), Error);
-  input.slots.back() = {3, 0};
+  input.spans.back() = {3, 0};
   EXPECT_THROW(model->hidden(input), Error);
   input = mixed_input(config);
   input.features = waves({3, kWidth, config.vision_dim + 1});
@@ -107,8 +107,8 @@ TEST(ImageSplice, RefusesPicturesThatDoNotMatchTheSlots) {
 TEST(FindSlots, NamesRowAndPositionOfEveryFullPattern) {
   const std::vector<TokenId> pattern = {3, 3, 4};
   const at::Tensor ids = at::tensor({3, 3, 3, 4, 3, 3, 4, 3, 9, 3, 3, 9, 4, 3, 3, 4}, at::kLong).view({2, 8});
-  const std::vector<ImageSlot> expected = {{0, 1}, {0, 4}, {1, 5}};
-  EXPECT_EQ(find_slots(ids, pattern), expected);
+  const std::vector<ImageSpan> expected = {{0, 1}, {0, 4}, {1, 5}};
+  EXPECT_EQ(find_spans(ids, pattern), expected);
 }
 
 TEST(Vlm, RefusesIdsOutsideTheVocabulary) {
@@ -128,14 +128,14 @@ TEST(Equivalence, ABatchEqualsItsRowsOneByOne) {
       // Shorter than the batch: what lies behind a position must not reach it.
       const int64_t length = row == 2 ? 11 : 17;
       alone.ids = input.ids.narrow(0, row, 1).narrow(1, 0, length);
-      std::vector<at::Tensor> pictures;
-      for (size_t picture = 0; picture < input.slots.size(); ++picture) {
-        if (input.slots[picture].row == row) {
-          alone.slots.push_back({0, input.slots[picture].position});
-          pictures.push_back(input.features[static_cast<int64_t>(picture)]);
+      std::vector<at::Tensor> images;
+      for (size_t image = 0; image < input.spans.size(); ++image) {
+        if (input.spans[image].row == row) {
+          alone.spans.push_back({0, input.spans[image].position});
+          images.push_back(input.features[static_cast<int64_t>(image)]);
         }
       }
-      alone.features = pictures.empty() ? at::Tensor() : at::stack(pictures);
+      alone.features = images.empty() ? at::Tensor() : at::stack(images);
       EXPECT_LE(largest_gap(model->hidden(alone)[0], together[row].narrow(0, 0, length)), 1e-5) << row;
     }
   }

@@ -50,7 +50,7 @@ std::string key_of(std::string name) {
 }
 
 Vlm unfilled() {
-  const UnfilledWeights guard;
+  const SkipInit guard;
   return Vlm(small_config());
 }
 
@@ -210,10 +210,10 @@ TEST_F(ClipFolder, GivesTheSameFeaturesWhileItsFilesPagesComeAndGo) {
   }
   EXPECT_FALSE(is_mapped(own->parameters().back()));
   const int64_t size = own->config().image_size;
-  const at::Tensor pictures = at::arange(2 * 3 * size * size).remainder(251).to(at::kByte).view({2, 3, size, size});
-  const at::Tensor expected = own->encode(pictures);
+  const at::Tensor images = at::arange(2 * 3 * size * size).remainder(251).to(at::kByte).view({2, 3, size, size});
+  const at::Tensor expected = own->encode(images);
   for (int turn = 0; turn < 2; ++turn) {
-    EXPECT_TRUE(same_bytes(shared->encode(pictures), expected)) << turn;
+    EXPECT_TRUE(same_bytes(shared->encode(images), expected)) << turn;
   }
 }
 
@@ -323,7 +323,7 @@ TEST(FullSize, FilesWrittenByPythonLoadAndRun) {
   VlmInput input;
   input.ids = at::arange(60, at::kLong).view({1, 60});
   input.features = features;
-  input.slots = {{0, 3}};
+  input.spans = {{0, 3}};
   const at::Tensor logits = model->logits(model->hidden(input));
   EXPECT_EQ(logits.sizes(), at::IntArrayRef({1, 60, 6400}));
   EXPECT_TRUE(logits.isfinite().all().item<bool>());

@@ -25,7 +25,7 @@ using nlohmann::json;
 SampleDataOptions small_options(const fs::path& out) {
   SampleDataOptions options;
   options.out = out.string();
-  options.pictures = 60;
+  options.images = 60;
   options.pairs = 30;
   options.held_out = 24;
   options.unseen = 12;
@@ -76,7 +76,7 @@ TEST_F(SampleData, IsTheSameForTheSameSeedWhateverTheThreads) {
   EXPECT_NE(first.at("clip/model.safetensors"), other.at("clip/model.safetensors"));
 }
 
-TEST_F(SampleData, EveryNamedPictureIsAFileOf128Pixels) {
+TEST_F(SampleData, EveryNamedImageIsAFileOf128Pixels) {
   for (const char* name : kDataFiles) {
     std::set<std::string> ids;
     for (const json& sample : read_json(name)) {
@@ -90,7 +90,7 @@ TEST_F(SampleData, EveryNamedPictureIsAFileOf128Pixels) {
   }
 }
 
-TEST_F(SampleData, QuestionsHoldOneMarkForEachPicture) {
+TEST_F(SampleData, QuestionsHoldOneMarkForEachImage) {
   for (const char* name : kDataFiles) {
     for (const json& sample : read_json(name)) {
       std::string images = sample["image"], questions;
@@ -101,16 +101,16 @@ TEST_F(SampleData, QuestionsHoldOneMarkForEachPicture) {
           EXPECT_EQ(turn["value"].get<std::string>().find("<image>"), std::string::npos);
         }
       }
-      size_t marks = 0;
+      size_t placeholders = 0;
       for (size_t at = questions.find("<image>"); at != std::string::npos; at = questions.find("<image>", at + 1)) {
-        ++marks;
+        ++placeholders;
       }
-      EXPECT_EQ(marks, 1 + static_cast<size_t>(std::count(images.begin(), images.end(), ','))) << name << sample["id"];
+      EXPECT_EQ(placeholders, 1 + static_cast<size_t>(std::count(images.begin(), images.end(), ','))) << name << sample["id"];
     }
   }
 }
 
-TEST_F(SampleData, HeldOutPicturesAreNotTrainedOn) {
+TEST_F(SampleData, HeldOutImagesAreNotTrainedOn) {
   std::set<std::string> trained;
   for (const char* name : {"pretrain.json", "sft.json"}) {
     for (const json& sample : read_json(name)) {
@@ -211,7 +211,7 @@ TEST_F(SampleData, RefusesNumbersThatCannotBe) {
   options.clip_width = 20;
   EXPECT_THROW(write_sample_data(options), UsageError);
   options = small_options(folder_ / "d");
-  options.pictures = 0;
+  options.images = 0;
   EXPECT_THROW(write_sample_data(options), UsageError);
   EXPECT_FALSE(fs::exists(folder_ / "d"));
 }

@@ -64,28 +64,28 @@ TEST(Scene, TwoObjectsDifferInColourAndShapeAndKeepToTheirSides) {
     EXPECT_NE(first.colour, second.colour);
     EXPECT_NE(first.shape, second.shape);
     double a = beside ? first.x : first.y, b = beside ? second.x : second.y;
-    EXPECT_LE(a + first.radius, kPictureSide / 2.0);
-    EXPECT_GE(b - second.radius, kPictureSide / 2.0);
+    EXPECT_LE(a + first.radius, kImageSide / 2.0);
+    EXPECT_GE(b - second.radius, kImageSide / 2.0);
   }
 }
 
-TEST(Scene, ObjectsLieInsideThePictureAndAwayFromTheBordersOfPlaces) {
+TEST(Scene, ObjectsLieInsideTheImageAndAwayFromTheBordersOfPlaces) {
   Random random(8);
   std::set<int64_t> places;
   for (int i = 0; i < 2000; ++i) {
     SceneObject object = random_scene(training_combinations(), Layout::kSingle, random).objects[0];
     for (double position : {object.x, object.y}) {
       EXPECT_GE(position - object.radius, 0);
-      EXPECT_LE(position + object.radius, kPictureSide);
-      EXPECT_GE(std::abs(position - kPictureSide / 3.0), 4);
-      EXPECT_GE(std::abs(position - kPictureSide * 2 / 3.0), 4);
+      EXPECT_LE(position + object.radius, kImageSide);
+      EXPECT_GE(std::abs(position - kImageSide / 3.0), 4);
+      EXPECT_GE(std::abs(position - kImageSide * 2 / 3.0), 4);
     }
     places.insert(place_of(object));
   }
   EXPECT_EQ(places.size(), place_names().size());
 }
 
-TEST(Scene, PictureIsTheSameForTheSameSeedAndAnotherForAnother) {
+TEST(Scene, ImageIsTheSameForTheSameSeedAndAnotherForAnother) {
   Scene scene = one_object(0, 3);
   Random first(1, 5), again(1, 5), other(1, 6);
   Image image = draw(scene, first);

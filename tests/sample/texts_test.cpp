@@ -55,7 +55,7 @@ TEST(SampleTexts, EveryAnswerIsRightByTheScoringRule) {
   }
 }
 
-TEST(SampleTexts, AnswerAboutAnotherPictureIsWrong) {
+TEST(SampleTexts, AnswerAboutAnotherImageIsWrong) {
   Random random(13);
   std::vector<Scene> scenes = all_kinds_of_scenes(100);
   for (size_t i = 0; i + 3 < scenes.size(); ++i) {

@@ -30,7 +30,7 @@ struct Setting {
   std::string text(const Ids& ids) const { return tokenizer->decode(ids); }
 };
 
-// The same with merges that cross the borders of a slot.
+// The same with merges that cross the borders of a span.
 Setting setting_with_merges(const std::vector<std::pair<std::string, std::string>>& merges) {
   auto model = minimind::testing::small_byte_bpe_model();
   for (const auto& [left, right] : merges) {
@@ -81,9 +81,9 @@ TEST(EncodeChat, PutsAWholeSlotForEachMarkOfAQuestion) {
   const Setting setting;
   const EncodedChat chat = setting.encode({{"user", "a<image><image>b<image>"}});
   EXPECT_EQ(setting.text(chat.ids), "<s>user\na<<>><<>>b<<>></s>\n<s>assistant\n");
-  ASSERT_EQ(chat.slots.size(), 3U);
-  for (const int64_t slot : chat.slots) {
-    EXPECT_TRUE(std::equal(setting.pattern.ids.begin(), setting.pattern.ids.end(), chat.ids.begin() + slot));
+  ASSERT_EQ(chat.spans.size(), 3U);
+  for (const int64_t span : chat.spans) {
+    EXPECT_TRUE(std::equal(setting.pattern.ids.begin(), setting.pattern.ids.end(), chat.ids.begin() + span));
   }
 }
 
@@ -91,14 +91,14 @@ TEST(EncodeChat, TakesMarksInAnswersAndSystemMessagesAsText) {
   const Setting setting;
   const Messages messages{{"system", "<image>"}, {"user", "<image>"}, {"assistant", "<image>"}};
   const EncodedChat chat = setting.encode(messages);
-  EXPECT_EQ(chat.slots.size(), 1U);
-  EXPECT_EQ(count_image_marks(setting.pattern, messages), 1);
+  EXPECT_EQ(chat.spans.size(), 1U);
+  EXPECT_EQ(count_image_placeholders(setting.pattern, messages), 1);
   EXPECT_EQ(setting.text(chat.ids), "<image><s>user\n<<>></s>\n<s>assistant\n<image></s>\n");
 }
 
 TEST(EncodeChat, CountsMarksOfAllQuestionsWithoutOverlap) {
-  const ImagePattern pattern{.mark = "##", .text = "", .ids = {}};
-  EXPECT_EQ(count_image_marks(pattern, Messages{{"user", "###"}, {"assistant", "##"}, {"user", "####"}}), 3);
+  const ImagePattern pattern{.placeholder = "##", .text = "", .ids = {}};
+  EXPECT_EQ(count_image_placeholders(pattern, Messages{{"user", "###"}, {"assistant", "##"}, {"user", "####"}}), 3);
 }
 
 TEST(EncodeChat, EncodesTextBesideASlotAsInItsContext) {
@@ -113,30 +113,30 @@ TEST(EncodeChat, KeepsTheSlotWhereASpaceBeforeItWouldBreakIt) {
   const Setting setting = setting_with_merges({{"Ġ", "<"}});
   const Messages messages{{"user", "one <image> two <image>"}};
   const EncodedChat chat = setting.encode(messages);
-  EXPECT_EQ(chat.slots.size(), 2U);
+  EXPECT_EQ(chat.spans.size(), 2U);
   EXPECT_EQ(setting.text(chat.ids), "<s>user\none <<>> two <<>></s>\n<s>assistant\n");
   const Ids original = setting.tokenizer->encode(setting.text(chat.ids));
-  EXPECT_TRUE(minimind::find_image_slots(std::span<const TokenId>(original), setting.pattern.ids).empty());
+  EXPECT_TRUE(minimind::find_image_spans(std::span<const TokenId>(original), setting.pattern.ids).empty());
 }
 
 TEST(EncodeChat, KeepsTheSlotWhereItsNeighboursWouldMergeWithIt) {
   const Setting setting = setting_with_merges({{">", "="}, {"(", "<"}});
   const EncodedChat chat = setting.encode({{"user", "(<image>=b(<image>=(<image>"}});
-  EXPECT_EQ(chat.slots.size(), 3U);
+  EXPECT_EQ(chat.spans.size(), 3U);
   EXPECT_EQ(setting.text(chat.ids), "<s>user\n(<<>>=b(<<>>=(<<>></s>\n<s>assistant\n");
 }
 
 TEST(EncodeChat, FindsAPatternThatTheUserWroteOut) {
   const Setting setting;
-  EXPECT_EQ(setting.encode({{"user", "<<>>a<image>"}}).slots.size(), 2U);
-  EXPECT_EQ(setting.encode({{"user", "<<<image>>>"}}).slots.size(), 1U);
+  EXPECT_EQ(setting.encode({{"user", "<<>>a<image>"}}).spans.size(), 2U);
+  EXPECT_EQ(setting.encode({{"user", "<<<image>>>"}}).spans.size(), 1U);
 }
 
 TEST(EncodeChat, ServesAPatternOfOneRepeatedSymbol) {
   Setting setting;
   setting.pattern = minimind::make_image_pattern(*setting.tokenizer, "@@@", 3);
   const EncodedChat chat = setting.encode({{"user", "<image>x<image>"}});
-  EXPECT_EQ(chat.slots.size(), 2U);
+  EXPECT_EQ(chat.spans.size(), 2U);
   EXPECT_EQ(setting.text(chat.ids), "<s>user\n@@@x@@@</s>\n<s>assistant\n");
 }
 
@@ -183,7 +183,7 @@ TEST(LossMask, TakesALiteralMarkerForTheLastAnswerOnly) {
 TEST(LossMask, SupervisesNearlyEverythingWithoutAMarkerAsTheOriginalDoes) {
   const auto released_like =
       setting_with_merges({{"s", "s"}, {"i", "s"}, {"is", "t"}, {"a", "n"}, {"an", "t"}, {"ist", "ant"}});
-  const EncodedChat chat{.ids = Ids(6, 40), .slots = {}, .answers = {}};
+  const EncodedChat chat{.ids = Ids(6, 40), .spans = {}, .answers = {}};
   ASSERT_EQ(released_like.tokenizer->encode("<s>assistant").size(), 4U);
   EXPECT_FALSE(has_answer_marker(*released_like.tokenizer, chat.ids));
   EXPECT_EQ(loss_mask(*released_like.tokenizer, chat, Supervision::kLastAnswer),

@@ -103,7 +103,7 @@ class Comparison:
                 print(f"DIFFERENT {what}: {text[:200]!r}\n  ours      {str(ours)[:400]}\n  reference {str(theirs)[:400]}")
 
     def words(self):
-        """Each code point between a letter and a number, and behind a mark: tells its class."""
+        """Each code point between a letter and a number, and behind a placeholder: tells its class."""
         splitter = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
         codepoints = [c for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
         texts = ["".join(f"a{chr(c)}1!{chr(c)}" for c in codepoints[i:i + 256]) for i in range(0, len(codepoints), 256)]
@@ -125,7 +125,7 @@ class Comparison:
                          for _ in range(rng.randint(1, 8))) for _ in range(CHATS)]
         pattern = self.reference_ids(self.placeholder)
         intact = 0
-        for text, (ids, slots, marks) in zip(texts, self.ours(texts, "chat", self.path, self.placeholder), strict=True):
+        for text, (ids, slots, placeholders) in zip(texts, self.ours(texts, "chat", self.path, self.placeholder), strict=True):
             rendered = f"<s>user\n{text.replace('<image>', self.placeholder)}</s>\n<s>assistant\n"
             theirs = self.reference_ids(rendered)
             starts, at = [], 0
@@ -133,10 +133,10 @@ class Comparison:
                 found = theirs[at:at + len(pattern)] == pattern
                 starts += [at] if found else []
                 at += len(pattern) if found else 1
-            self.check(len(slots) == marks, "number of slots", text, slots, marks)
+            self.check(len(slots) == placeholders, "number of slots", text, slots, placeholders)
             self.check(self.reference.decode(ids, skip_special_tokens=False) == rendered, "chat text", text, ids, rendered)
-            if len(starts) == marks:
-                intact += marks > 0
+            if len(starts) == placeholders:
+                intact += placeholders > 0
                 self.check(ids == theirs, "chat ids", text, ids, theirs)
         print(f"chats: {CHATS} compared, {intact} with slots that are intact in the original")
         self.check(intact > CHATS / 10, "intact chats", "", intact, CHATS)

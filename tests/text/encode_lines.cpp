@@ -60,14 +60,14 @@ void answer_words() {
   }
 }
 
-// Ids and slots of a conversation with the line as its question.
+// Ids and spans of a conversation with the line as its question.
 void answer_chat(const minimind::Tokenizer& tokenizer, const std::string& placeholder) {
   const auto pattern =
       minimind::make_image_pattern(tokenizer, placeholder, static_cast<int64_t>(tokenizer.encode(placeholder).size()));
   for (const std::string& text : read_lines()) {
     const std::vector<minimind::Message> messages{{"user", text}};
     const auto chat = encode_chat(tokenizer, pattern, messages);
-    std::cout << json{chat.ids, chat.slots, count_image_marks(pattern, messages)} << '\n';
+    std::cout << json{chat.ids, chat.spans, count_image_placeholders(pattern, messages)} << '\n';
   }
 }
 

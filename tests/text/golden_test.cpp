@@ -114,11 +114,11 @@ std::vector<Message> messages_of(const json& item) {
   return messages;
 }
 
-// The same conversation as a user writes it: marks in the place of the placeholder.
+// The same conversation as a user writes it: placeholders in the place of the placeholder.
 std::vector<Message> with_marks(std::vector<Message> messages, const ImagePattern& pattern) {
   for (Message& message : messages) {
     for (size_t at; message.role == "user" && (at = message.content.find(pattern.text)) != std::string::npos;) {
-      message.content.replace(at, pattern.text.size(), pattern.mark);
+      message.content.replace(at, pattern.text.size(), pattern.placeholder);
     }
   }
   return messages;
@@ -158,10 +158,10 @@ std::vector<Message> turns_of(const json& item) {
   return messages;
 }
 
-// A space right before a mark breaks the original's slot (SPEC.md section 3, departure).
-bool has_broken_slot(const std::vector<Message>& messages, const ImagePattern& pattern) {
+// A space right before a placeholder breaks the original's span (SPEC.md section 3, departure).
+bool has_broken_span(const std::vector<Message>& messages, const ImagePattern& pattern) {
   return std::any_of(messages.begin(), messages.end(), [&](const Message& message) {
-    return message.role == "user" && message.content.find(" " + pattern.mark) != std::string::npos;
+    return message.role == "user" && message.content.find(" " + pattern.placeholder) != std::string::npos;
   });
 }
 
@@ -196,9 +196,9 @@ void check_train_sample(const Golden& golden, const ImagePattern& pattern, const
   const auto row = training_row(*golden.tokenizer, chat, item.at("max_length").get<size_t>());
   const auto inputs = item.at("X").get<Ids>();
   const auto supervised_text = item.at("supervised_targets_text").get<std::string>();
-  if (has_broken_slot(messages, pattern)) {
-    EXPECT_EQ(std::ssize(chat.slots), count_image_marks(pattern, messages));
-    EXPECT_GT(chat.slots.size(), item.at("placeholder_starts").size());
+  if (has_broken_span(messages, pattern)) {
+    EXPECT_EQ(std::ssize(chat.spans), count_image_placeholders(pattern, messages));
+    EXPECT_GT(chat.spans.size(), item.at("placeholder_starts").size());
     // The text is the same, with fewer tokens in the original.
     const auto real = item.at("n_real_in_X").get<size_t>();
     if (real < inputs.size()) {
@@ -212,7 +212,7 @@ void check_train_sample(const Golden& golden, const ImagePattern& pattern, const
   EXPECT_EQ(row.last, item.at("Y_last").get<TokenId>());
   EXPECT_EQ(row.mask, item.at("loss_mask").get<std::vector<int>>());
   EXPECT_EQ(row.supervised.size(), item.at("n_supervised").get<size_t>());
-  EXPECT_EQ(minimind::find_image_slots(std::span<const TokenId>(row.inputs), pattern.ids),
+  EXPECT_EQ(minimind::find_image_spans(std::span<const TokenId>(row.inputs), pattern.ids),
             item.at("placeholder_starts").get<std::vector<int64_t>>());
 }
 

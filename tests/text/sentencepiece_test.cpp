@@ -88,7 +88,7 @@ TEST_F(Sentencepiece, KeepsPatternSymbolsApart) {
   EXPECT_EQ(tokenizer_->encode("<<<>>").size(), 5U);
   const auto pattern = minimind::make_image_pattern(*tokenizer_, std::string(25, '<') + std::string(25, '>'), 50);
   const auto chat = encode_chat(*tokenizer_, pattern, std::vector<minimind::Message>{{"user", "a <image>\n<image>b"}});
-  EXPECT_EQ(chat.slots.size(), 2U);
+  EXPECT_EQ(chat.spans.size(), 2U);
 }
 
 TEST_F(Sentencepiece, GivesTextBackExactly) {

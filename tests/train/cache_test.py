@@ -33,7 +33,7 @@ class Cache(Training):
         need = next(i for i, line in enumerate(lines) if line.startswith("feature cache"))
         step = next(i for i, line in enumerate(lines) if line.startswith("pretrain 1/"))
         self.assertLess(need, step)
-        self.assertIn("48 pictures x", lines[need])
+        self.assertIn("48 images x", lines[need])
         told = self.cached("second")
         self.assertEqual(weights(self.out / "second"), self.plain)
         self.assertIn("48 are there", told)
@@ -85,7 +85,7 @@ class Cache(Training):
         self.assertIn("48 are there", told)
         self.assertEqual(weights(self.out / "after"), self.plain)
 
-    def test_another_picture_or_encoder_is_not_taken_for_the_old_one(self):
+    def test_another_image_or_encoder_is_not_taken_for_the_old_one(self):
         self.cached("first")
         images = self.out / "images"
         shutil.copytree(SAMPLE / "images", images)

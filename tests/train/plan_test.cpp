@@ -60,7 +60,7 @@ TEST(MemoryPlan, GrowsWithTheBatchAndNamesTheChosenOne) {
   EXPECT_NE(plan_table(plan, 4).find("<- --batch_size"), std::string::npos);
 }
 
-TEST(MemoryPlan, KeepsFeaturesOfThePicturesThatTheRunMeets) {
+TEST(MemoryPlan, KeepsFeaturesOfTheImagesThatTheRunMeets) {
   const TemporaryFolder folder;
   write_tiny_data(folder.path(), 12);
   TrainOptions options = tiny_options(folder.path(), "out");
@@ -72,7 +72,7 @@ TEST(MemoryPlan, KeepsFeaturesOfThePicturesThatTheRunMeets) {
     return make_plan(options, Stage::kPretrain, setup, group).features;
   };
   const int64_t all = features(0);
-  // Ten of the twelve samples have a picture.
+  // Ten of the twelve samples have an image.
   EXPECT_EQ(features(2) * 10, all * 4);
   EXPECT_EQ(features(1000), all);
 }

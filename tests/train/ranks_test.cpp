@@ -27,9 +27,9 @@ int run_shell(const std::string& command) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/// Takes the pictures from samples [8, 12), so that one rank has a batch without any beside one with, and from
+/// Takes the images from samples [8, 12), so that one rank has a batch without any beside one with, and from
 /// [16, 24), so that a whole step has none; gives some of the others two.
-void thin_out_pictures(const fs::path& file) {
+void thin_out_images(const fs::path& file) {
   nlohmann::ordered_json data = nlohmann::ordered_json::parse(read_file(file));
   for (size_t i = 0; i < data.size(); ++i) {
     nlohmann::ordered_json& sample = data[i];
@@ -62,7 +62,7 @@ class Ranks : public ::testing::TestWithParam<RanksCase> {
   // 26 samples in groups of 4: every epoch ends with a group of two for one rank and none for the other.
   void SetUp() override {
     write_tiny_data(folder_.path(), 26);
-    thin_out_pictures(folder_.path() / "data.json");
+    thin_out_images(folder_.path() / "data.json");
   }
   std::string worker(const RanksCase& kind, const std::string& out, int batch_size) const {
     std::string json = concat(R"({"batch_size":)", batch_size, ",", kind.options, "}");

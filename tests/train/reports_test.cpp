@@ -197,13 +197,13 @@ TEST(MetricsPage, IsSelfContainedAndLabelsItsAxes) {
   }
 }
 
-TEST(Validation, SaysWhetherTheModelLooksAtThePicture) {
+TEST(Validation, SaysWhetherTheModelLooksAtTheImage) {
   const auto words = [](double right, double swapped) {
     return validation_in_words({"pretrain", 1, 1.0, right, swapped, 3.0, 5});
   };
-  EXPECT_NE(words(2.0, 2.5).find("looks at the picture: the right one saves 0.5000 (20.0 %)"), std::string::npos)
+  EXPECT_NE(words(2.0, 2.5).find("looks at the image: the right one saves 0.5000 (20.0 %)"), std::string::npos)
       << words(2.0, 2.5);
-  EXPECT_NE(words(2.0, 2.01).find("does not look at the picture"), std::string::npos);
+  EXPECT_NE(words(2.0, 2.01).find("does not look at the image"), std::string::npos);
   EXPECT_NE(words(2.5, 2.0).find("misleads"), std::string::npos);
 }
 

@@ -33,8 +33,8 @@ LmConfig small_config(bool use_moe) {
   return config;
 }
 
-/// Rows of 9 tokens; row r is supervised from position 3 + r on and has a picture if `pictures`.
-Batch make_batch(int64_t seed, int64_t rows, bool pictures) {
+/// Rows of 9 tokens; row r is supervised from position 3 + r on and has an image if `images`.
+Batch make_batch(int64_t seed, int64_t rows, bool images) {
   at::Generator generator = at::globalContext().defaultGenerator(at::kCPU);
   generator.set_current_seed(static_cast<uint64_t>(seed));
   Batch batch;
@@ -44,11 +44,11 @@ Batch make_batch(int64_t seed, int64_t rows, bool pictures) {
   for (int64_t row = 0; row < rows; ++row) {
     batch.mask[row].slice(0, 3 + row % 5, 9).fill_(true);
     batch.sample_ids.push_back("s" + std::to_string(row));
-    if (pictures) {
-      batch.slots.push_back({row, 1});
+    if (images) {
+      batch.spans.push_back({row, 1});
     }
   }
-  if (pictures) {
+  if (images) {
     batch.features = at::randn({rows, kTokens, kVisionDim});
   }
   batch.supervised_tokens = batch.mask.sum().item<int64_t>();
@@ -64,9 +64,9 @@ Batch join(const Batch& a, const Batch& b) {
   if (b.features.defined()) {
     both.features = a.features.defined() ? at::cat({a.features, b.features}) : b.features;
   }
-  for (ImageSlot slot : b.slots) {
-    slot.row += a.ids.size(0);
-    both.slots.push_back(slot);
+  for (ImageSpan span : b.spans) {
+    span.row += a.ids.size(0);
+    both.spans.push_back(span);
   }
   both.supervised_tokens += b.supervised_tokens;
   both.tokens += b.tokens;
@@ -127,7 +127,7 @@ TEST_P(StepRunnerKinds, AccumulatesUnequalMicroBatchesLikeOneBiggerBatch) {
   EXPECT_LT(largest_difference(parts.weights(), whole.weights()), 1e-5);
 }
 
-TEST_P(StepRunnerKinds, LearnsFromMicroBatchesWithAndWithoutPictures) {
+TEST_P(StepRunnerKinds, LearnsFromMicroBatchesWithAndWithoutImages) {
   Bench parts(GetParam()), whole(GetParam());
   const Batch with = make_batch(1, 3, true);
   const Batch without = make_batch(2, 4, false);
@@ -138,7 +138,7 @@ TEST_P(StepRunnerKinds, LearnsFromMicroBatchesWithAndWithoutPictures) {
   EXPECT_LT(largest_difference(parts.weights(), whole.weights()), 1e-5);
 }
 
-TEST_P(StepRunnerKinds, LeavesTheProjectionAloneInAStepWithoutPictures) {
+TEST_P(StepRunnerKinds, LeavesTheProjectionAloneInAStepWithoutImages) {
   Bench bench(GetParam());
   bench.step({make_batch(1, 3, true)});
   const at::Tensor before = bench.model->projection()->weight.detach().clone();

@@ -115,7 +115,7 @@ void write_encoder(const fs::path& folder) {
   write_safetensors(folder / "model.safetensors", state);
 }
 
-Image noisy_picture(Random& random) {
+Image noisy_image(Random& random) {
   Image image{16, 16, std::vector<uint8_t>(16 * 16 * 3)};
   const int64_t base[3] = {random.between(30, 220), random.between(30, 220), random.between(30, 220)};
   for (size_t i = 0; i < image.pixels.size(); ++i) {
@@ -147,13 +147,13 @@ void write_tiny_data(const fs::path& folder, int64_t samples) {
   nlohmann::ordered_json data = nlohmann::json::array();
   for (int64_t i = 0; i < samples; ++i) {
     const std::string name = "p" + std::to_string(i) + ".png";
-    write_file_atomically(folder / "images" / name, encode_png(noisy_picture(random)));
-    const bool has_picture = i % 5 != 4;
-    const std::string question = has_picture ? "what\n<image>" : "who";
+    write_file_atomically(folder / "images" / name, encode_png(noisy_image(random)));
+    const bool has_image = i % 5 != 4;
+    const std::string question = has_image ? "what\n<image>" : "who";
     const std::string answer(static_cast<size_t>(random.between(2, 9)), static_cast<char>('a' + i % 7));
     data.push_back(
         {{"id", "sample" + std::to_string(i)},
-         {"image", has_picture ? name : ""},
+         {"image", has_image ? name : ""},
          {"conversations", {{{"from", "human"}, {"value", question}}, {{"from", "gpt"}, {"value", answer}}}}});
   }
   write_file_atomically(folder / "data.json", data.dump(1));

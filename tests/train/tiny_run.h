@@ -21,8 +21,8 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-/// Writes everything that a tiny training needs into `folder`: `samples` pictures of 16x16 and captions, every fifth
-/// without a picture, a tokenizer of single bytes, and an encoder of random weights with five vision tokens.
+/// Writes everything that a tiny training needs into `folder`: `samples` images of 16x16 and captions, every fifth
+/// without an image, a tokenizer of single bytes, and an encoder of random weights with five vision tokens.
 void write_tiny_data(const std::filesystem::path& folder, int64_t samples);
 
 /// Options of a run on it, in seconds: a model of two layers, 16 wide, from fresh weights; everything goes to

@@ -23,33 +23,33 @@ using testing::TemporaryFolder;
 using testing::tiny_options;
 using testing::write_tiny_data;
 
-/// Rows with the pictures named; features differ where the names do.
+/// Rows with the images named; features differ where the names do.
 Batch batch_of(const std::vector<std::vector<std::string>>& rows) {
   Batch batch;
   for (size_t row = 0; row < rows.size(); ++row) {
     for (const std::string& name : rows[row]) {
-      batch.slots.push_back({static_cast<int64_t>(row), 1});
-      batch.picture_names.push_back(name);
+      batch.spans.push_back({static_cast<int64_t>(row), 1});
+      batch.image_names.push_back(name);
     }
   }
   return batch;
 }
 
-at::Tensor distinct_features(int64_t pictures) {
-  return at::arange(pictures, at::kFloat).view({pictures, 1, 1});
+at::Tensor distinct_features(int64_t images) {
+  return at::arange(images, at::kFloat).view({images, 1, 1});
 }
 
-TEST(SwappedPictures, AreThoseOfTheNextSampleWithAsMany) {
+TEST(SwappedImages, AreThoseOfTheNextSampleWithAsMany) {
   const Batch batch = batch_of({{"a"}, {"b", "c"}, {"d"}, {}, {"e", "f"}});
-  EXPECT_EQ(swapped_pictures(batch, distinct_features(6)), (std::vector<int64_t>{3, 4, 5, 0, 1, 2}));
+  EXPECT_EQ(swapped_images(batch, distinct_features(6)), (std::vector<int64_t>{3, 4, 5, 0, 1, 2}));
 }
 
-TEST(SwappedPictures, DifferInNameAndContent) {
-  EXPECT_EQ(swapped_pictures(batch_of({{"a"}, {"a"}, {"b"}}), distinct_features(3)), (std::vector<int64_t>{2, 2, 0}));
+TEST(SwappedImages, DifferInNameAndContent) {
+  EXPECT_EQ(swapped_images(batch_of({{"a"}, {"a"}, {"b"}}), distinct_features(3)), (std::vector<int64_t>{2, 2, 0}));
   at::Tensor features = distinct_features(3);
-  features[1].copy_(features[0]);  // two names, one picture
-  EXPECT_EQ(swapped_pictures(batch_of({{"a"}, {"b"}, {"c"}}), features), (std::vector<int64_t>{2, 2, 0}));
-  EXPECT_EQ(swapped_pictures(batch_of({{"a"}, {"a"}}), distinct_features(2)), (std::vector<int64_t>{-1, -1}));
+  features[1].copy_(features[0]);  // two names, one image
+  EXPECT_EQ(swapped_images(batch_of({{"a"}, {"b"}, {"c"}}), features), (std::vector<int64_t>{2, 2, 0}));
+  EXPECT_EQ(swapped_images(batch_of({{"a"}, {"a"}}), distinct_features(2)), (std::vector<int64_t>{-1, -1}));
 }
 
 class HeldOut : public ::testing::Test {
@@ -77,8 +77,8 @@ class HeldOut : public ::testing::Test {
   TemporaryFolder folder_;
 };
 
-// 22 samples, every fifth without a picture: 18 have one.
-TEST_F(HeldOut, LossIsRecordedAfterEachEpochAndShowsALearntPicture) {
+// 22 samples, every fifth without an image: 18 have one.
+TEST_F(HeldOut, LossIsRecordedAfterEachEpochAndShowsALearntImage) {
   TrainOptions settings = options("out");
   settings.epochs = 60;
   run(settings);
@@ -89,7 +89,7 @@ TEST_F(HeldOut, LossIsRecordedAfterEachEpochAndShowsALearntPicture) {
   EXPECT_EQ(records.back().samples, 18);
   EXPECT_NEAR(records.front().right, records.front().swapped, 0.2 * records.front().right);
   EXPECT_LT(records.back().right, 0.8 * records.back().swapped);
-  EXPECT_NE(read_file(fs::path(settings.out_dir) / "index.html").find("looks at the picture"), std::string::npos);
+  EXPECT_NE(read_file(fs::path(settings.out_dir) / "index.html").find("looks at the image"), std::string::npos);
 }
 
 TEST_F(HeldOut, LossLeavesTheTrainingAsItWas) {
@@ -104,7 +104,7 @@ TEST_F(HeldOut, LossLeavesTheTrainingAsItWas) {
             read_file(fs::path(without.out_dir) / "16_vlm_pretrain.pth"));
 }
 
-TEST_F(HeldOut, DataWithoutTwoDifferentPicturesIsRefusedBeforeTheRun) {
+TEST_F(HeldOut, DataWithoutTwoDifferentImagesIsRefusedBeforeTheRun) {
   TrainOptions settings = options("out");
   settings.val_data = (folder_.path() / "one.json").string();
   const std::string turns = R"("conversations":[{"from":"a","value":"x\n<image>"},{"from":"b","value":"y"}])";
@@ -114,7 +114,7 @@ TEST_F(HeldOut, DataWithoutTwoDifferentPicturesIsRefusedBeforeTheRun) {
     run(settings);
     FAIL() << "no error";
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("two samples with different pictures"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("two samples with different images"), std::string::npos) << error.what();
   }
   EXPECT_FALSE(fs::exists(fs::path(settings.out_dir) / "metrics.jsonl"));
 }

@@ -9,13 +9,13 @@
 namespace minimind {
 namespace {
 
-constexpr const char* kPicture = "data:image/png;base64,aGVsbG8=";
+constexpr const char* kImage = "data:image/png;base64,aGVsbG8=";
 
 ChatRequestRules rules() {
   ChatRequestRules rules;
   rules.model = "toy";
   rules.max_new_tokens = 100;
-  rules.pictures = 2;
+  rules.images = 2;
   rules.messages = 6;
   rules.text_bytes = 1000;
   return rules;
@@ -26,7 +26,7 @@ std::string body_with(const std::string& fields) {
   return R"({"model": "toy", "messages": [{"role": "user", "content": "what?"}])" + fields + "}";
 }
 
-std::string picture_part(const std::string& url = kPicture) {
+std::string image_part(const std::string& url = kImage) {
   return R"({"type": "image_url", "image_url": {"url": ")" + url + "\"}}";
 }
 
@@ -89,18 +89,18 @@ TEST(ChatRequest, ReadsEveryField) {
   EXPECT_EQ(parse_chat_request(body_with(R"(, "max_completion_tokens": 8, "stop": "x")"), rules()).max_new_tokens, 8);
 }
 
-TEST(ChatRequest, PutsPicturesBeforeATextWithoutMarksAndAtTheMarksOtherwise) {
+TEST(ChatRequest, PutsImagesBeforeATextWithoutMarksAndAtTheMarksOtherwise) {
   const ChatRequest before =
-      parse_chat_request(body_of_content("[{\"type\": \"text\", \"text\": \"same?\"}, " + picture_part() + ", " +
-                                         picture_part("data:image/jpeg;base64,QQ==") + "]"),
+      parse_chat_request(body_of_content("[{\"type\": \"text\", \"text\": \"same?\"}, " + image_part() + ", " +
+                                         image_part("data:image/jpeg;base64,QQ==") + "]"),
                          rules());
   EXPECT_EQ(before.messages.at(0).content, "<image>\n<image>\nsame?");
-  ASSERT_EQ(before.pictures.size(), 2U);
-  EXPECT_EQ(before.pictures[0].bytes, "hello");
-  EXPECT_EQ(before.pictures[1].bytes, "A");
-  EXPECT_EQ(before.pictures[1].where, "messages[0].content[2].image_url.url");
+  ASSERT_EQ(before.images.size(), 2U);
+  EXPECT_EQ(before.images[0].bytes, "hello");
+  EXPECT_EQ(before.images[1].bytes, "A");
+  EXPECT_EQ(before.images[1].where, "messages[0].content[2].image_url.url");
   const ChatRequest marked = parse_chat_request(
-      body_of_content("[" + picture_part() + R"(, {"type": "text", "text": "is <image> red?"}])"), rules());
+      body_of_content("[" + image_part() + R"(, {"type": "text", "text": "is <image> red?"}])"), rules());
   EXPECT_EQ(marked.messages.at(0).content, "is <image> red?");
 }
 
@@ -201,11 +201,11 @@ TEST(ChatRequest, RefusesWrongMessages) {
   EXPECT_EQ(refusal_of(body_of_content("\"" + std::string(1001, 'x') + "\"")).code, "context_length_exceeded");
 }
 
-TEST(ChatRequest, OpensNoUrlAndRefusesBadPictures) {
+TEST(ChatRequest, OpensNoUrlAndRefusesBadImages) {
   const std::string where = "messages[0].content[0].image_url.url";
   for (const char* url : {"http://127.0.0.1/x.png", "https://example.org/x.png", "file:///etc/passwd", "/etc/passwd",
                           "ftp://x/y", "DATA:image/png;base64,QQ=="}) {
-    const Refusal refusal = refusal_of(body_of_content("[" + picture_part(url) + "]"));
+    const Refusal refusal = refusal_of(body_of_content("[" + image_part(url) + "]"));
     EXPECT_EQ(refusal.code, "unsupported_image_url") << url;
     EXPECT_EQ(refusal.param, where);
   }
@@ -213,12 +213,12 @@ TEST(ChatRequest, OpensNoUrlAndRefusesBadPictures) {
                           "data:image/png;base64,aGVsbG8",
                           "data:image/png;base64,aG=sbG8=", "data:image/png;base64,aGVsbG9=", "data:image/png;base64,",
                           "data:image/png,hello", "data:text/plain;base64,QQ==", "data:image/png;base64"}) {
-    expect_refused(body_of_content("[" + picture_part(url) + "]"), where);
+    expect_refused(body_of_content("[" + image_part(url) + "]"), where);
   }
   expect_refused(body_of_content(R"([{"type": "image_url", "image_url": "x"}])"), "messages[0].content[0].image_url");
-  expect_refused(body_of_content("[" + picture_part() + "," + picture_part() + "," + picture_part() + "]"), "messages",
-                 "at most 2 pictures");
-  expect_refused(body_of_messages(R"({"role": "system", "content": [)" + picture_part() + "]}"),
+  expect_refused(body_of_content("[" + image_part() + "," + image_part() + "," + image_part() + "]"), "messages",
+                 "at most 2 images");
+  expect_refused(body_of_messages(R"({"role": "system", "content": [)" + image_part() + "]}"),
                  "messages[0].content[0].type");
 }
 

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chat/toy_chat.h"
-#include "image/sample_pictures.h"
+#include "image/sample_images.h"
 #include "base/utf8.h"
 #include "minimind/chat/session.h"
 
@@ -79,7 +79,7 @@ ChatServiceOptions toy_options(int64_t max_new_tokens = 12) {
   options.rules.model = "toy";
   options.rules.max_new_tokens = max_new_tokens;
   options.rules.sampling.temperature = 0;
-  options.picture_limits.max_pixels = 10'000;
+  options.image_limits.max_pixels = 10'000;
   options.context = 256;
   return options;
 }
@@ -134,30 +134,30 @@ std::string base64_of(const std::string& bytes) {
   return text;
 }
 
-std::string picture_content(const Image& image, const std::string& text) {
+std::string image_content(const Image& image, const std::string& text) {
   return R"([{"type": "image_url", "image_url": {"url": "data:image/png;base64,)" + base64_of(encode_png(image)) +
          R"("}}, {"type": "text", "text": ")" + text + "\"}]";
 }
 
-constexpr int kSlowPictures = 24;
+constexpr int kSlowImages = 24;
 
-/// Pictures of a few hundred bytes that take seconds to read: a hundred and sixty scans of 12 million pixels
+/// Images of a few hundred bytes that take seconds to read: a hundred and sixty scans of 12 million pixels
 /// each.
-std::string slow_pictures() {
+std::string slow_images() {
   const std::string part = R"({"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,)" +
                            base64_of(many_scans_jpeg(160, 3500)) + "\"}}";
   std::string content = "[" + part;
-  for (int i = 1; i < kSlowPictures; ++i) {
+  for (int i = 1; i < kSlowImages; ++i) {
     content += ", " + part;
   }
   return content + "]";
 }
 
-/// Takes slow_pictures().
+/// Takes slow_images().
 ChatServiceOptions patient_options() {
   ChatServiceOptions options = toy_options();
-  options.picture_limits.max_pixels = int64_t{1} << 32;
-  options.rules.pictures = kSlowPictures;
+  options.image_limits.max_pixels = int64_t{1} << 32;
+  options.rules.images = kSlowImages;
   return options;
 }
 
@@ -190,9 +190,9 @@ TEST(ChatService, AnswersAsASessionDoes) {
   options.max_new_tokens = 12;
   options.context = 256;
   ChatSession session(*server.model, options);
-  const Image picture = toy_picture(3);
-  const Answer expected = session.ask("what?", {server.model->features(picture)});
-  const Json json = server.ask(picture_content(picture, "what?"))->json();
+  const Image image = toy_image(3);
+  const Answer expected = session.ask("what?", {server.model->features(image)});
+  const Json json = server.ask(image_content(image, "what?"))->json();
   EXPECT_EQ(json["choices"][0]["message"]["content"], expected.text);
   EXPECT_EQ(json["usage"]["prompt_tokens"], expected.prompt_tokens);
   EXPECT_EQ(json["usage"]["completion_tokens"], expected.tokens);
@@ -233,17 +233,17 @@ TEST(ChatService, TheSameSeedGivesTheSameAnswerAndAnotherOneAnother) {
   EXPECT_NE(text(""), text("")) << "without a seed every answer is drawn anew";
 }
 
-TEST(ChatService, EncodesAPictureOnceAcrossRequests) {
+TEST(ChatService, EncodesAnImageOnceAcrossRequests) {
   Server server;
   for (int i = 0; i < 3; ++i) {
-    EXPECT_EQ(server.ask(picture_content(toy_picture(1), concat("question ", i)))->status(), 200);
+    EXPECT_EQ(server.ask(image_content(toy_image(1), concat("question ", i)))->status(), 200);
   }
-  EXPECT_EQ(server.model->encoded_pictures(), 1);
-  server.ask(picture_content(toy_picture(2), "x"))->status();
-  EXPECT_EQ(server.model->encoded_pictures(), 2);
+  EXPECT_EQ(server.model->encoded_images(), 1);
+  server.ask(image_content(toy_image(2), "x"))->status();
+  EXPECT_EQ(server.model->encoded_images(), 2);
 }
 
-TEST(ChatService, RefusesPicturesThatAreNoneOrTooLarge) {
+TEST(ChatService, RefusesImagesThatAreNoneOrTooLarge) {
   Server server;
   const auto content = [](const std::string& bytes) {
     return R"([{"type": "image_url", "image_url": {"url": "data:image/png;base64,)" + base64_of(bytes) + "\"}}]";
@@ -252,7 +252,7 @@ TEST(ChatService, RefusesPicturesThatAreNoneOrTooLarge) {
   EXPECT_EQ(text->status(), 400);
   EXPECT_EQ(text->json()["error"]["code"], "invalid_image");
   EXPECT_EQ(text->json()["error"]["param"], "messages[0].content[0].image_url.url");
-  Image wide = toy_picture(1);
+  Image wide = toy_image(1);
   wide.width = 20'000;
   wide.height = 1;
   wide.pixels.resize(60'000);
@@ -267,7 +267,7 @@ TEST(ChatService, RefusesAConversationThatLeavesNoRoomForAnAnswer) {
   EXPECT_EQ(reply->status(), 400);
   EXPECT_EQ(reply->json()["error"]["code"], "context_length_exceeded");
   const auto pattern = server.ask(concat("\"look ", kToyPattern, "\""));
-  EXPECT_EQ(pattern->status(), 400) << "a slot typed as text";
+  EXPECT_EQ(pattern->status(), 400) << "a span typed as text";
 }
 
 TEST(ChatService, AVanishedClientsAnswerEndsAndTheNextOneIsServed) {
@@ -284,9 +284,9 @@ TEST(ChatService, AVanishedClientsAnswerEndsAndTheNextOneIsServed) {
   EXPECT_LT(std::stoi(server.metric("minimind_completion_tokens_total")), 20'000);
 }
 
-TEST(ChatService, PicturesOfAVanishedClientAreReadNoFurther) {
+TEST(ChatService, ImagesOfAVanishedClientAreReadNoFurther) {
   Server server(patient_options());
-  const auto vanished = server.ask(slow_pictures());
+  const auto vanished = server.ask(slow_images());
   wait_a_little();
   ASSERT_FALSE(vanished->finished());
   vanished->vanish();
@@ -297,15 +297,15 @@ TEST(ChatService, PicturesOfAVanishedClientAreReadNoFurther) {
   EXPECT_EQ(server.metric("minimind_vanished_clients_total"), "1");
 }
 
-TEST(ChatService, GivingUpAndTheTimeLimitHoldWhilePicturesAreRead) {
+TEST(ChatService, GivingUpAndTheTimeLimitHoldWhileImagesAreRead) {
   ChatServiceOptions options = patient_options();
   options.request_seconds = 0.3;
   Server hasty(options);
   const auto start = std::chrono::steady_clock::now();
-  EXPECT_EQ(hasty.ask(slow_pictures())->status(), 504);
+  EXPECT_EQ(hasty.ask(slow_images())->status(), 504);
   EXPECT_LT(seconds_since(start), 1.3);
   Server ending(patient_options());
-  const auto reply = ending.ask(slow_pictures());
+  const auto reply = ending.ask(slow_images());
   wait_a_little();
   const auto end = std::chrono::steady_clock::now();
   ending.service.give_up();
@@ -313,15 +313,15 @@ TEST(ChatService, GivingUpAndTheTimeLimitHoldWhilePicturesAreRead) {
   EXPECT_LT(seconds_since(end), 1.0);
 }
 
-TEST(ChatService, RefusesPicturesThatTakeTooMuchWork) {
+TEST(ChatService, RefusesImagesThatTakeTooMuchWork) {
   ChatServiceOptions options = toy_options();
-  options.picture_limits.max_pixels = 3500 * 3500;
-  options.rules.pictures = kSlowPictures;
+  options.image_limits.max_pixels = 3500 * 3500;
+  options.rules.images = kSlowImages;
   Server server(options);
-  const auto reply = server.ask(slow_pictures());
+  const auto reply = server.ask(slow_images());
   EXPECT_EQ(reply->status(), 400);
   EXPECT_EQ(reply->json()["error"]["param"], "messages[0].content[0].image_url.url");
-  EXPECT_NE(reply->body().find("expected pictures of at most 245000000 pixels in a request"), std::string::npos)
+  EXPECT_NE(reply->body().find("expected images of at most 245000000 pixels in a request"), std::string::npos)
       << reply->body();
 }
 

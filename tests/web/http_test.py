@@ -13,7 +13,7 @@ import time
 import unittest
 import zlib
 
-from server import BIN, LONG, PICTURES, WebChat, make_model, question
+from server import BIN, LONG, IMAGES, WebChat, make_model, question
 
 CHAT = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
@@ -95,7 +95,7 @@ class Routes(OneServer):
         self.assertEqual(status, 200)
         self.assertIn("text/html", headers["Content-Type"])
         self.assertIn("default-src 'none'", headers["Content-Security-Policy"])
-        for name in re.findall(r'(?:src|href)="([a-z]+\.\w+)"', page) + ["api.js", "turns.js", "view.js", "pictures.js", "texts.js"]:
+        for name in re.findall(r'(?:src|href)="([a-z]+\.\w+)"', page) + ["api.js", "turns.js", "view.js", "images.js", "texts.js"]:
             status, text, _ = self.server.get("/" + name)
             self.assertEqual(status, 200, name)
             page += text
@@ -160,16 +160,16 @@ class BadRequests(OneServer):
             with self.assertRaises(TimeoutError):
                 trap.accept()
 
-    def test_pictures_that_are_none_or_too_large(self):
+    def test_images_that_are_none_or_too_large(self):
         status, body = self.server.chat([question("x", b"only text")])
         self.error(400, body, status, code="invalid_image")
         bomb = png_header(30000, 30000, zlib.compress(b"\0" * 1000000))
         before = self.server.resident_bytes()
-        for picture in (bomb, png_header(1, 1, zlib.compress(b"\0" * 300_000_000, 9)), PICTURES[0].read_bytes()[:500]):
-            status, body = self.server.chat([question("x", picture)])
+        for image in (bomb, png_header(1, 1, zlib.compress(b"\0" * 300_000_000, 9)), IMAGES[0].read_bytes()[:500]):
+            status, body = self.server.chat([question("x", image)])
             self.error(400, body, status, code="invalid_image")
         self.assertLess(self.server.resident_bytes() - before, 100e6)
-        status, body = self.server.chat([question("x", *[PICTURES[0]] * 3)])
+        status, body = self.server.chat([question("x", *[IMAGES[0]] * 3)])
         self.error(400, body, status, code="too_many_images")
 
     def test_large_bodies_are_refused_with_413_however_they_come(self):

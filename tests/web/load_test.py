@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 
-from server import PICTURES, WebChat, make_model, question
+from server import IMAGES, WebChat, make_model, question
 
 
 def streamed(text):
@@ -29,7 +29,7 @@ def main():
     parser.add_argument("--clients", type=int, default=32)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, WebChat(make_model(folder)) as server:
-        asked = [[question(f"Question {i}", *PICTURES[i:i + i % 3])] for i in range(8)]
+        asked = [[question(f"Question {i}", *IMAGES[i:i + i % 3])] for i in range(8)]
         expected = [answer_of(server, messages, False) for messages in asked]
         done, problems, longest = [0] * arguments.clients, [], [0.0] * arguments.clients
         end = time.monotonic() + arguments.seconds

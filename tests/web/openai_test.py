@@ -6,7 +6,7 @@ import unittest
 
 import openai
 
-from server import LONG, PICTURES, WebChat, make_model, question
+from server import LONG, IMAGES, WebChat, make_model, question
 
 
 class OpenAiClient(unittest.TestCase):
@@ -32,8 +32,8 @@ class OpenAiClient(unittest.TestCase):
         with self.assertRaises(openai.NotFoundError):
             self.client.chat.completions.create(model="another", messages=[question("x")])
 
-    def test_answers_about_a_picture(self):
-        answer = self.ask(question("What is this?", PICTURES[0]))
+    def test_answers_about_an_image(self):
+        answer = self.ask(question("What is this?", IMAGES[0]))
         self.assertEqual(answer.object, "chat.completion")
         self.assertEqual(answer.model, self.model)
         self.assertEqual(answer.choices[0].message.role, "assistant")
@@ -44,7 +44,7 @@ class OpenAiClient(unittest.TestCase):
         self.assertGreater(answer.usage.prompt_tokens, plain.usage.prompt_tokens)
 
     def test_takes_its_own_answer_back_in_a_conversation(self):
-        first = question("What is this?", PICTURES[0], PICTURES[1])
+        first = question("What is this?", IMAGES[0], IMAGES[1])
         answer = self.ask(first)
         longer = self.ask(first, answer.choices[0].message, question("And now?"))
         self.assertGreater(longer.usage.prompt_tokens, answer.usage.prompt_tokens)
@@ -52,8 +52,8 @@ class OpenAiClient(unittest.TestCase):
         self.assertEqual(dumped.choices[0].message.content, longer.choices[0].message.content)
 
     def test_streams_the_same_answer(self):
-        whole = self.ask(question("What is this?", PICTURES[0]))
-        chunks = list(self.ask(question("What is this?", PICTURES[0]), stream=True, stream_options={"include_usage": True}))
+        whole = self.ask(question("What is this?", IMAGES[0]))
+        chunks = list(self.ask(question("What is this?", IMAGES[0]), stream=True, stream_options={"include_usage": True}))
         self.assertEqual(chunks[0].choices[0].delta.role, "assistant")
         self.assertEqual("".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices), whole.choices[0].message.content)
         self.assertEqual(chunks[-2].choices[0].finish_reason, whole.choices[0].finish_reason)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The chat page in a real Chromium; skipped (exit 77) where none is installed. Pictures of what it looked like go to MINIMIND_SCREENSHOTS."""
+"""The chat page in a real Chromium; skipped (exit 77) where none is installed. Images of what it looked like go to MINIMIND_SCREENSHOTS."""
 import os
 import pathlib
 import shutil
@@ -8,7 +8,7 @@ import tempfile
 import unittest
 
 from devtools import Browser, Page, find_chromium
-from server import PICTURES, WebChat, make_model
+from server import IMAGES, WebChat, make_model
 
 SCREENSHOTS = pathlib.Path(os.environ.get("MINIMIND_SCREENSHOTS", tempfile.gettempdir()))
 ANSWERS = "[...document.querySelectorAll('.answer .bubble')].map((bubble) => bubble.textContent)"
@@ -67,9 +67,9 @@ class PageTest(unittest.TestCase):
 
 
 class Asking(PageTest):
-    def test_an_uploaded_picture_is_asked_about_and_the_answer_streams(self):
+    def test_an_uploaded_image_is_asked_about_and_the_answer_streams(self):
         self.assertTrue(self.page.run("document.getElementById('send').disabled"))
-        self.add(PICTURES[0])
+        self.add(IMAGES[0])
         self.assertFalse(self.page.run("document.getElementById('send').disabled"))
         self.page.run("window.lengths = new Set(); new MutationObserver(() => window.lengths.add(document.querySelector('.answer .bubble').textContent.length))"
                       ".observe(document.getElementById('conversation'), {subtree: true, childList: true, characterData: true})")
@@ -82,20 +82,20 @@ class Asking(PageTest):
         self.assertIn("1500 tokens in", self.page.run(f"{LAST}.querySelector('.note').textContent"))
         self.page.screenshot(SCREENSHOTS / "answered.png")
 
-    def test_two_pictures_are_dropped_and_asked_about_together(self):
-        self.page.drop_files("#welcome-drop", PICTURES[0], PICTURES[1])
+    def test_two_images_are_dropped_and_asked_about_together(self):
+        self.page.drop_files("#welcome-drop", IMAGES[0], IMAGES[1])
         self.page.wait_for("document.querySelectorAll('#thumbnails img').length === 2")
         before = self.server.metric("minimind_pictures_total")
-        self.page.screenshot(SCREENSHOTS / "two_pictures.png")
+        self.page.screenshot(SCREENSHOTS / "two_images.png")
         self.page.click("#examples button")
         self.page.wait_for(WRITTEN)
         self.assertEqual(self.page.run("document.querySelectorAll('.asked img').length"), 2)
         self.assertEqual(self.server.metric("minimind_pictures_total"), before + 2)
         self.ask("And now?")
         self.page.wait_for(f"{ANSWERS}.length === 2 && {WRITTEN}")
-        self.assertEqual(self.server.metric("minimind_pictures_total"), before + 4, "the conversation goes on with its pictures")
+        self.assertEqual(self.server.metric("minimind_pictures_total"), before + 4, "the conversation goes on with its images")
 
-    def test_pictures_are_pasted_and_removed(self):
+    def test_images_are_pasted_and_removed(self):
         self.page.run("""(async () => {
           const canvas = document.createElement('canvas');
           const blob = await new Promise((done) => canvas.toBlob(done));
@@ -107,14 +107,14 @@ class Asking(PageTest):
         self.page.click("#thumbnails button")
         self.page.wait_for("document.querySelectorAll('#thumbnails img').length === 0")
 
-    def test_a_question_waits_for_its_picture(self):
-        """As long as a picture is read, Enter and the button ask nothing; the page says so."""
+    def test_a_question_waits_for_its_image(self):
+        """As long as an image is read, Enter and the button ask nothing; the page says so."""
         self.page.run("""(() => {
           const decode = HTMLImageElement.prototype.decode;
           const gate = new Promise((open) => { window.openGate = open; });
           HTMLImageElement.prototype.decode = function () { return gate.then(() => decode.call(this)); };
         })()""")
-        self.page.choose_files("#files", PICTURES[0])
+        self.page.choose_files("#files", IMAGES[0])
         self.page.wait_for("document.querySelectorAll('#thumbnails .loading').length === 1")
         self.ask("What is this?")
         self.page.click("#send")
@@ -127,22 +127,22 @@ class Asking(PageTest):
         self.page.wait_for(WRITTEN)
         self.assertEqual(self.page.run("document.querySelectorAll('.asked img').length"), 1)
 
-    def test_a_picture_that_is_read_after_clear_is_not_added(self):
+    def test_an_image_that_is_read_after_clear_is_not_added(self):
         self.page.run("""(() => {
           const decode = HTMLImageElement.prototype.decode;
           HTMLImageElement.prototype.decode = function () { return new Promise((done) => { window.openGate = done; }).then(() => decode.call(this)); };
         })()""")
-        self.page.choose_files("#files", PICTURES[0])
+        self.page.choose_files("#files", IMAGES[0])
         self.page.wait_for("document.querySelectorAll('#thumbnails .loading').length === 1 && !!window.openGate")
         self.page.click("#clear")
         self.page.run("window.openGate()")
         self.page.wait_for("document.querySelectorAll('#thumbnails li').length === 0")
 
-    def test_an_empty_question_about_a_picture_asks_the_default_one(self):
-        self.add(PICTURES[0])
+    def test_an_empty_question_about_an_image_asks_the_default_one(self):
+        self.add(IMAGES[0])
         self.page.click("#send")
         self.page.wait_for(WRITTEN)
-        self.assertEqual(self.page.run("document.querySelector('.asked .bubble').textContent"), "What is in the picture?")
+        self.assertEqual(self.page.run("document.querySelector('.asked .bubble').textContent"), "What is in the image?")
 
     def test_shift_enter_begins_a_line(self):
         self.page.type("one")
@@ -153,7 +153,7 @@ class Asking(PageTest):
     def test_clear_forgets_everything_and_reload_begins_anew(self):
         self.ask("Hello")
         self.page.wait_for(WRITTEN)
-        self.add(PICTURES[0])
+        self.add(IMAGES[0])
         self.page.click("#clear")
         self.assertEqual(self.page.run("document.querySelectorAll('.turn, #thumbnails img').length"), 0)
         self.ask("Hello")
@@ -182,7 +182,7 @@ class Asking(PageTest):
 class Errors(PageTest):
     flags = ("--temperature", 0, "--max_seq_len", 160, "--max_new_tokens", 40)
 
-    def test_a_text_file_dropped_as_picture_is_told_in_words(self):
+    def test_a_text_file_dropped_as_image_is_told_in_words(self):
         with tempfile.TemporaryDirectory() as folder:
             notes = pathlib.Path(folder) / "notes.txt"
             notes.write_text("these are notes")
@@ -191,11 +191,11 @@ class Errors(PageTest):
             for path in (notes, disguised):
                 self.page.drop_files("#welcome-drop", path)
                 self.page.wait_for("!document.getElementById('alert').hidden")
-                self.assertIn(f"“{path.name}” is not a picture", self.page.run("document.getElementById('alert').textContent"))
+                self.assertIn(f"“{path.name}” is not an image", self.page.run("document.getElementById('alert').textContent"))
                 self.assertEqual(self.thumbnails(), 0)
-        self.page.screenshot(SCREENSHOTS / "no_picture.png")
-        self.add(PICTURES[0])
-        self.assertTrue(self.page.run("document.getElementById('alert').hidden"), "the next picture wipes it away")
+        self.page.screenshot(SCREENSHOTS / "no_image.png")
+        self.add(IMAGES[0])
+        self.assertTrue(self.page.run("document.getElementById('alert').hidden"), "the next image wipes it away")
 
     def test_a_refusal_of_the_server_is_shown_as_answer(self):
         self.ask("much too long " * 100)
@@ -220,7 +220,7 @@ class Errors(PageTest):
     def test_a_question_that_fails_comes_back_and_is_answered_by_a_server_started_anew(self):
         with WebChat(files, *self.flags) as server:
             self.page.open(server.url)
-            self.add(PICTURES[0])
+            self.add(IMAGES[0])
             self.assertEqual(server.stop(), 0)
             self.ask("Hello")
             self.page.wait_for(WRITTEN)
@@ -279,7 +279,7 @@ class Stopping(PageTest):
 
 class Everybody(PageTest):
     def test_everything_has_a_name_in_both_languages(self):
-        self.add(PICTURES[0])
+        self.add(IMAGES[0])
         self.page.click("#settings-button")
         english = self.page.controls()
         self.page.click("#language")
@@ -310,7 +310,7 @@ class Everybody(PageTest):
         self.assertEqual(self.page.run(focus), "question", "after the answer")
 
     def test_works_with_the_keyboard_alone(self):
-        self.add(PICTURES[0])
+        self.add(IMAGES[0])
         reached = set()
         for _ in range(20):
             self.page.press("Tab")
@@ -331,7 +331,7 @@ class Phone(PageTest):
     def test_nothing_is_wider_than_a_phone(self):
         self.page.resize(390, 760, scale=2, mobile=True)
         self.page.screenshot(SCREENSHOTS / "phone_welcome.png")
-        self.add(PICTURES[0], PICTURES[1], PICTURES[2])
+        self.add(IMAGES[0], IMAGES[1], IMAGES[2])
         self.page.click("#settings-button")
         self.page.screenshot(SCREENSHOTS / "phone_settings.png")
         self.page.click("#settings-button")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Takes the pictures of the page that the documentation shows. usage: MINIMIND_BIN=… screenshots.py OUT PICTURE PICTURE [web_chat's flags that name the model]"""
+"""Takes the images of the page that the documentation shows. usage: MINIMIND_BIN=… screenshots.py OUT IMAGE IMAGE [web_chat's flags that name the model]"""
 import pathlib
 import sys
 
@@ -8,13 +8,13 @@ from page_test import LAST, WRITTEN
 from server import WebChat
 
 
-def ask(page, language, question, *pictures):
+def ask(page, language, question, *images):
     """A new conversation of one question."""
     if page.run("document.documentElement.lang").startswith("zh") != (language == "zh"):
         page.click("#language")
     page.click("#clear")
-    page.choose_files("#files", *pictures)
-    page.wait_for(f"document.querySelectorAll('#thumbnails img').length === {len(pictures)}")
+    page.choose_files("#files", *images)
+    page.wait_for(f"document.querySelectorAll('#thumbnails img').length === {len(images)}")
     page.run("document.getElementById('question').focus()")
     page.type(question)
     page.press("Enter")

@@ -12,7 +12,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data/sample"
 BIN = pathlib.Path(os.environ["MINIMIND_BIN"])
-PICTURES = sorted((SAMPLE / "images").iterdir())
+IMAGES = sorted((SAMPLE / "images").iterdir())
 # An answer that ends by itself may be short; greedily an untrained model repeats itself as long as it may.
 LONG = {"temperature": 0, "max_tokens": 19000}
 
@@ -90,14 +90,14 @@ class WebChat:
         return int(fields[1]) * os.sysconf("SC_PAGESIZE")
 
 
-def question(text, *pictures):
-    """A user's message with pictures (paths or bytes)."""
-    if not pictures:
+def question(text, *images):
+    """A user's message with images (paths or bytes)."""
+    if not images:
         return {"role": "user", "content": text}
-    parts = [{"type": "image_url", "image_url": {"url": data_url(picture)}} for picture in pictures]
+    parts = [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in images]
     return {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
 
 
-def data_url(picture):
-    content = picture if isinstance(picture, bytes) else pathlib.Path(picture).read_bytes()
+def data_url(image):
+    content = image if isinstance(image, bytes) else pathlib.Path(image).read_bytes()
     return "data:image/jpeg;base64," + base64.b64encode(content).decode()

@@ -12,7 +12,7 @@ namespace minimind {
 class Random {
  public:
   explicit Random(uint64_t seed);
-  /// A generator of its own for (seed, stream): shuffling of an epoch, one picture of the sample data.
+  /// A generator of its own for (seed, stream): shuffling of an epoch, one image of the sample data.
   Random(uint64_t seed, uint64_t stream);
 
   uint64_t next();

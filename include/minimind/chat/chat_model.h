@@ -31,38 +31,38 @@ struct ChatModelFiles {
   std::string device = "auto";             ///< auto, cpu, cuda or cuda:N
   std::string stage = "vlm_sft";           ///< what the checkpoint should have learnt; another one is told in a notice
   int64_t threads = 0;                     ///< of the matrix products; 0: the framework's choice
-  int64_t remembered_pictures = 64;        ///< whose features are kept
+  int64_t remembered_images = 64;        ///< whose features are kept
   WeightFormat weights = WeightFormat::kFloat32;  ///< another one: the encoder's matrices are kept in bfloat16
 };
 
 /// Tokenizer, frozen encoder and trained model, loaded and checked against one another; with the features of the
-/// pictures seen last. Not for several threads at once.
+/// images seen last. Not for several threads at once.
 class ChatModel {
  public:
   using Notice = std::function<void(const std::string&)>;
 
   /// Throws Error that names the file, what was expected and what was found. `notice` hears what the user should know.
-  /// In bfloat16 or int8 on a CPU it calls limit_kept_products(), which sets environment variables.
+  /// In bfloat16 or int8 on a CPU it calls limit_primitive_cache(), which sets environment variables.
   static std::unique_ptr<ChatModel> load(const ChatModelFiles& files, const Notice& notice = {});
   /// From parts, for tests.
   ChatModel(std::unique_ptr<Tokenizer> tokenizer, ClipVision encoder, Vlm model, ImagePattern pattern,
-            int64_t remembered_pictures = 64);
+            int64_t remembered_images = 64);
 
-  /// Features [P, W] of a picture; each content goes through the encoder once as long as it is remembered.
-  at::Tensor features(const Image& picture);
-  /// The same for a file's bytes; `name` stands in messages. Throws Error if it is no picture.
+  /// Features [P, W] of an image; each content goes through the encoder once as long as it is remembered.
+  at::Tensor features(const Image& image);
+  /// The same for a file's bytes; `name` stands in messages. Throws Error if it is no image.
   at::Tensor features(std::string_view bytes, const std::string& name);
   /// The same for a file.
   at::Tensor features_of_file(const std::string& path);
-  /// How many pictures went through the encoder.
-  int64_t encoded_pictures() const { return encoded_; }
+  /// How many images went through the encoder.
+  int64_t encoded_images() const { return encoded_; }
 
-  /// Embeddings [S, D] of a prompt, the pictures' features spliced in at their slots (starts in ids).
-  at::Tensor embed(std::span<const TokenId> ids, std::span<const int64_t> slots,
+  /// Embeddings [S, D] of a prompt, the images' features spliced in at their spans (starts in ids).
+  at::Tensor embed(std::span<const TokenId> ids, std::span<const int64_t> spans,
                    const std::vector<at::Tensor>& features) const;
 
-  /// Side of the square to which pictures are resized.
-  int64_t picture_side() const { return encoder_->config().image_size; }
+  /// Side of the square to which images are resized.
+  int64_t image_side() const { return encoder_->config().image_size; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const ImagePattern& pattern() const { return pattern_; }
   const Vlm& model() const { return model_; }
@@ -75,13 +75,13 @@ class ChatModel {
   ClipVision encoder_;
   Vlm model_;
   ImagePattern pattern_;
-  int64_t remembered_pictures_;
+  int64_t remembered_images_;
   int64_t encoded_ = 0;
-  Remembered remembered_;  ///< latest first; by the bytes that the encoder sees, so that equal keys are equal pictures
+  Remembered remembered_;  ///< latest first; by the bytes that the encoder sees, so that equal keys are equal images
   std::unordered_map<std::string_view, Remembered::iterator> by_content_;
 };
 
-/// Checks slots against pictures. Throws Error that tells both numbers.
-void require_picture_for_each_slot(int64_t slots, int64_t pictures, const std::string& mark);
+/// Checks spans against images. Throws Error that tells both numbers.
+void require_image_for_each_span(int64_t spans, int64_t images, const std::string& placeholder);
 
 }  // namespace minimind

@@ -32,19 +32,19 @@ struct ChatOptions {
 /// A prompt as the model reads it.
 struct Prompt {
   std::vector<TokenId> ids;
-  std::vector<int64_t> slots;        ///< start of each picture in ids
-  std::vector<at::Tensor> features;  ///< of these pictures
+  std::vector<int64_t> spans;        ///< start of each image in ids
+  std::vector<at::Tensor> features;  ///< of these images
   std::string notice;                ///< what was left out to make it fit; "" if nothing was
 };
 
-/// Renders and tokenises a conversation; features [P, W] of its pictures in the order of their marks. Throws Error when
-/// slots and pictures differ in number.
+/// Renders and tokenises a conversation; features [P, W] of its images in the order of their placeholders. Throws Error when
+/// spans and images differ in number.
 Prompt make_prompt(const Tokenizer& tokenizer, const ImagePattern& pattern, const std::vector<Message>& messages,
                    std::vector<at::Tensor> features);
 
-/// Cuts tokens from the left until at most `limit` are left; a cut that would go through a picture's slot drops it
+/// Cuts tokens from the left until at most `limit` are left; a cut that would go through an image's span drops it
 /// whole, and its features with it. limit >= 1. Returns how many tokens went.
-int64_t cut_prompt(Prompt& prompt, int64_t limit, int64_t slot_length);
+int64_t cut_prompt(Prompt& prompt, int64_t limit, int64_t span_length);
 
 struct Answer {
   std::string text;
@@ -59,15 +59,15 @@ struct Answer {
 /// Called with every piece of an answer as it becomes complete (whole UTF-8 characters); false stops the answer.
 using TextCallback = std::function<bool(std::string_view)>;
 
-/// A conversation about pictures: several turns, each with pictures of its own. The model outlives the session.
+/// A conversation about images: several turns, each with images of its own. The model outlives the session.
 class ChatSession {
  public:
   ChatSession(ChatModel& model, const ChatOptions& options);
 
-  /// Asks. The text may hold one image mark for each picture; without any mark, the marks are put before it, a line
+  /// Asks. The text may hold one image placeholder for each image; without any placeholder, the placeholders are put before it, a line
   /// each. When the conversation fills the context, its oldest turns go; a question that is too long by itself loses
-  /// tokens from the left (cut_prompt). A stopped answer is kept as far as it came. Throws Error (pictures against
-  /// marks, an empty question); the conversation is then as before.
+  /// tokens from the left (cut_prompt). A stopped answer is kept as far as it came. Throws Error (images against
+  /// placeholders, an empty question); the conversation is then as before.
   Answer ask(const std::string& text, const std::vector<at::Tensor>& features, const TextCallback& on_text = {});
 
   /// Forgets the conversation. The random numbers go on.
@@ -90,11 +90,11 @@ class ChatSession {
   Random random_;
   std::unique_ptr<Decoder> decoder_;
   std::vector<Message> messages_;
-  std::vector<at::Tensor> features_;  ///< of all pictures of the conversation, in the order of their marks
+  std::vector<at::Tensor> features_;  ///< of all images of the conversation, in the order of their placeholders
   std::vector<Turn> turns_;
 };
 
-/// The text with its marks: as it is if it holds any or there is no picture, else with one mark a line before it.
-std::string with_image_marks(const std::string& text, int64_t pictures, const std::string& mark);
+/// The text with its placeholders: as it is if it holds any or there is no image, else with one placeholder a line before it.
+std::string with_image_placeholders(const std::string& text, int64_t images, const std::string& placeholder);
 
 }  // namespace minimind

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "data/content_hash.h"
+#include "minimind/base/content_hash.h"
 
 namespace minimind {
 
@@ -23,7 +23,7 @@ struct Sample {
 enum class DataKind {
   kPretrain,     ///< all turns
   kInstruction,  ///< first turn, file prefix `COCO_train2014_`
-  kMultiImage,   ///< first turn, several pictures
+  kMultiImage,   ///< first turn, several images
 };
 
 /// What an estimate of a sample's length goes by.

@@ -24,8 +24,8 @@ enum class SampleProblem {
   kNone,
   kWrongShape,          ///< of its JSON
   kNoTurn,              ///< no question with an answer
-  kMarksAgainstImages,  ///< more image marks than pictures, or fewer
-  kSlotCut,             ///< truncation takes a slot or a part of one
+  kPlaceholdersAgainstImages,  ///< more image placeholders than images, or fewer
+  kSpanCut,             ///< truncation takes a span or a part of one
   kNoMarker,            ///< truncation leaves no `<s>assistant`
   kNothingSupervised,   ///< no token of an answer is left
 };
@@ -34,7 +34,7 @@ enum class SampleProblem {
 struct EncodedSample {
   std::vector<TokenId> ids;    ///< truncated to max_seq_len; inputs are ids[:-1], targets ids[1:]
   std::vector<uint8_t> mask;   ///< aligned with ids: mask[i] says whether ids[i] is a supervised target
-  std::vector<int64_t> slots;  ///< start of each image slot, in order
+  std::vector<int64_t> spans;  ///< start of each image span, in order
   int64_t full_length = 0;     ///< tokens before truncation
   int64_t supervised = 0;      ///< sum of mask[1:]
   SampleProblem problem = SampleProblem::kNone;

@@ -6,7 +6,7 @@
 
 namespace minimind {
 
-/// Picture files by name, from a folder or straight from a downloaded zip. Safe from several threads at once.
+/// Image files by name, from a folder or straight from a downloaded zip. Safe from several threads at once.
 class ImageSource {
  public:
   virtual ~ImageSource() = default;
@@ -25,9 +25,9 @@ class ImageSource {
 /// folder of a zip; its entries are found by their path from there alone. Throws Error that names `path`.
 std::unique_ptr<ImageSource> open_image_source(const std::filesystem::path& path);
 
-/// The name under which a data set's picture is found: `prefix` + name (instruction data says `000000123456.jpg`, the
+/// The name under which a data set's image is found: `prefix` + name (instruction data says `000000123456.jpg`, the
 /// file is `COCO_train2014_000000123456.jpg`) or, failing that, the name itself. Throws Error that says whether there
-/// is no such picture, or why its name is refused.
-std::string find_picture(const ImageSource& images, const std::string& name, const std::string& prefix);
+/// is no such image, or why its name is refused.
+std::string find_image(const ImageSource& images, const std::string& name, const std::string& prefix);
 
 }  // namespace minimind

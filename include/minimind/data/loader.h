@@ -29,7 +29,7 @@ struct LoaderOptions {
   Supervision supervision = Supervision::kLastAnswer;
   int64_t rank = 0;
   int64_t world_size = 1;
-  std::string instruction_prefix = "COCO_train2014_";  ///< prefix of picture files in DataKind::kInstruction
+  std::string instruction_prefix = "COCO_train2014_";  ///< prefix of image files in DataKind::kInstruction
 };
 
 /// What a loader reads from. The references outlive it.
@@ -39,7 +39,7 @@ struct LoaderInput {
   const Tokenizer& tokenizer;
   const ImagePattern& pattern;
   const ImageSource& images;
-  const FeatureCache* cache = nullptr;  ///< null: pictures are always decoded
+  const FeatureCache* cache = nullptr;  ///< null: images are always decoded
 };
 
 /// A sample that was left out, and why.

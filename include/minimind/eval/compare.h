@@ -27,13 +27,13 @@ struct CompareOptions {
   bool is_wanted() const { return !report.empty() || !data.empty(); }
 };
 
-/// Asks every checkpoint about the pictures of `chat.image_dir`, each in a conversation of its own, and gives the
-/// report. Pictures that cannot be read are told in their rows, questions that cannot be asked in their cells. Throws
-/// Error where a checkpoint answers nothing, or all pictures fail.
+/// Asks every checkpoint about the images of `chat.image_dir`, each in a conversation of its own, and gives the
+/// report. Images that cannot be read are told in their rows, questions that cannot be asked in their cells. Throws
+/// Error where a checkpoint answers nothing, or all images fail.
 Report make_report(const EvalChatOptions& chat, const CompareOptions& options);
 
 /// Scores (a JSON line a checkpoint on standard output) and report of eval_chat. All inputs and the report's place are
-/// looked at before the first question. Returns the exit code: 1 if a picture or a question failed.
+/// looked at before the first question. Returns the exit code: 1 if an image or a question failed.
 int run_comparison(const EvalChatOptions& chat, const CompareOptions& options);
 
 }  // namespace minimind

@@ -36,8 +36,8 @@ struct EvaluateOptions {
 
 struct EvaluationResult {
   int64_t samples = 0;
-  int64_t skipped = 0;     ///< bad samples, each told in a warning, and with swapped pictures those without another
-  int64_t unreadable = 0;  ///< of them, those with a picture that cannot be read
+  int64_t skipped = 0;     ///< bad samples, each told in a warning, and with swapped images those without another
+  int64_t unreadable = 0;  ///< of them, those with an image that cannot be read
   int64_t right = 0;       ///< by attributes, of `with_attributes`
   int64_t with_attributes = 0;
   int64_t exact = 0;

@@ -20,7 +20,7 @@ struct Image {
 struct DecodeLimits {
   int64_t max_pixels = 178'956'970;  ///< Pillow's own limit against decompression bombs
   int64_t max_side = 65'535;
-  /// Asked before the pixels of a picture are read, with their number; for a progressive JPEG with their number again
+  /// Asked before the pixels of an image are read, with their number; for a progressive JPEG with their number again
   /// before each further scan, and with 0 after every few rows: false ends the reading with an Error. Must not throw.
   /// May be empty.
   std::function<bool(int64_t pixels)> go_on;
@@ -43,7 +43,7 @@ std::string encode_png(const Image& image);
 /// quality 1..100.
 std::string encode_jpeg(const Image& image, int quality);
 
-/// What CLIP wants of a picture. SPEC.md section 2; `preprocessor_config.json` may give other numbers.
+/// What CLIP wants of an image. SPEC.md section 2; `preprocessor_config.json` may give other numbers.
 struct ClipPreprocessing {
   int64_t image_size = 224;
   std::array<float, 3> mean = {0.48145466F, 0.4578275F, 0.40821073F};

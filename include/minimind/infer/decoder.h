@@ -17,7 +17,7 @@ namespace minimind {
 class Decoder {
  public:
   virtual ~Decoder() = default;
-  /// Forgets everything held and reads a prompt: embeddings [S, D] with the pictures spliced in, 1 <= S <= capacity.
+  /// Forgets everything held and reads a prompt: embeddings [S, D] with the images spliced in, 1 <= S <= capacity.
   /// Returns the logits [V] after the last position, valid until the next call.
   virtual std::span<const float> prefill(const at::Tensor& embeddings) = 0;
   /// Appends one token. Returns the logits after it. Throws Error when the context is full.

@@ -35,8 +35,8 @@ struct Generation {
 /// Called with every new token (the end token left out); false stops the answer, which keeps that token.
 using TokenCallback = std::function<bool(TokenId)>;
 
-/// Prefill and decode. prompt_ids [S]: all ids of the prompt, the pictures' too, for the repetition penalty; embeddings
-/// [S, D]: the same tokens with the pictures spliced in. Stops at eos, when the decoder's context is full, and after
+/// Prefill and decode. prompt_ids [S]: all ids of the prompt, the images' too, for the repetition penalty; embeddings
+/// [S, D]: the same tokens with the images spliced in. Stops at eos, when the decoder's context is full, and after
 /// max_new_tokens. Throws Error on an empty prompt and on one that is longer than the context.
 Generation generate(Decoder& decoder, std::span<const TokenId> prompt_ids, const at::Tensor& embeddings,
                     const GenerationOptions& options, Random& random, const TokenCallback& on_token = {});

@@ -60,9 +60,9 @@ class ClipVisionImpl : public torch::nn::Module {
   explicit ClipVisionImpl(const ClipVisionConfig& config);
   /// pixel_values [N, 3, size, size] float → output of the last block, [N, P, W], before post_layernorm. No gradients.
   torch::Tensor forward(const torch::Tensor& pixel_values);
-  /// pictures [N, 3, size, size] uint8 (as the loader gives them) → features; normalises on the module's device.
-  torch::Tensor encode(const torch::Tensor& pictures);
-  /// From now on one or two pictures at once go through our own kernels where the processor has them (few_rows.h):
+  /// images [N, 3, size, size] uint8 (as the loader gives them) → features; normalises on the module's device.
+  torch::Tensor encode(const torch::Tensor& images);
+  /// From now on one or two images at once go through our own kernels where the processor has them (few_rows.h):
   /// other roundings than a larger batch's.
   void use_row_kernels();
   /// From now on the blocks' matrices are kept in bfloat16: half the memory, and nothing to convert for products in it.
@@ -71,11 +71,11 @@ class ClipVisionImpl : public torch::nn::Module {
   /// From now on the memory of weights that lie in a mapped file is given back after each use, block by block: between
   /// batches they stay in the system's page cache alone.
   void release_after_use() { releases_ = true; }
-  /// From now on `pictures` at a time go through the blocks, a last group filled up with empty ones, so that a
-  /// picture's output is the same, bit for bit on a CPU, whatever it is encoded with: products sum in an order that
+  /// From now on `images` at a time go through the blocks, a last group filled up with empty ones, so that a
+  /// image's output is the same, bit for bit on a CPU, whatever it is encoded with: products sum in an order that
   /// depends on their size. 0 (the start): all at once.
-  void encode_in_groups(int64_t pictures) { group_ = pictures; }
-  /// Per-channel mean and standard deviation of pictures scaled to [0, 1]; those of CLIP are the default.
+  void encode_in_groups(int64_t images) { group_ = images; }
+  /// Per-channel mean and standard deviation of images scaled to [0, 1]; those of CLIP are the default.
   void set_normalisation(const std::array<float, 3>& mean, const std::array<float, 3>& std);
   const ClipVisionConfig& config() const { return config_; }
 

@@ -17,8 +17,8 @@ namespace minimind {
 struct VlmInput {
   torch::Tensor ids;  ///< [B, S] int64
   torch::Tensor
-      features;  ///< [N, P, W] features of the pictures, picture k belongs to slots[k]; undefined if there is none
-  std::vector<ImageSlot> slots;
+      features;  ///< [N, P, W] features of the images, image k belongs to spans[k]; undefined if there is none
+  std::vector<ImageSpan> spans;
   torch::Tensor valid;  ///< optional bool [B, S], false on padding, which the experts' auxiliary loss leaves out
 };
 
@@ -30,7 +30,7 @@ class VlmImpl : public torch::nn::Module {
   /// Matrices are zero until initialise() or a load fills them; norms are 1.
   explicit VlmImpl(const LmConfig& config);
 
-  /// Final-norm output [B, S, D]; logits = hidden · embedding^T. Throws Error when pictures and slots do not match.
+  /// Final-norm output [B, S, D]; logits = hidden · embedding^T. Throws Error when images and spans do not match.
   torch::Tensor hidden(const VlmInput& input);
   /// hidden()'s rows at flat_rows (int64 [R], flat indices into B*S) → [R, D]. The last layer works on these rows alone
   /// (unless experts are trained: their auxiliary loss needs every token).
@@ -39,7 +39,7 @@ class VlmImpl : public torch::nn::Module {
   MaskedLoss loss(const VlmInput& input, const torch::Tensor& targets, const torch::Tensor& mask);
   /// The tied output head: hidden [..., D] → [..., V].
   torch::Tensor logits(const torch::Tensor& hidden);
-  /// Token embeddings with the pictures spliced in, [B, S, D].
+  /// Token embeddings with the images spliced in, [B, S, D].
   torch::Tensor embed(const VlmInput& input);
   /// Sum over layers of the experts' auxiliary loss of the last hidden() in training mode; undefined without experts.
   torch::Tensor auxiliary_loss() const;

@@ -10,7 +10,7 @@ namespace minimind::sample {
 /// How much of everything. The defaults are the quickstart's.
 struct SampleDataOptions {
   std::string out;
-  int64_t pictures = 16000;
+  int64_t images = 16000;
   int64_t questions_per_picture = 1;
   int64_t pairs = 6000;
   int64_t held_out = 2000;
@@ -34,8 +34,8 @@ struct SampleDataOptions {
 /// Writes, into the folder `out`:
 ///   images/                                  128x128 JPEG and PNG files
 ///   pretrain.json sft.json sft_multi.json    the training part, in the formats of SPEC.md section 5
-///   pretrain_held_out.json held_out.json multi_held_out.json   fresh pictures
-///   unseen.json                              fresh pictures of colour-shape combinations that never occur in training
+///   pretrain_held_out.json held_out.json multi_held_out.json   fresh images
+///   unseen.json                              fresh images of colour-shape combinations that never occur in training
 ///   attributes.json                          what a right answer to each held-out question names
 ///   clip/                                    frozen encoder with seeded random weights
 ///   tokenizer.model                          sentencepiece, trained on the training part's texts

@@ -1,12 +1,12 @@
 import { ApiFailure, settings, streamAnswer } from './api.js';
-import { pictureOfFile } from './pictures.js';
+import { imageOfFile } from './images.js';
 import { rememberLanguage } from './texts.js';
-import { PICTURES_SHARE, fittingTurns, messagesOf, shortened } from './turns.js';
+import { IMAGES_SHARE, fittingTurns, messagesOf, shortened } from './turns.js';
 import {
-  addText, byId, flushText, pictureCount, resizeQuestion, say, scrollDown, showAlert, showButtons, showNote, showTexts, showTurn, showWaiting, state,
+  addText, byId, flushText, imageCount, resizeQuestion, say, scrollDown, showAlert, showButtons, showNote, showTexts, showTurn, showWaiting, state,
 } from './view.js';
 
-// ---- pictures
+// ---- images
 
 // The question is held back until all of them are read.
 async function addFiles(files) {
@@ -24,26 +24,26 @@ async function addFiles(files) {
 
 async function addFile(file, conversation) {
   if (state.waiting.length >= state.server.max_pictures) {
-    showAlert(() => say().tooManyPictures(state.server.max_pictures));
+    showAlert(() => say().tooManyImages(state.server.max_pictures));
     return;
   }
   try {
-    const picture = await pictureOfFile(file);
+    const image = await imageOfFile(file);
     if (state.turns !== conversation) {
       return; // the conversation was cleared meanwhile
     }
     if (state.waiting.length >= state.server.max_pictures) {
-      showAlert(() => say().tooManyPictures(state.server.max_pictures)); // another one came meanwhile
+      showAlert(() => say().tooManyImages(state.server.max_pictures)); // another one came meanwhile
       return;
     }
-    const bytes = state.waiting.reduce((sum, one) => sum + one.url.length, picture.url.length);
-    if (bytes > state.server.max_body_bytes * PICTURES_SHARE) {
+    const bytes = state.waiting.reduce((sum, one) => sum + one.url.length, image.url.length);
+    if (bytes > state.server.max_body_bytes * IMAGES_SHARE) {
       showAlert(() => say().tooLarge(file.name));
     } else {
-      state.waiting.push(picture);
+      state.waiting.push(image);
     }
   } catch (error) {
-    showAlert(() => say().notAPicture(file.name));
+    showAlert(() => say().notAnImage(file.name));
   }
 }
 
@@ -113,7 +113,7 @@ function giveBack(turn, text) {
     resizeQuestion();
   }
   if (state.waiting.length === 0) {
-    state.waiting = turn.pictures;
+    state.waiting = turn.images;
     showWaiting();
   }
 }
@@ -126,13 +126,13 @@ function keepFocus(target) {
 }
 
 async function ask(text) {
-  const pictures = state.waiting;
-  const question = text.trim() || (pictures.length > 0 ? say().ask[pictureCount()] : '');
+  const images = state.waiting;
+  const question = text.trim() || (images.length > 0 ? say().ask[imageCount()] : '');
   if (!question || state.running || state.loading > 0) {
     return;
   }
   const earlier = state.turns.filter((turn) => turn.answer !== null && !turn.leftOut);
-  const turn = { pictures, question, answer: null, leftOut: false, notes: [], failure: null, view: null, text: null, unshown: '' };
+  const turn = { images, question, answer: null, leftOut: false, notes: [], failure: null, view: null, text: null, unshown: '' };
   state.turns.push(turn);
   state.waiting = [];
   state.running = new AbortController();
@@ -191,7 +191,7 @@ function clear() {
 
 // ---- events
 
-function listenForPictures() {
+function listenForImages() {
   byId('choose').addEventListener('click', () => byId('files').click());
   byId('welcome-drop').addEventListener('click', () => byId('files').click());
   byId('files').addEventListener('change', () => {
@@ -269,7 +269,7 @@ function listenForSettings() {
 
 async function begin() {
   state.askExample = ask;
-  listenForPictures();
+  listenForImages();
   listenForQuestions();
   listenForSettings();
   showTexts();

@@ -1,10 +1,10 @@
 // Which turns of the conversation go with a question, and how they look in a request.
 
 function contentOf(turn) {
-  if (turn.pictures.length === 0) {
+  if (turn.images.length === 0) {
     return turn.question;
   }
-  return [...turn.pictures.map((picture) => ({ type: 'image_url', image_url: { url: picture.url } })),
+  return [...turn.images.map((image) => ({ type: 'image_url', image_url: { url: image.url } })),
     { type: 'text', text: turn.question }];
 }
 
@@ -20,12 +20,12 @@ export function messagesOf(turns) {
 }
 
 // Of a request's bytes; the rest is for words.
-export const PICTURES_SHARE = 0.9;
+export const IMAGES_SHARE = 0.9;
 
 function fits(turns, server) {
-  const pictures = turns.flatMap((turn) => turn.pictures);
-  const bytes = pictures.reduce((sum, picture) => sum + picture.url.length, 0);
-  return turns.length * 2 - 1 <= server.max_messages && pictures.length <= server.max_pictures && bytes <= server.max_body_bytes * PICTURES_SHARE;
+  const images = turns.flatMap((turn) => turn.images);
+  const bytes = images.reduce((sum, image) => sum + image.url.length, 0);
+  return turns.length * 2 - 1 <= server.max_messages && images.length <= server.max_pictures && bytes <= server.max_body_bytes * IMAGES_SHARE;
 }
 
 // What a request can hold of them by the server's own limits; the oldest go. The last one always stays.

@@ -5,9 +5,9 @@ export const byId = (id) => document.getElementById(id);
 export const state = {
   language: firstLanguage(),
   server: { model: '', temperature: 0.5, top_k: 8, max_tokens: 512, max_messages: 256, max_pictures: 8, max_body_bytes: 24 << 20 },
-  waiting: [], // pictures for the next question
+  waiting: [], // images for the next question
   loading: 0, // files that are still read for it
-  turns: [], // {pictures, question, answer, leftOut, notes, failure, view, text, unshown}
+  turns: [], // {images, question, answer, leftOut, notes, failure, view, text, unshown}
   running: null, // AbortController of the answer that is being written
   alert: null, // () => text
   askExample: null, // (text) => …
@@ -48,18 +48,18 @@ export function showAlert(text) {
   byId('alert').textContent = text ? text() : '';
 }
 
-export function pictureCount() {
+export function imageCount() {
   const count = state.waiting.length;
   return count === 0 ? 'none' : count === 1 ? 'one' : 'several';
 }
 
 export function showWaiting() {
   const list = byId('thumbnails');
-  list.replaceChildren(...state.waiting.map((picture, index) => {
+  list.replaceChildren(...state.waiting.map((image, index) => {
     const item = element('li');
     const image = element('img');
-    image.src = picture.url;
-    image.alt = `${say().picture} ${index + 1}: ${picture.name}`;
+    image.src = image.url;
+    image.alt = `${say().image} ${index + 1}: ${image.name}`;
     const remove = element('button', '', '×');
     remove.type = 'button';
     remove.setAttribute('aria-label', `${say().remove} ${index + 1}`);
@@ -76,8 +76,8 @@ export function showWaiting() {
   }
   list.hidden = state.waiting.length + state.loading === 0;
   byId('reading').textContent = state.loading > 0 ? say().reading : '';
-  const follows = state.waiting.length === 0 && state.turns.some((turn) => turn.pictures.length > 0);
-  byId('examples').replaceChildren(...say().exampleList[follows ? 'one' : pictureCount()].map((text) => {
+  const follows = state.waiting.length === 0 && state.turns.some((turn) => turn.images.length > 0);
+  byId('examples').replaceChildren(...say().exampleList[follows ? 'one' : imageCount()].map((text) => {
     const button = element('button', '', text);
     button.type = 'button';
     button.addEventListener('click', () => state.askExample(text));
@@ -108,16 +108,16 @@ export function scrollDown(always) {
 export function showTurn(turn) {
   const whole = element('div', 'turn');
   const asked = element('div', 'asked');
-  if (turn.pictures.length > 0) {
-    const pictures = element('div', turn.pictures.length > 1 ? 'pictures several' : 'pictures');
-    for (const picture of turn.pictures) {
+  if (turn.images.length > 0) {
+    const images = element('div', turn.images.length > 1 ? 'images several' : 'pictures');
+    for (const image of turn.images) {
       const image = element('img');
-      image.src = picture.url;
-      image.alt = `${say().picture}: ${picture.name}`;
+      image.src = image.url;
+      image.alt = `${say().image}: ${image.name}`;
       image.addEventListener('load', () => scrollDown(false));
-      pictures.append(image);
+      images.append(image);
     }
-    asked.append(pictures);
+    asked.append(images);
   }
   asked.append(element('div', 'bubble', turn.question));
   turn.view = element('div', 'answer writing');

@@ -1,4 +1,4 @@
-"""Pictures of every kind that the decoder reads, written by Pillow where it can and by hand where it cannot."""
+"""Images of every kind that the decoder reads, written by Pillow where it can and by hand where it cannot."""
 
 import io
 import math
@@ -32,9 +32,9 @@ def drawn(rng, width, height, mode="RGB"):
     return planes[0] if channels == 1 else Image.merge(mode, planes)
 
 
-def saved(picture, format, **options):
+def saved(image, format, **options):
     out = io.BytesIO()
-    picture.save(out, format, **options)
+    image.save(out, format, **options)
     return out.getvalue()
 
 
@@ -49,7 +49,7 @@ def jpeg(rng, mode="RGB", size=None, **options):
 
 
 def jpeg_resampled(rng, factors, subsampling):
-    """Another layout of the luma blocks in a file whose count of blocks stays right: the picture is jumbled but valid."""
+    """Another layout of the luma blocks in a file whose count of blocks stays right: the image is jumbled but valid."""
     side = 32 * rng.randrange(1, 9)
     data = bytearray(saved(drawn(rng, side, side), "JPEG", quality=rng.randrange(20, 96), subsampling=subsampling))
     frame = data.index(b"\xff\xc0")
@@ -214,17 +214,17 @@ def bmp_runs(rng, bits):
 
 
 def bmp_saved(rng, mode):
-    picture = drawn(rng, random_side(rng), random_side(rng), mode if mode in ("L", "RGB", "RGBA") else "RGB")
-    return saved(picture.convert(mode), "BMP")
+    image = drawn(rng, random_side(rng), random_side(rng), mode if mode in ("L", "RGB", "RGBA") else "RGB")
+    return saved(image.convert(mode), "BMP")
 
 
 # --- GIF and WebP ---------------------------------------------------------------------------------------------------
 
 
 def gif_saved(rng, colors=256, transparent=False, interlaced=True):
-    picture = drawn(rng, random_side(rng), random_side(rng)).quantize(colors)
+    image = drawn(rng, random_side(rng), random_side(rng)).quantize(colors)
     options = {"transparency": rng.randrange(colors)} if transparent else {}
-    return saved(picture, "GIF", interlace=int(interlaced), **options)
+    return saved(image, "GIF", interlace=int(interlaced), **options)
 
 
 def gif_gray(rng):
@@ -267,8 +267,8 @@ def gif_inside_screen(rng, transparent):
 
 
 def webp(rng, mode="RGB", **options):
-    picture = drawn(rng, random_side(rng), random_side(rng), mode)
-    return saved(picture, "WEBP", quality=rng.randrange(101), method=rng.randrange(5), **options)
+    image = drawn(rng, random_side(rng), random_side(rng), mode)
+    return saved(image, "WEBP", quality=rng.randrange(101), method=rng.randrange(5), **options)
 
 
 def webp_animated(rng, mode="RGB", **options):
@@ -349,5 +349,5 @@ for _color, _depth in [(0, 1), (0, 2), (0, 4), (0, 8), (2, 8), (3, 1), (3, 2), (
             KINDS[_name] = lambda rng, a=(_color, _depth, _interlaced, _transparent): png_raw(rng, *a)
 
 
-def picture_of(kind, seed):
+def image_of(kind, seed):
     return KINDS[kind](random.Random(f"{kind}/{seed}"))

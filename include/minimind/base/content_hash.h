@@ -6,7 +6,7 @@
 
 namespace minimind {
 
-/// 128 bits that stand for the content of a picture, a tensor or a file: for caches and checks of damage, not against
+/// 128 bits that stand for the content of an image, a tensor or a file: for caches and checks of damage, not against
 /// an attacker.
 struct ContentHash {
   uint64_t low = 0;

@@ -1,6 +1,6 @@
-// usage: dump_pictures LIST. A line of LIST is "PICTURE WIDTH HEIGHT". Beside each picture it writes PICTURE.rgb (the
-// decoded bytes), PICTURE.resized (interleaved, WIDTH x HEIGHT) and PICTURE.planar (224 x 224), once by every kind of
-// kernel, which must agree. Prints a line for each picture: "ok WIDTH HEIGHT PICTURE" or "error PICTURE REASON".
+// usage: dump_images LIST. A line of LIST is "IMAGE WIDTH HEIGHT". Beside each image it writes IMAGE.rgb (the
+// decoded bytes), IMAGE.resized (interleaved, WIDTH x HEIGHT) and IMAGE.planar (224 x 224), once by every kind of
+// kernel, which must agree. Prints a line for each image: "ok WIDTH HEIGHT IMAGE" or "error IMAGE REASON".
 #include <fstream>
 #include <iostream>
 #include <sstream>
@@ -21,7 +21,7 @@ std::string text_of(const std::vector<uint8_t>& bytes) {
   return std::string(bytes.begin(), bytes.end());
 }
 
-void dump_picture(const std::string& path, int64_t width, int64_t height) {
+void dump_image(const std::string& path, int64_t width, int64_t height) {
   const Image image = load_image(path);
   const Image resized = detail::resize_interleaved(image, width, height, detail::kScalarResize);
   std::vector<uint8_t> planar(3 * kSide * kSide);
@@ -48,7 +48,7 @@ int dump_list(const char* list) {
     int64_t height = 0;
     fields >> path >> width >> height;
     try {
-      dump_picture(path, width, height);
+      dump_image(path, width, height);
     } catch (const Error& error) {
       std::cout << "error " << path << ' ' << error.what() << '\n';
     }
@@ -61,7 +61,7 @@ int dump_list(const char* list) {
 
 int main(int argc, char** argv) {
   if (argc != 2) {
-    std::cerr << "usage: dump_pictures LIST\n";
+    std::cerr << "usage: dump_images LIST\n";
     return 2;
   }
   return minimind::dump_list(argv[1]);

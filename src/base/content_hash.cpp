@@ -1,4 +1,4 @@
-#include "data/content_hash.h"
+#include "minimind/base/content_hash.h"
 
 #include <array>
 #include <cstring>

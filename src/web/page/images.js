@@ -59,11 +59,11 @@ function redrawn(image) {
   return canvas.toDataURL('image/jpeg', 0.92);
 }
 
-// A picture {name, url} of a file; rejects where the browser cannot show it. A small picture in a format that the server
+// An image {name, url} of a file; rejects where the browser cannot show it. A small image in a format that the server
 // knows goes as it is; any other that the browser can show is drawn anew.
-export async function pictureOfFile(file) {
+export async function imageOfFile(file) {
   if (file.type && !file.type.startsWith('image/')) {
-    throw new Error('not a picture');
+    throw new Error('not an image');
   }
   const object = URL.createObjectURL(file);
   try {

@@ -10,7 +10,7 @@
 namespace minimind::testing {
 
 /// Noise that depends on the seed alone.
-Image noise_picture(int64_t width, int64_t height, uint32_t seed);
+Image noise_image(int64_t width, int64_t height, uint32_t seed);
 
 struct SampleFile {
   std::string format;
@@ -20,7 +20,7 @@ struct SampleFile {
 /// One whole file of 13x9 pixels for each format that decode_image reads.
 std::vector<SampleFile> sample_files();
 
-/// Palette picture, one byte a pixel. Pixel i has index i % 256; entry i is (i, 255 - i, 7).
+/// Palette image, one byte a pixel. Pixel i has index i % 256; entry i is (i, 255 - i, 7).
 std::string palette_bmp(uint16_t width, uint16_t height);
 
 /// GIF of one row, 4 colours: red, green, blue, grey 9; the pixels are 0 1 2 3 3 3 3 0, index 1 is transparent.

@@ -1,4 +1,4 @@
-#include "image/sample_pictures.h"
+#include "image/sample_images.h"
 
 // clang-format off
 #include <cstddef>
@@ -90,7 +90,7 @@ std::string progressive_jpeg() {
 
 }  // namespace
 
-Image noise_picture(int64_t width, int64_t height, uint32_t seed) {
+Image noise_image(int64_t width, int64_t height, uint32_t seed) {
   Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3))};
   uint32_t state = seed * 2654435761U + 1;
   for (uint8_t& value : image.pixels) {
@@ -101,7 +101,7 @@ Image noise_picture(int64_t width, int64_t height, uint32_t seed) {
 }
 
 std::vector<SampleFile> sample_files() {
-  const Image image = noise_picture(kWidth, kHeight, 1);
+  const Image image = noise_image(kWidth, kHeight, 1);
   return {{"JPEG", encode_jpeg(image, 90)},
           {"PNG", encode_png(image)},
           {"BMP", palette_bmp(kWidth, kHeight)},
