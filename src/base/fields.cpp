@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "minimind/base/error.h"
 #include "base/json_limits.h"
+#include "minimind/base/error.h"
 
 namespace minimind {
 

@@ -9,8 +9,8 @@
 #include <map>
 
 #include "minimind/base/error.h"
-#include "minimind/infer/generator.h"
 #include "minimind/chat/session.h"
+#include "minimind/infer/generator.h"
 
 namespace minimind {
 

@@ -7,13 +7,13 @@
 #include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
 
+#include "base/primitive_cache.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "base/primitive_cache.h"
 #include "minimind/base/log.h"
-#include "model/skip_init.h"
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
+#include "model/skip_init.h"
 
 namespace minimind {
 

@@ -5,44 +5,42 @@
 #include <iostream>
 #include <memory>
 
+#include "base/machine_limits.h"
 #include "chat/interrupts.h"
+#include "chat/terminal.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
-#include "base/machine_limits.h"
-#include "chat/terminal.h"
 
 namespace minimind {
 
 Fields EvalChatOptions::file_fields() {
-  return {
-      {"checkpoint",
-       &files.checkpoint,
-       "weights: .pth, .safetensors or a Hugging Face folder; empty: out/512_vlm_sft.pth, with several images "
-       "out/512_vlm_sft_multi.pth",
-       {}},
-      {"clip_dir", &files.clip_dir, "folder of the CLIP encoder", {}},
-      {"tokenizer", &files.tokenizer, "tokenizer.json, a sentencepiece .model, or a folder with one of them", {}},
-      {"allow_missing",
-       &files.allow_missing,
-       "keys, or beginnings of keys, that the weights may lack (vision_proj: a language model that sees no images)",
-       {}},
-      {"device", &files.device, "auto, cpu, cuda or cuda:N", {}},
-      {"weights",
-       &weights,
-       "number format of the weights while answers are written, on a CPU",
-       {"float32", "bfloat16", "int8"}},
-      {"threads", &files.threads, "threads of the matrix products; 0: as many as there are cores", {}}};
+  return {{"checkpoint",
+           &files.checkpoint,
+           "weights: .pth, .safetensors or a Hugging Face folder; empty: out/512_vlm_sft.pth, with several images "
+           "out/512_vlm_sft_multi.pth",
+           {}},
+          {"clip_dir", &files.clip_dir, "folder of the CLIP encoder", {}},
+          {"tokenizer", &files.tokenizer, "tokenizer.json, a sentencepiece .model, or a folder with one of them", {}},
+          {"allow_missing",
+           &files.allow_missing,
+           "keys, or beginnings of keys, that the weights may lack (vision_proj: a language model that sees no images)",
+           {}},
+          {"device", &files.device, "auto, cpu, cuda or cuda:N", {}},
+          {"weights",
+           &weights,
+           "number format of the weights while answers are written, on a CPU",
+           {"float32", "bfloat16", "int8"}},
+          {"threads", &files.threads, "threads of the matrix products; 0: as many as there are cores", {}}};
 }
 
 Fields EvalChatOptions::question_fields() {
-  return {
-      {"image", &image, "an image to ask about (first); repeat it for several", {}},
-      {"image_dir", &image_dir, "ask about each image of this folder, in name order", {}},
-      {"multi", &multi, "several images a question: those of each subfolder of --image_dir together", {}},
-      {"prompt",
-       &prompt,
-       "the question, asked once; empty: a conversation, and the default question about the images of --image_dir",
-       {}}};
+  return {{"image", &image, "an image to ask about (first); repeat it for several", {}},
+          {"image_dir", &image_dir, "ask about each image of this folder, in name order", {}},
+          {"multi", &multi, "several images a question: those of each subfolder of --image_dir together", {}},
+          {"prompt",
+           &prompt,
+           "the question, asked once; empty: a conversation, and the default question about the images of --image_dir",
+           {}}};
 }
 
 Fields EvalChatOptions::answer_fields() {

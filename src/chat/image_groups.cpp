@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <system_error>
 
-#include "minimind/base/error.h"
 #include "chat/terminal.h"
+#include "minimind/base/error.h"
 
 namespace minimind {
 

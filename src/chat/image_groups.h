@@ -8,7 +8,7 @@ namespace minimind {
 
 /// Images that one question is about.
 struct ImageGroup {
-  std::string name;                   ///< file or folder name
+  std::string name;                 ///< file or folder name
   std::vector<std::string> images;  ///< paths, in name order
 };
 

@@ -4,8 +4,8 @@
 #include <stdexcept>
 #include <utility>
 
-#include "minimind/base/error.h"
 #include "base/machine_limits.h"
+#include "minimind/base/error.h"
 
 namespace minimind {
 
@@ -120,7 +120,7 @@ Answer ChatSession::ask(const std::string& text, const std::vector<at::Tensor>& 
   require(!question.empty(), "question: expected a text or an image, found neither");
   const std::vector<Message> asked = {{"user", question}};
   require_image_for_each_span(count_image_placeholders(model_.pattern(), asked), std::ssize(features),
-                                model_.pattern().placeholder);
+                              model_.pattern().placeholder);
   size_t kept_from = 0;
   const Prompt prompt = fit(question, features, kept_from);
 

@@ -7,9 +7,9 @@
 #include <string_view>
 #include <utility>
 
-#include "minimind/base/error.h"
 #include "base/utf8.h"
 #include "chat/image_groups.h"
+#include "minimind/base/error.h"
 
 namespace minimind {
 
@@ -138,7 +138,7 @@ void run_line(const TerminalChat& chat, const std::string& line, TerminalState& 
 std::string default_question(int64_t images, const std::string& placeholder) {
   const std::string question = images == 1   ? "这个图片描述的是什么内容？"
                                : images == 2 ? "Name all the differences between these two birds."
-                                               : "Name all the differences between these images.";
+                                             : "Name all the differences between these images.";
   return with_image_placeholders(question, images, placeholder);
 }
 

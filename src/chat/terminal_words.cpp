@@ -3,9 +3,9 @@
 #include <cctype>
 #include <string_view>
 
-#include "minimind/base/error.h"
 #include "base/utf8.h"
 #include "chat/terminal.h"
+#include "minimind/base/error.h"
 
 namespace minimind {
 

@@ -11,10 +11,10 @@
 #include <unordered_set>
 #include <utility>
 
-#include "data/sample_order.h"
-#include "minimind/base/error.h"
 #include "base/machine_limits.h"
 #include "base/progress.h"
+#include "data/sample_order.h"
+#include "minimind/base/error.h"
 #include "minimind/data/encode_sample.h"
 #include "minimind/image/image.h"
 

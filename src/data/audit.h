@@ -40,7 +40,7 @@ struct HistogramBin {
 /// What one pass over a data set finds. Lengths are of the usable samples, in tokens before truncation.
 struct AuditReport {
   int64_t samples = 0;
-  int64_t usable = 0;    ///< what a training run would not skip
+  int64_t usable = 0;  ///< what a training run would not skip
   int64_t images = 0;  ///< distinct names
   int64_t max_seq_len = 0;
   int64_t truncated = 0;  ///< usable ones that are longer than max_seq_len
@@ -53,7 +53,7 @@ struct AuditReport {
   double padding_share_unsorted = 0;  ///< the same without batches of like length
   double padding_share_full = 0;      ///< padded to max_seq_len - 1, as the original does
   double seconds = 0;
-  std::string data;    ///< for the report's head: where the samples are from
+  std::string data;          ///< for the report's head: where the samples are from
   std::string image_source;  ///< and the images
   std::array<int64_t, kAuditKinds> counts{};
   std::vector<AuditFinding> findings;  ///< all, by kind and position

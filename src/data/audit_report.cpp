@@ -4,10 +4,10 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "minimind/base/error.h"
 #include "base/progress.h"
 #include "base/utf8.h"
 #include "data/audit.h"
+#include "minimind/base/error.h"
 
 namespace minimind {
 

@@ -4,11 +4,11 @@
 #include <optional>
 #include <stdexcept>
 
+#include "base/progress.h"
+#include "base/utf8.h"
 #include "data/json_scanner.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "base/progress.h"
-#include "base/utf8.h"
 
 namespace minimind {
 

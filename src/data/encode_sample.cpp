@@ -43,8 +43,8 @@ void find_problems(const Sample& sample, const SampleEncoding& encoding, const E
   const auto spans = std::ssize(chat.spans);
   if (spans != std::ssize(sample.images)) {
     set_problem(encoded, SampleProblem::kPlaceholdersAgainstImages,
-                concat("expected one image per ", encoding.pattern.placeholder, ", found ", spans, " placeholder(s) and ",
-                       sample.images.size(), " image(s)"));
+                concat("expected one image per ", encoding.pattern.placeholder, ", found ", spans,
+                       " placeholder(s) and ", sample.images.size(), " image(s)"));
   }
   const auto span_tokens = std::ssize(encoding.pattern.ids);
   // The last id is a target only: a span must end before it to be whole in the inputs.

@@ -10,11 +10,11 @@
 #include <mutex>
 #include <stdexcept>
 
+#include "base/progress.h"
 #include "data/feature_file.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
-#include "base/progress.h"
 #include "minimind/image/image.h"
 
 namespace minimind {
@@ -167,9 +167,8 @@ int64_t FeatureCache::bytes_per_image(int64_t tokens, int64_t width, at::ScalarT
 std::string FeatureCache::disk_need(int64_t images) const {
   const auto each = static_cast<double>(bytes_per_image(state_->tokens, state_->width, state_->dtype));
   const double missing = each * static_cast<double>(std::max<int64_t>(images - size(), 0));
-  std::string line =
-      concat("feature cache ", state_->folder.string(), ": ", images, " images x ", format_bytes(each), " = ",
-             format_bytes(each * static_cast<double>(images)), "; ", size(), " are there");
+  std::string line = concat("feature cache ", state_->folder.string(), ": ", images, " images x ", format_bytes(each),
+                            " = ", format_bytes(each * static_cast<double>(images)), "; ", size(), " are there");
   if (state_->read_only) {
     return concat(line, "; read only");
   }

@@ -73,8 +73,7 @@ class FolderImageSource final : public ImageSource {
     require(file.get() >= 0, path, ": cannot be read: ", std::strerror(errno));
     struct stat status {};
     const bool regular = ::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode);
-    require(regular, path, ": expected an image file, found ",
-            S_ISDIR(status.st_mode) ? "a folder" : "something else");
+    require(regular, path, ": expected an image file, found ", S_ISDIR(status.st_mode) ? "a folder" : "something else");
     require(static_cast<uint64_t>(status.st_size) <= kMaxImageBytes, path, ": expected an image, found a file of ",
             status.st_size, " bytes");
     std::string bytes(static_cast<size_t>(status.st_size), '\0');

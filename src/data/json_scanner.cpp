@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <utility>
 
-#include "minimind/base/error.h"
 #include "base/utf8.h"
+#include "minimind/base/error.h"
 
 namespace minimind::detail {
 

@@ -14,12 +14,12 @@
 #include <thread>
 #include <utility>
 
+#include "base/machine_limits.h"
+#include "base/utf8.h"
 #include "data/batch_builder.h"
 #include "data/sample_order.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
-#include "base/machine_limits.h"
-#include "base/utf8.h"
 
 namespace minimind {
 

@@ -10,8 +10,8 @@
 #include <numeric>
 #include <utility>
 
-#include "minimind/base/error.h"
 #include "minimind/base/content_hash.h"
+#include "minimind/base/error.h"
 
 namespace minimind::detail {
 

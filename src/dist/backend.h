@@ -11,9 +11,9 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
 
+#include "dist/process_group.h"
 #include "dist/rank_watch.h"
 #include "minimind/base/error.h"
-#include "dist/process_group.h"
 
 namespace minimind {
 

@@ -3,8 +3,8 @@
 #include <optional>
 #include <string>
 
-#include "minimind/base/error.h"
 #include "dist/process_group.h"
+#include "minimind/base/error.h"
 
 namespace minimind {
 namespace {

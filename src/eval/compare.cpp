@@ -8,13 +8,14 @@
 #include <sstream>
 #include <utility>
 
-#include "minimind/base/error.h"
-#include "minimind/base/file.h"
-#include "minimind/base/log.h"
 #include "base/progress.h"
 #include "base/utf8.h"
 #include "chat/image_groups.h"
 #include "chat/terminal.h"
+#include "eval/report_page.h"
+#include "minimind/base/error.h"
+#include "minimind/base/file.h"
+#include "minimind/base/log.h"
 #include "minimind/image/image.h"
 #include "minimind/model/weights.h"
 
@@ -107,8 +108,8 @@ std::string ask_about_group(const EvalChatOptions& options, const ImageGroup& gr
   }
   const int64_t count = std::ssize(features);
   session.clear();
-  const Answer answer =
-      session.ask(options.prompt.empty() ? default_question(count, model.pattern().placeholder) : options.prompt, features);
+  const Answer answer = session.ask(
+      options.prompt.empty() ? default_question(count, model.pattern().placeholder) : options.prompt, features);
   column.seconds += seconds_from(start);
   column.decode_seconds += answer.decode_seconds;
   column.tokens += answer.tokens;

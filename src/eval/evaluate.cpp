@@ -7,17 +7,17 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "minimind/base/error.h"
-#include "minimind/base/log.h"
 #include "base/machine_limits.h"
 #include "base/progress.h"
-#include "minimind/base/random.h"
 #include "base/utf8.h"
 #include "chat/batch_answers.h"
+#include "eval/scores.h"
+#include "minimind/base/error.h"
+#include "minimind/base/log.h"
+#include "minimind/base/random.h"
 #include "minimind/chat/session.h"
 #include "minimind/data/dataset.h"
 #include "minimind/data/image_source.h"
-#include "eval/scores.h"
 
 namespace minimind {
 
@@ -55,7 +55,8 @@ std::string make_question(const Sample& sample, const ImageSource& images, const
     }
   }
   int64_t placeholders = 0;
-  for (size_t at = text.find(placeholder); at != std::string::npos; at = text.find(placeholder, at + placeholder.size())) {
+  for (size_t at = text.find(placeholder); at != std::string::npos;
+       at = text.find(placeholder, at + placeholder.size())) {
     ++placeholders;
   }
   if (placeholders != std::ssize(question.images)) {
@@ -101,8 +102,7 @@ std::string truth_key(const Question& question, const AttributeRules* rules) {
 
 /// Gives each question the images of another sample whose truth differs, chosen by the seed. Questions for which
 /// there is none keep no image and are left out.
-std::vector<Question> swap_images(const std::vector<Question>& questions, const AttributeRules* rules,
-                                    uint64_t seed) {
+std::vector<Question> swap_images(const std::vector<Question>& questions, const AttributeRules* rules, uint64_t seed) {
   Random random(seed);
   std::vector<std::string> keys;
   for (const Question& question : questions) {
@@ -140,8 +140,8 @@ void show_answer(const Question& question, const std::string& answer, const char
       << "truth     " << one_line(question.truth) << "   (" << verdict << ")\n\n";
 }
 
-std::vector<Question> read_questions(const EvaluateOptions& options, const ImageSource& images, const std::string& placeholder,
-                                     int64_t& skipped) {
+std::vector<Question> read_questions(const EvaluateOptions& options, const ImageSource& images,
+                                     const std::string& placeholder, int64_t& skipped) {
   const Dataset dataset = Dataset::load(options.data_path, kind_of(options.kind));
   std::vector<Question> questions;
   for (int64_t i = 0; i < dataset.size(); ++i) {
@@ -212,23 +212,22 @@ void answer_and_score(const std::vector<Question>& questions, ChatModel& model, 
 }  // namespace
 
 Fields EvaluateOptions::file_fields() {
-  return {
-      {"checkpoint", &files.checkpoint, "weights: .pth, .safetensors or a Hugging Face folder", {}},
-      {"clip_dir", &files.clip_dir, "folder of the CLIP encoder", {}},
-      {"tokenizer", &files.tokenizer, "tokenizer.json, a sentencepiece .model, or a folder with one of them", {}},
-      {"data_path", &data_path, "JSON file in the training data's format", {}},
-      {"images_dir", &images_dir, "folder or zip of its images, or a folder within a zip: x.zip/folder", {}},
-      {"image_prefix", &image_prefix, "of the image files' names with --kind sft", {}},
-      {"attributes",
-       &attributes,
-       "JSON file that says which words make an answer right; none or empty: score by words alone",
-       {}},
-      {"allow_missing",
-       &files.allow_missing,
-       "keys, or beginnings of keys, that the weights may lack (vision_proj: a language model that sees no images)",
-       {}},
-      {"device", &files.device, "auto, cpu, cuda or cuda:N", {}},
-      {"threads", &files.threads, "threads of the matrix products; 0: as many as there are cores", {}}};
+  return {{"checkpoint", &files.checkpoint, "weights: .pth, .safetensors or a Hugging Face folder", {}},
+          {"clip_dir", &files.clip_dir, "folder of the CLIP encoder", {}},
+          {"tokenizer", &files.tokenizer, "tokenizer.json, a sentencepiece .model, or a folder with one of them", {}},
+          {"data_path", &data_path, "JSON file in the training data's format", {}},
+          {"images_dir", &images_dir, "folder or zip of its images, or a folder within a zip: x.zip/folder", {}},
+          {"image_prefix", &image_prefix, "of the image files' names with --kind sft", {}},
+          {"attributes",
+           &attributes,
+           "JSON file that says which words make an answer right; none or empty: score by words alone",
+           {}},
+          {"allow_missing",
+           &files.allow_missing,
+           "keys, or beginnings of keys, that the weights may lack (vision_proj: a language model that sees no images)",
+           {}},
+          {"device", &files.device, "auto, cpu, cuda or cuda:N", {}},
+          {"threads", &files.threads, "threads of the matrix products; 0: as many as there are cores", {}}};
 }
 
 Fields EvaluateOptions::evaluation_fields() {

@@ -4,8 +4,8 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "minimind/base/error.h"
 #include "base/html.h"
+#include "minimind/base/error.h"
 
 namespace minimind {
 

@@ -5,11 +5,11 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "base/json_limits.h"
+#include "base/utf8.h"
 #include "minimind/base/error.h"
 #include "minimind/base/fields.h"
 #include "minimind/base/file.h"
-#include "base/json_limits.h"
-#include "base/utf8.h"
 
 namespace minimind {
 

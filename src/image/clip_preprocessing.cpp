@@ -2,9 +2,9 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "base/json_limits.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "base/json_limits.h"
 #include "minimind/image/image.h"
 
 namespace minimind {

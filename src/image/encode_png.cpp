@@ -34,8 +34,7 @@ std::string encode_png(const Image& image) {
   const int ok =
       stbi_write_png_to_func(append_png, &result, static_cast<int>(image.width), static_cast<int>(image.height), 3,
                              image.pixels.data(), static_cast<int>(image.width * 3));
-  require(ok != 0, "encode_png: out of memory for ", image.width, "x", image.height,
-          " pixels; make the image smaller");
+  require(ok != 0, "encode_png: out of memory for ", image.width, "x", image.height, " pixels; make the image smaller");
   return result;
 }
 

@@ -10,8 +10,8 @@
 #include "infer/decoders.h"
 #include "infer/row_matrix.h"
 #include "infer/step_team.h"
-#include "minimind/base/error.h"
 #include "io/mapped_pages.h"
+#include "minimind/base/error.h"
 
 namespace minimind::detail {
 

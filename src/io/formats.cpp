@@ -6,8 +6,8 @@
 #include <limits>
 #include <utility>
 
-#include "minimind/base/error.h"
 #include "io/mapped_pages.h"
+#include "minimind/base/error.h"
 
 namespace minimind::detail {
 

@@ -4,8 +4,8 @@
 #include <cstring>
 #include <optional>
 
-#include "minimind/base/error.h"
 #include "base/utf8.h"
+#include "minimind/base/error.h"
 
 namespace minimind::detail {
 

@@ -2,9 +2,9 @@
 
 #include <unordered_set>
 
+#include "base/utf8.h"
 #include "io/pickle_machine.h"
 #include "minimind/base/error.h"
-#include "base/utf8.h"
 
 namespace minimind::detail {
 

@@ -3,12 +3,12 @@
 #include <string>
 #include <unordered_map>
 
+#include "base/utf8.h"
 #include "io/crc32.h"
 #include "io/formats.h"
 #include "io/pickle_reader.h"
 #include "io/zip_reader.h"
 #include "minimind/base/error.h"
-#include "base/utf8.h"
 
 namespace minimind::detail {
 

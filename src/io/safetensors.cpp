@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include "io/formats.h"
-#include "minimind/base/error.h"
 #include "base/json_limits.h"
 #include "base/utf8.h"
+#include "io/formats.h"
+#include "minimind/base/error.h"
 #include "minimind/io/state_dict.h"
 
 namespace minimind {

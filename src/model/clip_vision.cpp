@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <vector>
 
-#include "minimind/base/error.h"
 #include "io/mapped_pages.h"
-#include "model/few_rows.h"
-#include "model/skip_init.h"
+#include "minimind/base/error.h"
 #include "model/all_finite.h"
+#include "model/few_rows.h"
 #include "model/row_passes.h"
+#include "model/skip_init.h"
 
 namespace minimind {
 
@@ -210,8 +210,7 @@ torch::Tensor ClipVisionImpl::forward(const torch::Tensor& pixel_values) {
 torch::Tensor ClipVisionImpl::encode(const torch::Tensor& images) {
   const at::NoGradGuard without_gradients;
   require(images.scalar_type() == at::kByte && images.dim() == 4,
-          "vision encoder: expected uint8 images [N, 3, H, W], found ", images.scalar_type(), " ",
-          images.sizes());
+          "vision encoder: expected uint8 images [N, 3, H, W], found ", images.scalar_type(), " ", images.sizes());
   const auto device = patch_weight_.device();
   const at::Tensor scaled = images.to(device).to(at::kFloat).div_(255.0);
   const at::Tensor features = forward(scaled.sub_(mean_.to(device)).div_(std_.to(device)));

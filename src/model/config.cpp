@@ -4,9 +4,9 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "minimind/base/error.h"
 #include "base/json_limits.h"
 #include "base/machine_limits.h"
+#include "minimind/base/error.h"
 
 namespace minimind {
 

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <array>
 
+#include "base/utf8.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
-#include "base/utf8.h"
 #include "model/all_finite.h"
 #include "model/export_folder.h"
 

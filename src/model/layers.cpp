@@ -4,8 +4,8 @@
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "model/skip_init.h"
 #include "model/row_passes.h"
+#include "model/skip_init.h"
 
 namespace minimind {
 

@@ -1,5 +1,5 @@
-#include "model/row_kernels.h"
 #include "model/avx2.h"
+#include "model/row_kernels.h"
 
 #if defined(__x86_64__)
 

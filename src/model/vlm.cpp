@@ -7,6 +7,8 @@
 #include <string>
 
 #include "minimind/base/error.h"
+#include "model/image_splice.h"
+#include "model/loss.h"
 
 namespace minimind {
 

@@ -8,10 +8,10 @@
 #include <cmath>
 #include <unordered_map>
 
-#include "minimind/base/error.h"
-#include "minimind/base/log.h"
 #include "base/utf8.h"
 #include "io/mapped_pages.h"
+#include "minimind/base/error.h"
+#include "minimind/base/log.h"
 #include "model/all_finite.h"
 
 namespace minimind::detail {

@@ -6,8 +6,8 @@
 #include <iomanip>
 #include <sstream>
 
-#include "minimind/base/error.h"
 #include "base/utf8.h"
+#include "minimind/base/error.h"
 #include "model/weight_match.h"
 
 namespace minimind {

@@ -3,11 +3,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/json_limits.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "base/json_limits.h"
-#include "model/skip_init.h"
 #include "minimind/model/weights.h"
+#include "model/skip_init.h"
 #include "model/weight_match.h"
 
 namespace minimind {

@@ -2,10 +2,10 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
-#include "minimind/base/error.h"
-#include "minimind/base/file.h"
 #include "base/json_limits.h"
 #include "base/utf8.h"
+#include "minimind/base/error.h"
+#include "minimind/base/file.h"
 #include "minimind/model/weights.h"
 #include "model/weight_match.h"
 

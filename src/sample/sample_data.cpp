@@ -9,9 +9,9 @@
 #include <thread>
 #include <vector>
 
+#include "base/progress.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "base/progress.h"
 #include "minimind/base/random.h"
 #include "sample/clip_folder.h"
 #include "sample/scene.h"
@@ -49,7 +49,7 @@ Language language_of(int64_t number) {
 
 // All images of one part. What they show is drawn here; the pixels are drawn later, by several threads.
 std::vector<SampleImage> plan_part(const SampleDataOptions& options, const std::string& prefix, int64_t count,
-                               const Combinations& combinations, Random& random) {
+                                   const Combinations& combinations, Random& random) {
   std::vector<SampleImage> images;
   for (int64_t i = 0; i < count; ++i) {
     Layout layout = random_layout(options.two_objects, random);
@@ -71,14 +71,14 @@ void write_image(const fs::path& path, const SampleImage& sample, const SampleDa
 }
 
 void write_images(const fs::path& folder, const std::vector<SampleImage>& images, const SampleDataOptions& options,
-                    uint64_t first_stream) {
+                  uint64_t first_stream) {
   std::atomic<size_t> next = 0;
   std::vector<std::exception_ptr> failures(static_cast<size_t>(options.threads));
   auto work = [&](size_t worker) {
     try {
       for (size_t i = next++; i < images.size(); i = next++) {
         write_image(folder / images[i].file, images[i], options,
-                      Random(static_cast<uint64_t>(options.seed), first_stream + i));
+                    Random(static_cast<uint64_t>(options.seed), first_stream + i));
       }
     } catch (...) {
       failures[worker] = std::current_exception();
@@ -109,8 +109,8 @@ struct Part {
   Json samples = Json::array();
   Json required = Json::object();
 
-  void add(const std::string& id, const std::string& image, const std::string& placeholders, const std::vector<Turn>& turns,
-           bool marks_last = false) {
+  void add(const std::string& id, const std::string& image, const std::string& placeholders,
+           const std::vector<Turn>& turns, bool marks_last = false) {
     Json conversation = Json::array();
     for (size_t i = 0; i < turns.size(); ++i) {
       std::string question = turns[i].question;

@@ -1,5 +1,5 @@
-#include "minimind/base/error.h"
 #include "base/machine_limits.h"
+#include "minimind/base/error.h"
 #include "minimind/sample/sample_data.h"
 
 namespace minimind::sample {

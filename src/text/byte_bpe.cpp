@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <optional>
 
-#include "minimind/base/error.h"
 #include "base/utf8.h"
+#include "minimind/base/error.h"
 #include "text/char_class.h"
 
 namespace minimind::text_detail {

@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/utf8.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "base/utf8.h"
 #include "text/special_splitter.h"
 
 namespace minimind::text_detail {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "minimind/base/error.h"
 #include "base/utf8.h"
+#include "minimind/base/error.h"
 #include "text/byte_bpe.h"
 #include "text/sentencepiece_tokenizer.h"
 

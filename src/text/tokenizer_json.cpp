@@ -2,10 +2,10 @@
 #include <string>
 #include <utility>
 
+#include "base/json_limits.h"
 #include "minimind/base/error.h"
 #include "minimind/base/fields.h"
 #include "minimind/base/file.h"
-#include "base/json_limits.h"
 #include "text/byte_bpe.h"
 
 namespace minimind::text_detail {

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <utility>
 
-#include "minimind/base/error.h"
 #include "minimind/base/content_hash.h"
+#include "minimind/base/error.h"
 #include "train/features.h"
 
 namespace minimind {

@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "minimind/data/dataset.h"
 #include "dist/process_group.h"
+#include "minimind/data/dataset.h"
 #include "minimind/train/options.h"
 #include "train/setup.h"
 

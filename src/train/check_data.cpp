@@ -5,10 +5,10 @@
 #include <memory>
 #include <string>
 
+#include "data/audit.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
-#include "data/audit.h"
 #include "train/setup.h"
 
 namespace minimind {

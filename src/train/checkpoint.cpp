@@ -8,9 +8,9 @@
 #include <string_view>
 #include <utility>
 
-#include "minimind/base/error.h"
 #include "base/json_limits.h"
 #include "minimind/base/content_hash.h"
+#include "minimind/base/error.h"
 
 namespace minimind {
 namespace {

@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "minimind/base/content_hash.h"
 #include "io/mapped_pages.h"
+#include "minimind/base/content_hash.h"
 #include "train/precision.h"
 
 namespace minimind {

@@ -159,8 +159,8 @@ std::string validation_in_words(const ValidationRecord& record) {
                   "the model does not look at the image yet: the right one makes a difference of %.1f %%",
                   100 * std::abs(share));
   } else {
-    std::snprintf(verdict, sizeof(verdict),
-                  "the right image misleads the model: another one would save %.4f (%.1f %%)", -gap, -100 * share);
+    std::snprintf(verdict, sizeof(verdict), "the right image misleads the model: another one would save %.4f (%.1f %%)",
+                  -gap, -100 * share);
   }
   return concat(numbers, " (", record.samples, " samples); ", verdict);
 }

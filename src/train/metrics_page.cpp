@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "minimind/base/error.h"
 #include "base/html.h"
 #include "base/progress.h"
-#include "train/metrics.h"
+#include "minimind/base/error.h"
 #include "train/chart.h"
+#include "train/metrics.h"
 
 namespace minimind {
 namespace {

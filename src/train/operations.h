@@ -34,7 +34,7 @@ class OperationCount {
   double per_supervised_ = 0;       ///< the rest of the last layer, and the head
   double per_pair_ = 0;             ///< attention, for each token and each it sees, layers before the last
   double per_supervised_pair_ = 0;  ///< the same, last layer
-  double per_image_ = 0;          ///< projection
+  double per_image_ = 0;            ///< projection
   double per_image_encoded_ = 0;
 };
 

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "minimind/base/error.h"
 #include "base/machine_limits.h"
+#include "minimind/base/error.h"
 
 namespace minimind {
 

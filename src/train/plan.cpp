@@ -12,8 +12,8 @@
 #include <set>
 #include <utility>
 
-#include "minimind/base/error.h"
 #include "io/mapped_pages.h"
+#include "minimind/base/error.h"
 #include "train/adam.h"
 #include "train/allocation_trace.h"
 #include "train/features.h"

@@ -9,9 +9,9 @@
 #include <span>
 #include <utility>
 
+#include "base/progress.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
-#include "base/progress.h"
 
 namespace minimind {
 namespace {
@@ -200,8 +200,7 @@ void Reporter::validated(ValidationRecord record, const ReportedMoment& moment) 
             {{"val_loss/right", record.right}, {"val_loss/swapped", record.swapped}, {"val_loss/none", record.none}});
       }
     } else {
-      log_warning(
-          "--val_data: expected samples whose images can be told apart and read, found none; no held-out loss");
+      log_warning("--val_data: expected samples whose images can be told apart and read, found none; no held-out loss");
     }
   }
   begin_window(moment);

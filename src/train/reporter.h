@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "dist/process_group.h"
+#include "minimind/train/options.h"
 #include "train/event_file.h"
 #include "train/metrics.h"
 #include "train/operations.h"
-#include "minimind/train/options.h"
 #include "train/speed.h"
 #include "train/step.h"
 

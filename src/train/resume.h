@@ -4,8 +4,8 @@
 #include <optional>
 
 #include "dist/process_group.h"
-#include "train/checkpoint.h"
 #include "minimind/train/options.h"
+#include "train/checkpoint.h"
 #include "train/setup.h"
 
 namespace minimind {

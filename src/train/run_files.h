@@ -2,9 +2,9 @@
 
 #include <filesystem>
 
+#include "minimind/train/options.h"
 #include "train/adam.h"
 #include "train/checkpoint_folder.h"
-#include "minimind/train/options.h"
 #include "train/precision.h"
 #include "train/setup.h"
 

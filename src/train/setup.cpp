@@ -8,10 +8,10 @@
 #include <filesystem>
 #include <utility>
 
+#include "minimind/base/content_hash.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
-#include "minimind/base/content_hash.h"
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
 #include "train/features.h"

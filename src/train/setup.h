@@ -15,9 +15,9 @@
 #include "minimind/model/clip_vision.h"
 #include "minimind/model/vlm.h"
 #include "minimind/text/tokenizer.h"
+#include "minimind/train/options.h"
 #include "train/adam.h"
 #include "train/checkpoint.h"
-#include "minimind/train/options.h"
 
 namespace minimind {
 

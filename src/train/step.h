@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "minimind/data/batch.h"
 #include "dist/gradient_reducer.h"
 #include "dist/process_group.h"
+#include "minimind/data/batch.h"
 #include "minimind/model/vlm.h"
 #include "train/adam.h"
 #include "train/features.h"
@@ -28,7 +28,7 @@ struct StepOutcome {
   int64_t tokens = 0;      ///< supervised, all ranks; 0: there was nothing to learn, and nothing changed
   int64_t rows = 0;        ///< samples, all ranks
   int64_t words = 0;       ///< real tokens, all ranks
-  int64_t images = 0;    ///< all ranks
+  int64_t images = 0;      ///< all ranks
   int stop_signal = 0;     ///< that some rank has received, the same on all: they stop after this step; 0: none
   at::Tensor loss_sum;     ///< float32 scalar: cross-entropies of this rank's supervised tokens; undefined without any
   at::Tensor auxiliary;    ///< float32 scalar: this rank's part of the experts' loss; undefined without experts

@@ -8,11 +8,12 @@
 #include <system_error>
 #include <utility>
 
+#include "base/primitive_cache.h"
+#include "base/progress.h"
+#include "dist/process_group.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "base/primitive_cache.h"
 #include "minimind/base/log.h"
-#include "base/progress.h"
 #include "train/agreement.h"
 #include "train/check_data.h"
 #include "train/plan.h"

@@ -4,13 +4,14 @@
 #include <memory>
 #include <vector>
 
-#include "minimind/data/loader.h"
 #include "dist/process_group.h"
+#include "minimind/data/loader.h"
+#include "minimind/train/options.h"
+#include "minimind/train/trainer.h"
 #include "train/adam.h"
 #include "train/bad_steps.h"
 #include "train/checkpoint_folder.h"
 #include "train/features.h"
-#include "minimind/train/options.h"
 #include "train/precision.h"
 #include "train/reporter.h"
 #include "train/run_files.h"
@@ -18,7 +19,6 @@
 #include "train/setup.h"
 #include "train/step.h"
 #include "train/stop_signals.h"
-#include "minimind/train/trainer.h"
 #include "train/validation.h"
 
 namespace minimind {

@@ -6,14 +6,14 @@
 #include <memory>
 #include <vector>
 
+#include "dist/process_group.h"
 #include "minimind/data/batch.h"
 #include "minimind/data/dataset.h"
 #include "minimind/data/loader.h"
-#include "dist/process_group.h"
 #include "minimind/model/vlm.h"
+#include "minimind/train/options.h"
 #include "train/features.h"
 #include "train/metrics.h"
-#include "minimind/train/options.h"
 #include "train/setup.h"
 
 namespace minimind {

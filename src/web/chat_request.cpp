@@ -165,14 +165,15 @@ void mark_images(const ChatRequestRules& rules, RequestMessage& message) {
   std::string& text = message.message.content;
   text = with_image_placeholders(text, message.images, rules.placeholder);
   int64_t placeholders = 0;
-  for (size_t at = text.find(rules.placeholder); at != std::string::npos; at = text.find(rules.placeholder, at + rules.placeholder.size())) {
+  for (size_t at = text.find(rules.placeholder); at != std::string::npos;
+       at = text.find(rules.placeholder, at + rules.placeholder.size())) {
     ++placeholders;
   }
   const std::string where = message.where + ".content";
   if (placeholders != message.images) {
     throw ApiError(400,
-                   concat(where, ": expected an image for each ", rules.placeholder, " of the text (", placeholders, "), found ",
-                          message.images),
+                   concat(where, ": expected an image for each ", rules.placeholder, " of the text (", placeholders,
+                          "), found ", message.images),
                    where, "marks_and_images_differ");
   }
   if (text.empty()) {

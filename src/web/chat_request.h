@@ -16,7 +16,7 @@ inline constexpr double kMostPenalty = 10;  ///< of repetition
 
 /// What a request may ask for at most, and what it gets if it does not say.
 struct ChatRequestRules {
-  std::string model;             ///< the name that it goes by
+  std::string model;                    ///< the name that it goes by
   std::string placeholder = "<image>";  ///< of images in texts
   SamplingOptions sampling;
   int64_t max_new_tokens = 512;

@@ -12,8 +12,8 @@
 
 #include "minimind/base/random.h"
 #include "minimind/chat/chat_model.h"
-#include "minimind/infer/decoder.h"
 #include "minimind/image/image.h"
+#include "minimind/infer/decoder.h"
 #include "web/api_error.h"
 #include "web/chat_answer.h"
 #include "web/chat_request.h"

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <charconv>
 
-#include "minimind/base/error.h"
 #include "base/utf8.h"
+#include "minimind/base/error.h"
 #include "web/http_message.h"
 
 namespace minimind {

@@ -7,15 +7,15 @@
 #include <fstream>
 #include <set>
 
+#include "base/json_limits.h"
+#include "base/primitive_cache.h"
+#include "base/progress.h"
+#include "base/utf8.h"
 #include "minimind/base/error.h"
 #include "minimind/base/fields.h"
 #include "minimind/base/file.h"
 #include "minimind/base/image_span.h"
-#include "base/json_limits.h"
-#include "base/primitive_cache.h"
-#include "base/progress.h"
 #include "minimind/base/random.h"
-#include "base/utf8.h"
 
 namespace minimind {
 namespace {

@@ -25,10 +25,10 @@
 
 #include "minimind/base/error.h"
 #include "minimind/chat/chat_model.h"
-#include "minimind/infer/decoder.h"
 #include "minimind/chat/session.h"
 #include "minimind/data/dataset.h"
 #include "minimind/data/image_source.h"
+#include "minimind/infer/decoder.h"
 #include "minimind/model/weights.h"
 
 namespace {

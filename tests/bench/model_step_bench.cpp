@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "minimind/model/vlm.h"
+#include "model/loss.h"
 
 namespace {
 

@@ -3,9 +3,9 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include "chat/batch_answers.h"
 #include "chat/toy_chat.h"
 #include "minimind/base/error.h"
-#include "chat/batch_answers.h"
 #include "minimind/chat/session.h"
 
 namespace minimind::testing {

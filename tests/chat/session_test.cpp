@@ -4,9 +4,9 @@
 
 #include <set>
 
+#include "base/utf8.h"
 #include "chat/toy_chat.h"
 #include "minimind/base/error.h"
-#include "base/utf8.h"
 #include "minimind/chat/eval_chat.h"
 
 namespace minimind::testing {

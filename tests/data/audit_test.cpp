@@ -114,8 +114,7 @@ TEST(Audit, FindsEveryKindOfProblemOnce) {
     const std::string summary = report.summary();
     EXPECT_NE(summary.find("13 samples, 3 usable (23.08 %)"), std::string::npos) << summary;
     EXPECT_NE(summary.find("'cut' (position 4): truncation to 100 of"), std::string::npos) << summary;
-    EXPECT_NE(summary.find(R"('\u001b]0;t\u0007' (position 11): image \u001b[31mred.jpg not found)"),
-              std::string::npos)
+    EXPECT_NE(summary.find(R"('\u001b]0;t\u0007' (position 11): image \u001b[31mred.jpg not found)"), std::string::npos)
         << summary;
     if (workers == 0) {
       std::cout << summary;

@@ -156,8 +156,7 @@ TEST(ImageSource, RefusesNamesThatLeaveThePlace) {
                                    (folder / "secret.txt").string(), std::string(), std::string("in/..")}) {
       EXPECT_FALSE(source->contains(name)) << name;
       EXPECT_NE(error_of([&] { source->read(name); }).find("without '..'"), std::string::npos) << name;
-      EXPECT_NE(error_of([&] { find_image(*source, name, ""); }).find(" refused: expected"), std::string::npos)
-          << name;
+      EXPECT_NE(error_of([&] { find_image(*source, name, ""); }).find(" refused: expected"), std::string::npos) << name;
     }
   }
   EXPECT_EQ(plain->read("in/a.jpg"), "a");
@@ -178,10 +177,9 @@ TEST(ImageSource, PrefersThePrefixedName) {
 TEST(ImageSource, NamesTheSourceAndTheFileInErrors) {
   TemporaryFolder folder;
   write_bytes(folder / "p/a.jpg", "a");
-  EXPECT_NE(error_of([&] {
-              open_image_source(folder / "none");
-            }).find("expected a folder of images or a zip, found nothing"),
-            std::string::npos);
+  EXPECT_NE(
+      error_of([&] { open_image_source(folder / "none"); }).find("expected a folder of images or a zip, found nothing"),
+      std::string::npos);
   const auto source = open_image_source(folder / "p");
   EXPECT_NE(error_of([&] { source->read("b.jpg"); }).find("p/b.jpg: cannot be read: No such file"), std::string::npos);
   write_bytes(folder / "p/sub/c.jpg", "c");

@@ -19,10 +19,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/machine_limits.h"
 #include "data/sample_order.h"
 #include "data_support.h"
 #include "loader_support.h"
-#include "base/machine_limits.h"
 #include "minimind/data/encode_sample.h"
 
 namespace minimind::testing {

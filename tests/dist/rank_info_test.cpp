@@ -4,8 +4,8 @@
 #include <map>
 #include <string>
 
-#include "minimind/base/error.h"
 #include "dist/process_group.h"
+#include "minimind/base/error.h"
 
 namespace minimind {
 namespace {

@@ -12,8 +12,8 @@
 #include <thread>
 #include <vector>
 
-#include "minimind/base/error.h"
 #include "dist/process_group.h"
+#include "minimind/base/error.h"
 
 namespace minimind::testing {
 

@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include "io/zip_writer.h"
 #include "io/io_support.h"
+#include "io/zip_writer.h"
 #include "minimind/base/random.h"
 
 namespace minimind {

@@ -1,6 +1,7 @@
 #include <set>
 
 #include "model/golden_model.h"
+#include "model/loss.h"
 
 namespace minimind::testing {
 namespace {

@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "model/golden_model.h"
+#include "model/loss.h"
 
 namespace minimind::testing {
 namespace {

@@ -5,8 +5,8 @@
 
 #include "io/io_support.h"
 #include "io/mapped_pages.h"
-#include "model/skip_init.h"
 #include "minimind/model/weights.h"
+#include "model/skip_init.h"
 #include "model/small_model.h"
 #include "support/fixtures.h"
 

@@ -13,9 +13,9 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/image/image.h"
-#include "sample/clip_folder.h"
 #include "minimind/text/chat_prompt.h"
 #include "minimind/text/tokenizer.h"
+#include "sample/clip_folder.h"
 
 namespace minimind::sample {
 namespace {
@@ -105,7 +105,8 @@ TEST_F(SampleData, QuestionsHoldOneMarkForEachImage) {
       for (size_t at = questions.find("<image>"); at != std::string::npos; at = questions.find("<image>", at + 1)) {
         ++placeholders;
       }
-      EXPECT_EQ(placeholders, 1 + static_cast<size_t>(std::count(images.begin(), images.end(), ','))) << name << sample["id"];
+      EXPECT_EQ(placeholders, 1 + static_cast<size_t>(std::count(images.begin(), images.end(), ',')))
+          << name << sample["id"];
     }
   }
 }

@@ -7,8 +7,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "minimind/base/error.h"
 #include "base/utf8.h"
+#include "minimind/base/error.h"
 #include "minimind/text/tokenizer.h"
 #include "text/byte_bpe.h"
 

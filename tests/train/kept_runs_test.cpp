@@ -11,10 +11,11 @@
 #include <utility>
 #include <vector>
 
+#include "dist/process_group.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "train/run_lock.h"
 #include "minimind/train/trainer.h"
+#include "train/run_lock.h"
 #include "train/tiny_run.h"
 
 namespace minimind {

@@ -10,9 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "dist/process_group.h"
+#include "minimind/train/trainer.h"
 #include "train/allocation_trace.h"
 #include "train/operations.h"
-#include "minimind/train/trainer.h"
 #include "train/tiny_run.h"
 
 namespace minimind {

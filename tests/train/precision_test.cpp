@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "dist/process_group.h"
 #include "minimind/base/error.h"
 #include "minimind/train/trainer.h"
 #include "train/tiny_run.h"

@@ -9,11 +9,11 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "train/chart.h"
 #include "train/event_file.h"
 #include "train/metrics.h"
-#include "train/wandb.h"
-#include "train/chart.h"
 #include "train/tiny_run.h"
+#include "train/wandb.h"
 
 namespace minimind {
 namespace {

@@ -10,9 +10,9 @@
 #include <stdexcept>
 #include <vector>
 
+#include "base/utf8.h"
 #include "minimind/base/file.h"
 #include "minimind/base/random.h"
-#include "base/utf8.h"
 #include "minimind/image/image.h"
 #include "minimind/io/state_dict.h"
 

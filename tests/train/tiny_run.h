@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "dist/process_group.h"
 #include "minimind/train/options.h"
 
 namespace minimind::testing {

@@ -3,6 +3,7 @@
 #include <iostream>
 #include <string>
 
+#include "dist/process_group.h"
 #include "minimind/base/error.h"
 #include "minimind/train/trainer.h"
 #include "train/tiny_run.h"

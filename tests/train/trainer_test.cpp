@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "dist/process_group.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/model/weights.h"

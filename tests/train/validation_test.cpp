@@ -8,11 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "dist/process_group.h"
 #include "dist/rank_threads.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "train/metrics.h"
 #include "minimind/train/trainer.h"
+#include "train/metrics.h"
 #include "train/tiny_run.h"
 
 namespace minimind {

@@ -4,9 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/utf8.h"
 #include "chat/toy_chat.h"
 #include "image/sample_images.h"
-#include "base/utf8.h"
 #include "minimind/chat/session.h"
 
 namespace minimind::testing {

@@ -13,8 +13,8 @@ using TokenId = int32_t;
 /// `image_ids`).
 struct ImagePattern {
   std::string placeholder = "<image>";  ///< what a user or a data set writes
-  std::string text;              ///< what the tokenizer would see: 25 `<` and 25 `>` in the released models
-  std::vector<TokenId> ids;      ///< the placeholder ids, one per vision token; its length is P
+  std::string text;                     ///< what the tokenizer would see: 25 `<` and 25 `>` in the released models
+  std::vector<TokenId> ids;             ///< the placeholder ids, one per vision token; its length is P
 };
 
 /// An image's place in a batch: the vision tokens of image k replace the embeddings [position, position + P) of row

@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "minimind/base/image_span.h"
-#include "minimind/infer/decoder.h"
 #include "minimind/image/image.h"
+#include "minimind/infer/decoder.h"
 #include "minimind/model/clip_vision.h"
 #include "minimind/model/vlm.h"
 #include "minimind/text/tokenizer.h"
@@ -31,7 +31,7 @@ struct ChatModelFiles {
   std::string device = "auto";             ///< auto, cpu, cuda or cuda:N
   std::string stage = "vlm_sft";           ///< what the checkpoint should have learnt; another one is told in a notice
   int64_t threads = 0;                     ///< of the matrix products; 0: the framework's choice
-  int64_t remembered_images = 64;        ///< whose features are kept
+  int64_t remembered_images = 64;          ///< whose features are kept
   WeightFormat weights = WeightFormat::kFloat32;  ///< another one: the encoder's matrices are kept in bfloat16
 };
 

@@ -37,8 +37,8 @@ struct Prompt {
   std::string notice;                ///< what was left out to make it fit; "" if nothing was
 };
 
-/// Renders and tokenises a conversation; features [P, W] of its images in the order of their placeholders. Throws Error when
-/// spans and images differ in number.
+/// Renders and tokenises a conversation; features [P, W] of its images in the order of their placeholders. Throws Error
+/// when spans and images differ in number.
 Prompt make_prompt(const Tokenizer& tokenizer, const ImagePattern& pattern, const std::vector<Message>& messages,
                    std::vector<at::Tensor> features);
 
@@ -64,10 +64,10 @@ class ChatSession {
  public:
   ChatSession(ChatModel& model, const ChatOptions& options);
 
-  /// Asks. The text may hold one image placeholder for each image; without any placeholder, the placeholders are put before it, a line
-  /// each. When the conversation fills the context, its oldest turns go; a question that is too long by itself loses
-  /// tokens from the left (cut_prompt). A stopped answer is kept as far as it came. Throws Error (images against
-  /// placeholders, an empty question); the conversation is then as before.
+  /// Asks. The text may hold one image placeholder for each image; without any placeholder, the placeholders are put
+  /// before it, a line each. When the conversation fills the context, its oldest turns go; a question that is too long
+  /// by itself loses tokens from the left (cut_prompt). A stopped answer is kept as far as it came. Throws Error
+  /// (images against placeholders, an empty question); the conversation is then as before.
   Answer ask(const std::string& text, const std::vector<at::Tensor>& features, const TextCallback& on_text = {});
 
   /// Forgets the conversation. The random numbers go on.
@@ -94,7 +94,8 @@ class ChatSession {
   std::vector<Turn> turns_;
 };
 
-/// The text with its placeholders: as it is if it holds any or there is no image, else with one placeholder a line before it.
+/// The text with its placeholders: as it is if it holds any or there is no image, else with one placeholder a line
+/// before it.
 std::string with_image_placeholders(const std::string& text, int64_t images, const std::string& placeholder);
 
 }  // namespace minimind

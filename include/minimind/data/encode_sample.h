@@ -22,12 +22,12 @@ struct SampleEncoding {
 /// Why a sample cannot be trained on (SPEC.md section 5).
 enum class SampleProblem {
   kNone,
-  kWrongShape,          ///< of its JSON
-  kNoTurn,              ///< no question with an answer
+  kWrongShape,                 ///< of its JSON
+  kNoTurn,                     ///< no question with an answer
   kPlaceholdersAgainstImages,  ///< more image placeholders than images, or fewer
-  kSpanCut,             ///< truncation takes a span or a part of one
-  kNoMarker,            ///< truncation leaves no `<s>assistant`
-  kNothingSupervised,   ///< no token of an answer is left
+  kSpanCut,                    ///< truncation takes a span or a part of one
+  kNoMarker,                   ///< truncation leaves no `<s>assistant`
+  kNothingSupervised,          ///< no token of an answer is left
 };
 
 /// A sample as the model sees it.

@@ -6,9 +6,10 @@
 #include "minimind/base/fields.h"
 #include "minimind/chat/eval_chat.h"
 #include "minimind/eval/evaluate.h"
-#include "eval/report_page.h"
 
 namespace minimind {
+
+struct Report;
 
 /// What eval_chat is told about several checkpoints: a report of their answers, their scores.
 struct CompareOptions {

@@ -7,11 +7,11 @@
 
 #include "minimind/base/image_span.h"
 #include "minimind/model/config.h"
-#include "model/image_splice.h"
 #include "minimind/model/language_model.h"
-#include "model/loss.h"
 
 namespace minimind {
+
+struct MaskedLoss;
 
 /// One forward pass's input.
 struct VlmInput {

@@ -4,10 +4,11 @@
 #include <functional>
 #include <string>
 
-#include "dist/process_group.h"
 #include "minimind/train/options.h"
 
 namespace minimind {
+
+class ProcessGroup;
 
 /// What the trainer tells after every optimiser step; for tests and benchmarks.
 struct StepReport {
