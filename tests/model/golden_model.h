@@ -15,6 +15,7 @@
 #include "minimind/io/state_dict.h"
 #include "minimind/model/vlm.h"
 #include "minimind/model/weights.h"
+#include "model/image_splice.h"
 #include "support/fixtures.h"
 
 namespace minimind::testing {

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "minimind/base/error.h"
+#include "model/image_splice.h"
 #include "model/loss.h"
 #include "model/small_model.h"
 
