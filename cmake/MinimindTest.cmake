@@ -1,27 +1,86 @@
-# minimind_test_binary(NAME LAYER layer SOURCES file…): a GoogleTest executable over one layer (and those below it).
+# minimind_test_binary(NAME LAYER layer SOURCES file… [LIBRARIES target…] [LABELS label…] [ENVIRONMENT NAME=value…] [TIMEOUT s]):
+# a GoogleTest executable over one layer (and those below it), and its CTest entries, read from the TEST lines of `…_test.cpp`:
+#   FOLDER_FILE          the suites of FILE_test.cpp, with LABELS (default: unit)
+#   golden_KIND          a suite GoldenKind, label golden; of a suite Golden each test has its own entry
+#   FOLDER_SUITE         a suite SuiteSlow, labels LABELS and slow; a suite EquivalenceX, label equivalence
+# A new test needs no edit here.
 function(minimind_test_binary name)
-  cmake_parse_arguments(arg "" "LAYER" "SOURCES;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(arg "" "LAYER;TIMEOUT" "SOURCES;LIBRARIES;LABELS;ENVIRONMENT" ${ARGN})
   minimind_layer_objects(${arg_LAYER} objects)
   add_executable(${name} ${arg_SOURCES})
-  target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}/tests" "${CMAKE_SOURCE_DIR}/src")
-  target_compile_definitions(${name} PRIVATE MINIMIND_SOURCE_DIR="${CMAKE_SOURCE_DIR}" MINIMIND_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests" "${PROJECT_SOURCE_DIR}/src")
+  target_compile_definitions(${name} PRIVATE MINIMIND_SOURCE_DIR="${PROJECT_SOURCE_DIR}" MINIMIND_BINARY_DIR="${PROJECT_BINARY_DIR}")
   target_link_libraries(${name} PRIVATE ${objects} ${arg_LIBRARIES} GTest::gtest GTest::gtest_main)
-  set_target_properties(${name} PROPERTIES UNITY_BUILD OFF RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  set_target_properties(${name} PROPERTIES UNITY_BUILD OFF RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+  if(NOT arg_LABELS)
+    set(arg_LABELS unit)
+  endif()
+  foreach(source ${arg_SOURCES})
+    if(source MATCHES "_test\\.cpp$")
+      minimind_entries_of(${name} "${source}" "${arg_LABELS}" "${arg_ENVIRONMENT}" "${arg_TIMEOUT}")
+    endif()
+  endforeach()
 endfunction()
 
-# minimind_test(NAME BINARY exe FILTER pattern LABELS label… [TIMEOUT s]): one CTest entry. A test that cannot run here exits 77 or
-# prints GoogleTest's SKIPPED summary: CTest then shows it as skipped, not as passed.
-function(minimind_test name)
-  cmake_parse_arguments(arg "" "BINARY;FILTER;TIMEOUT" "LABELS;ENVIRONMENT" ${ARGN})
-  if(NOT arg_FILTER)
-    set(arg_FILTER "*")
+# The CTest entries of one source.
+function(minimind_entries_of binary source labels environment timeout)
+  get_filename_component(path "${source}" ABSOLUTE)
+  get_filename_component(folder "${path}" DIRECTORY)
+  get_filename_component(folder "${folder}" NAME)
+  get_filename_component(stem "${path}" NAME_WE)
+  string(REGEX REPLACE "_test$" "" stem "${stem}")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${path}")
+  file(STRINGS "${path}" lines REGEX "^TEST(_F|_P)?\\(")
+  set(seen "")
+  set(plain "")
+  foreach(line ${lines})
+    if(NOT line MATCHES "^TEST[_FP]*\\( *([A-Za-z0-9]+), *([A-Za-z0-9_]*)")
+      continue()
+    endif()
+    set(suite ${CMAKE_MATCH_1})
+    set(test ${CMAKE_MATCH_2})
+    if(suite STREQUAL "Golden")
+      minimind_entry(golden_${test} ${binary} "Golden.${test}" golden "${environment}" "${timeout}")
+    elseif(NOT suite IN_LIST seen)
+      list(APPEND seen ${suite})
+      string(REGEX REPLACE "([A-Z])" "_\\1" snake "${suite}")
+      string(TOLOWER "${snake}" snake)
+      if(suite MATCHES "^Golden")
+        string(SUBSTRING "${snake}" 1 -1 snake)
+        minimind_entry(${snake} ${binary} "${suite}.*" golden "${environment}" "${timeout}")
+      elseif(suite MATCHES "^Equivalence")
+        minimind_entry(${folder}${snake} ${binary} "${suite}.*:*/${suite}.*" equivalence "${environment}" "${timeout}")
+      elseif(suite MATCHES "Slow$")
+        minimind_entry(${folder}${snake} ${binary} "${suite}.*:*/${suite}.*" "${labels};slow" "${environment}" "${timeout}")
+      else()
+        list(APPEND plain "${suite}.*:*/${suite}.*")
+      endif()
+    endif()
+  endforeach()
+  if(plain)
+    string(REPLACE ";" ":" filter "${plain}")
+    minimind_entry(${folder}_${stem} ${binary} "${filter}" "${labels}" "${environment}" "${timeout}")
   endif()
+endfunction()
+
+# One CTest entry. A filter that selects nothing fails; a test that cannot run here exits 77, and CTest shows it as skipped.
+function(minimind_entry name binary filter labels environment timeout)
+  if(NOT timeout)
+    set(timeout 600)
+  endif()
+  add_test(NAME ${name} COMMAND "${PROJECT_SOURCE_DIR}/scripts/gtest_entry.sh" $<TARGET_FILE:${binary}> "${filter}"
+           WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+  set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${timeout} SKIP_RETURN_CODE 77 ENVIRONMENT "${environment}")
+endfunction()
+
+# minimind_program_test(NAME LABELS label… [TIMEOUT s] [ENVIRONMENT NAME=value…] COMMAND command…): an entry that runs a script.
+# MINIMIND_BIN names the folder of the programs; exit code 77 means skipped.
+function(minimind_program_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "LABELS;ENVIRONMENT;COMMAND" ${ARGN})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 600)
   endif()
-  # A filter that selects nothing fails.
-  add_test(NAME ${name} COMMAND ${CMAKE_SOURCE_DIR}/scripts/gtest_entry.sh $<TARGET_FILE:${arg_BINARY}> ${arg_FILTER}
-           WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
+  add_test(NAME ${name} COMMAND ${arg_COMMAND})
   set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77
-                       ENVIRONMENT "${arg_ENVIRONMENT}")
+                       ENVIRONMENT "MINIMIND_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};${arg_ENVIRONMENT}")
 endfunction()

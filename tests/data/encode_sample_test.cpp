@@ -86,7 +86,7 @@ TEST_F(EncodeSample, TellsEveryProblem) {
 }
 
 // Renders, encodes and masks as the original does, and flags what the original trains on by mistake.
-TEST(EncodeSampleGolden, EqualsTheOriginalAndFlagsWhatCannotBeTrained) {
+TEST(GoldenTrainSampleAudit, EqualsTheOriginalAndFlagsWhatCannotBeTrained) {
   MINIMIND_REQUIRE_FIXTURES();
   const auto tokenizer = load_tokenizer(fixtures_dir() / "tokenizer" / "tokenizer.json");
   const ImagePattern pattern = make_image_pattern(*tokenizer, std::string(25, '<') + std::string(25, '>'), 50);

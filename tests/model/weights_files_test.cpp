@@ -300,7 +300,7 @@ torch.save(state, out + '/clip/pytorch_model.bin')
 json.dump({'model_type': 'clip', 'vision_config': {'model_type': 'clip_vision_model'}}, open(out + '/clip/config.json', 'w'))
 )PY";
 
-TEST(FullSize, FilesWrittenByPythonLoadAndRun) {
+TEST(FullSizeSlow, FilesWrittenByPythonLoadAndRun) {
   MINIMIND_REQUIRE_PYTHON();
   const TemporaryFolder folder;
   run_python(folder, kFullSize, folder.path().string());

@@ -80,7 +80,7 @@ double mean_of_last(const std::vector<double>& losses, size_t count) {
   return sum / static_cast<double>(count);
 }
 
-TEST(LearningPrecision, Bfloat16LearnsAsFloat32DoesWithinTwoPercent) {
+TEST(LearningPrecisionSlow, Bfloat16LearnsAsFloat32DoesWithinTwoPercent) {
   const TemporaryFolder folder;
   const std::vector<double> exact = sample_losses("float32", (folder.path() / "f32").string());
   const std::vector<double> rounded = sample_losses("bfloat16", (folder.path() / "bf16").string());

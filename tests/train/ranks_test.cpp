@@ -57,7 +57,7 @@ struct RanksCase {
   const char* options;  ///< JSON members that both runs share
 };
 
-class Ranks : public ::testing::TestWithParam<RanksCase> {
+class RanksSlow : public ::testing::TestWithParam<RanksCase> {
  protected:
   // 26 samples in groups of 4: every epoch ends with a group of two for one rank and none for the other.
   void SetUp() override {
@@ -110,7 +110,7 @@ class Ranks : public ::testing::TestWithParam<RanksCase> {
   TemporaryFolder folder_;
 };
 
-TEST_P(Ranks, TrainLikeOneProcessWithTheDoubleBatch) {
+TEST_P(RanksSlow, TrainLikeOneProcessWithTheDoubleBatch) {
   const RanksCase& kind = GetParam();
   ASSERT_EQ(run_shell(worker(kind, "one", 8)), 0);
   const std::string environment = concat("export WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=", free_port(), "; ");
@@ -122,7 +122,7 @@ TEST_P(Ranks, TrainLikeOneProcessWithTheDoubleBatch) {
 
 // max_steps counts micro-batches: 20 optimiser steps in each case.
 INSTANTIATE_TEST_SUITE_P(
-    Kinds, Ranks,
+    Kinds, RanksSlow,
     ::testing::Values(RanksCase{"Pretrain", "pretrain", R"("max_steps":20,"original_order":true)"},
                       RanksCase{"PretrainShuffled", "pretrain", R"("max_steps":20)"},
                       RanksCase{"Sft", "sft", R"("max_steps":20,"freeze":"middle_layers","n_layers":3)"},
