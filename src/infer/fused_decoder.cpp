@@ -58,7 +58,7 @@ constexpr int64_t kWeightsPerMember = 1'000'000;
 class FusedDecoder : public Decoder {
  public:
   FusedDecoder(const Vlm& model, int64_t capacity, WeightFormat format)
-      : config_(model->config()), capacity_(capacity), kernels_(best_row_kernels()), rope_(config_.head_dim()) {
+      : config_(model->config()), capacity_(capacity), kernels_(best_gemv_kernels()), rope_(config_.head_dim()) {
     const c10::InferenceMode inference;
     const LanguageModel language_model = model->language_model();
     weight_count_ = language_model->tok_embeddings->weight.numel();
@@ -206,7 +206,7 @@ class FusedDecoder : public Decoder {
     const float* const hidden = step_.hidden.data();
     const auto* const scale = weight.const_data_ptr<float>();
     float squares = 0;
-    kernels_.float32(hidden, hidden, &squares, 1, config_.dim);
+    kernels_.gemv_float32(hidden, hidden, &squares, 1, config_.dim);
     const float mean = squares / static_cast<float>(config_.dim);
     const float inverse = 1.0F / std::sqrt(mean + static_cast<float>(config_.norm_eps));
     for (int64_t i = 0; i < config_.dim; ++i) {
@@ -259,9 +259,9 @@ class FusedDecoder : public Decoder {
       for (int64_t i = 0; i < width; ++i) {
         query[i] *= scale;
       }
-      kernels_.float32(keys, query, scores, held, width);
+      kernels_.gemv_float32(keys, query, scores, held, width);
       kernels_.softmax(scores, held);
-      kernels_.mix(values, scores, step_.mixed.data() + head * width, held, width);
+      kernels_.weighted_sum(values, scores, step_.mixed.data() + head * width, held, width);
     }
   }
 
@@ -272,7 +272,7 @@ class FusedDecoder : public Decoder {
     prepare_hidden(layer.ffn_norm, layer.gate_up, own);
     layer.gate_up.multiply(own.input, gate, first, last);
     layer.gate_up.multiply(own.input, gate, inner + first, inner + last);
-    kernels_.gate(gate + first, gate + inner + first, last - first);
+    kernels_.swiglu(gate + first, gate + inner + first, last - first);
     member.meet();
     add_product(layer.down, gate, member);
   }
@@ -286,7 +286,7 @@ class FusedDecoder : public Decoder {
 
   LmConfig config_;
   int64_t capacity_;
-  const RowKernels& kernels_;
+  const GemvKernels& kernels_;
   RopeTable rope_;
   RowMatrix embedding_;  ///< [V, D], the output head too
   at::Tensor norm_;

@@ -57,7 +57,7 @@ int64_t RowMatrix::bytes(int64_t weights, int64_t rows, WeightFormat format) {
   }
 }
 
-RowMatrix::RowMatrix(const std::vector<at::Tensor>& parts, WeightFormat format, const RowKernels& kernels,
+RowMatrix::RowMatrix(const std::vector<at::Tensor>& parts, WeightFormat format, const GemvKernels& kernels,
                      WeightArena& arena)
     : kernels_(&kernels) {
   int64_t rows = 0;
@@ -92,11 +92,11 @@ void RowMatrix::prepare(const float* x, RowInput& input) const {
   input.x = x;
   if (weights_.scalar_type() == at::kBFloat16) {
     input.values.resize(width);
-    kernels_->split_pairs(x, input.values.data(), cols());
+    kernels_->permute_input(x, input.values.data(), cols());
     input.x = input.values.data();
   } else if (scales_.defined()) {
     input.quanta.resize(width);
-    input.scale = kernels_->quantise(x, input.quanta.data(), cols());
+    input.scale = kernels_->quantize(x, input.quanta.data(), cols());
   }
 }
 
@@ -104,20 +104,20 @@ void RowMatrix::multiply(const RowInput& input, float* y, int64_t begin, int64_t
   const int64_t width = cols(), offset = begin * width, count = end - begin;
   switch (weights_.scalar_type()) {
     case at::kFloat:
-      kernels_->float32(weights_.const_data_ptr<float>() + offset, input.x, y + begin, count, width);
+      kernels_->gemv_float32(weights_.const_data_ptr<float>() + offset, input.x, y + begin, count, width);
       break;
     case at::kBFloat16:
-      kernels_->bfloat16(static_cast<const uint16_t*>(weights_.const_data_ptr()) + offset, input.x, y + begin, count,
-                         width);
+      kernels_->gemv_bf16(static_cast<const uint16_t*>(weights_.const_data_ptr()) + offset, input.x, y + begin, count,
+                          width);
       break;
     default:
-      kernels_->int8(weights_.const_data_ptr<int8_t>() + offset, scales_.const_data_ptr<float>() + begin,
-                     input.quanta.data(), input.scale, y + begin, count, width);
+      kernels_->gemv_int8(weights_.const_data_ptr<int8_t>() + offset, scales_.const_data_ptr<float>() + begin,
+                          input.quanta.data(), input.scale, y + begin, count, width);
   }
 }
 
 at::Tensor RowMatrix::multiply(const at::Tensor& x) const {
-  if (x.size(0) > kFewRows || kernels_ == &kPlainKernels) {
+  if (x.size(0) > kFewRows || kernels_ == &kScalarKernels) {
     if (weights_.scalar_type() == at::kFloat) {
       return at::linear(x, weights_);
     }

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/gemv.h"
 #include "minimind/infer/decoder.h"
-#include "model/row_kernels.h"
 
 namespace minimind::detail {
 
@@ -40,7 +40,7 @@ class RowMatrix {
 
   RowMatrix() = default;
   /// Parts: float32 [*, cols] on the CPU, laid below each other; copied.
-  RowMatrix(const std::vector<at::Tensor>& parts, WeightFormat format, const RowKernels& kernels, WeightArena& arena);
+  RowMatrix(const std::vector<at::Tensor>& parts, WeightFormat format, const GemvKernels& kernels, WeightArena& arena);
 
   /// x [cols] in the form of the format; `input` keeps pointing to x.
   void prepare(const float* x, RowInput& input) const;
@@ -57,7 +57,7 @@ class RowMatrix {
  private:
   at::Tensor weights_;  ///< float32, bfloat16 or int8, contiguous
   at::Tensor scales_;   ///< int8: float32 [rows]
-  const RowKernels* kernels_ = nullptr;
+  const GemvKernels* kernels_ = nullptr;
 };
 
 }  // namespace minimind::detail

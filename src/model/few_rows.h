@@ -2,7 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "model/row_kernels.h"
+#include "kernels/gemv.h"
 
 namespace minimind {
 
@@ -20,7 +20,7 @@ bool few_rows_serve(const at::Tensor& input, const at::Tensor& weight);
 at::Tensor few_rows_product(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias = {});
 
 /// The same for any number of rows, by `kernels`; weights in int8 too.
-void few_rows_product(const RowKernels& kernels, const at::Tensor& weight, const float* x, int64_t count, float* y);
+void few_rows_product(const GemvKernels& kernels, const at::Tensor& weight, const float* x, int64_t count, float* y);
 
 /// Whether the processor multiplies bfloat16 itself: then the framework's products of many rows in bfloat16 are fast.
 bool has_bfloat16_products();

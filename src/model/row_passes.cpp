@@ -8,7 +8,7 @@
 #include <bit>
 #include <cmath>
 
-#include "model/widened.h"
+#include "kernels/to_float.h"
 
 // The compiler vectorises these loops; the processor's version is chosen when the program starts.
 #if defined(__x86_64__)
@@ -104,7 +104,7 @@ inline float exp_of(float x) {
 template <class Number>
 inline void quick_gelu_numbers(Number* x, int64_t width) {
   for (int64_t i = 0; i < width; ++i) {
-    const float value = widened(x[i]);
+    const float value = to_float(x[i]);
     store(value / (1.0F + exp_of(-1.702F * value)), x + i);
   }
 }
@@ -131,7 +131,7 @@ template <class Number>
 inline void turn_heads(const Number* x, const float* rotations, float sign, Number* y, int64_t heads, int64_t width) {
   for (int64_t head = 0; head < heads; ++head, x += width, y += width) {
     for (int64_t i = 0; i < width; i += 2) {
-      const float a = widened(x[i]), b = widened(x[i + 1]), cosine = rotations[i], sine = sign * rotations[i + 1];
+      const float a = to_float(x[i]), b = to_float(x[i + 1]), cosine = rotations[i], sine = sign * rotations[i + 1];
       store(a * cosine - b * sine, y + i);
       store(a * sine + b * cosine, y + i + 1);
     }

@@ -1,4 +1,4 @@
-#include "model/avx2.h"
+#include "kernels/avx2.h"
 
 #if defined(__x86_64__)
 
@@ -47,7 +47,7 @@ MINIMIND_AVX2_INLINE void store_rest(float* at, __m256 values, int64_t count) {
 
 }  // namespace
 
-MINIMIND_AVX2 void avx2_gate(float* gate, const float* up, int64_t count) {
+MINIMIND_AVX2 void avx2_swiglu(float* gate, const float* up, int64_t count) {
   int64_t i = 0;
   for (; i + 8 <= count; i += 8) {
     _mm256_storeu_ps(gate + i, gate8(load8(gate + i), load8(up + i)));
@@ -64,7 +64,7 @@ MINIMIND_AVX2 void avx2_softmax(float* scores, int64_t count) {
   for (int64_t i = 0; i < whole; i += 8) {
     most = _mm256_max_ps(most, load8(scores + i));
   }
-  const __m256 highest = _mm256_set1_ps(highest_of(most));
+  const __m256 highest = _mm256_set1_ps(max_of(most));
   __m256 sum = _mm256_setzero_ps();
   for (int64_t i = 0; i < whole; i += 8) {
     const __m256 value = exp8(_mm256_sub_ps(load8(scores + i), highest));
@@ -85,7 +85,8 @@ MINIMIND_AVX2 void avx2_softmax(float* scores, int64_t count) {
   }
 }
 
-MINIMIND_AVX2 void avx2_mix(const float* values, const float* scores, float* out, int64_t count, int64_t width) {
+MINIMIND_AVX2 void avx2_weighted_sum(const float* values, const float* scores, float* out, int64_t count,
+                                     int64_t width) {
   int64_t i = 0;
   for (; i + 32 <= width; i += 32) {
     __m256 a = _mm256_setzero_ps(), b = a, c = a, d = a;

@@ -6,13 +6,13 @@
 namespace minimind::detail {
 
 /// A stored number as float32; 16 bits are those of a bfloat16.
-inline float widened(float value) {
+inline float to_float(float value) {
   return value;
 }
-inline float widened(int8_t value) {
+inline float to_float(int8_t value) {
   return static_cast<float>(value);
 }
-inline float widened(uint16_t bits) {
+inline float to_float(uint16_t bits) {
   return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
 }
 

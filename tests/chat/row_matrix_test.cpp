@@ -1,4 +1,4 @@
-#include "model/row_kernels.h"
+#include "infer/row_matrix.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -6,16 +6,15 @@
 
 #include <atomic>
 
-#include "infer/row_matrix.h"
 #include "infer/step_team.h"
 #include "model/few_rows.h"
 
 namespace minimind::testing {
 namespace {
 
-std::vector<const RowKernels*> kernels_here() {
-  std::vector<const RowKernels*> all;
-  for (const RowKernels* kernels : {&kPlainKernels, &kAvx2Kernels, &kAvx512Kernels, &kAmxKernels}) {
+std::vector<const GemvKernels*> kernels_here() {
+  std::vector<const GemvKernels*> all;
+  for (const GemvKernels* kernels : {&kScalarKernels, &kAvx2Kernels, &kAvx512Kernels, &kAmxKernels}) {
     if (kernels->available()) {
       all.push_back(kernels);
     }
@@ -35,7 +34,7 @@ double relative_gap_of(const at::Tensor& a, const at::Tensor& b) {
   return ((a - b).abs().max() / b.abs().max()).item<double>();
 }
 
-detail::RowMatrix matrix_of(const at::Tensor& weights, WeightFormat format, const RowKernels& kernels) {
+detail::RowMatrix matrix_of(const at::Tensor& weights, WeightFormat format, const GemvKernels& kernels) {
   detail::WeightArena arena(detail::RowMatrix::bytes(weights.numel(), weights.size(0), format));
   return {{weights}, format, kernels, arena};
 }
@@ -50,8 +49,8 @@ at::Tensor multiply_one(const detail::RowMatrix& matrix, const at::Tensor& x) {
   return y;
 }
 
-TEST(RowKernels, EveryInstructionSetAgreesWithTheFrameworksProduct) {
-  for (const RowKernels* kernels : kernels_here()) {
+TEST(RowMatrix, EveryInstructionSetAgreesWithTheFrameworksProduct) {
+  for (const GemvKernels* kernels : kernels_here()) {
     for (const auto& [rows, cols] : kShapes) {
       SCOPED_TRACE(::testing::Message() << kernels->name << " " << rows << "x" << cols);
       const at::Tensor weights = waves_of(rows, cols, 0.731), x = waves_of(1, cols, 0.37)[0];
@@ -65,7 +64,7 @@ TEST(RowKernels, EveryInstructionSetAgreesWithTheFrameworksProduct) {
       const detail::RowMatrix int8 = matrix_of(weights, WeightFormat::kInt8, *kernels);
       const at::Tensor many = int8.multiply(x.unsqueeze(0))[0];
       // Rounding of the row to whole numbers, and of the sums.
-      const double quantum = x.abs().max().item<double>() / highest_quantum(cols);
+      const double quantum = x.abs().max().item<double>() / largest_level(cols);
       const double most = weights.abs().sum(1).max().item<double>();
       EXPECT_LE((multiply_one(int8, x) - many).abs().max().item<double>(), 0.51 * quantum * most + 1e-5);
       // Rounding to 1/127 of a row's largest weight.
@@ -74,8 +73,8 @@ TEST(RowKernels, EveryInstructionSetAgreesWithTheFrameworksProduct) {
   }
 }
 
-TEST(RowKernels, ProductsWithFewRowsAgreeWithTheFrameworks) {
-  for (const RowKernels* kernels : kernels_here()) {
+TEST(RowMatrix, ProductsWithFewRowsAgreeWithTheFrameworks) {
+  for (const GemvKernels* kernels : kernels_here()) {
     for (const int64_t count : {1, 2, 3, 4, 5, 16, 33, 131}) {
       for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{1, 1},
                                        {3, 7},
@@ -93,8 +92,8 @@ TEST(RowKernels, ProductsWithFewRowsAgreeWithTheFrameworks) {
           const at::Tensor held = dtype == at::kChar ? at::mul(weights, 100).to(dtype) : weights.to(dtype);
           at::Tensor y = at::empty({count, rows});
           few_rows_product(*kernels, held, x.const_data_ptr<float>(), count, y.mutable_data_ptr<float>());
-          const bool rounds_x = kernels->rounds_x && dtype == at::kBFloat16;
-          const at::Tensor seen = rounds_x ? x.to(dtype).to(at::kFloat) : x;
+          const bool takes_bf16_input = kernels->takes_bf16_input && dtype == at::kBFloat16;
+          const at::Tensor seen = takes_bf16_input ? x.to(dtype).to(at::kFloat) : x;
           EXPECT_LE(relative_gap_of(y, at::linear(seen, held.to(at::kFloat))), 1e-5);
         }
       }
@@ -102,59 +101,21 @@ TEST(RowKernels, ProductsWithFewRowsAgreeWithTheFrameworks) {
   }
 }
 
-TEST(RowKernels, FewRowsServeWhereNothingIsLearnt) {
+TEST(RowMatrix, FewRowsServeWhereNothingIsLearnt) {
   const at::Tensor weights = waves_of(6, 8, 0.3), x = waves_of(4, 8, 0.7).view({2, 2, 8}),
                    bias = waves_of(1, 6, 0.9)[0];
   EXPECT_FALSE(few_rows_serve(x, weights));
   const at::NoGradGuard without_gradients;
-  EXPECT_EQ(few_rows_serve(x, weights), kAvx2Kernels.available());
+  EXPECT_EQ(few_rows_serve(x, weights), has_vector_kernels());
   EXPECT_FALSE(few_rows_serve(waves_of(kFewRows + 1, 8, 0.7), weights));
   EXPECT_FALSE(few_rows_serve(x.to(at::kDouble), weights));
   EXPECT_LE(relative_gap_of(few_rows_product(x, weights, bias), at::linear(x, weights, bias)), 1e-5);
 }
 
-TEST(RowKernels, SoftmaxGateAndMixAgreeWithTheFrameworks) {
-  for (const RowKernels* kernels : kernels_here()) {
-    for (const int64_t count : {1, 7, 8, 9, 100}) {
-      SCOPED_TRACE(::testing::Message() << kernels->name << " " << count);
-      const at::Tensor raw = waves_of(1, count, 0.731)[0] * 30, up = waves_of(1, count, 0.37)[0];
-      at::Tensor scores = raw.clone(), gate = raw.clone();
-      kernels->softmax(scores.mutable_data_ptr<float>(), count);
-      EXPECT_LE(relative_gap_of(scores, at::softmax(raw, 0)), 1e-6);
-      kernels->gate(gate.mutable_data_ptr<float>(), up.const_data_ptr<float>(), count);
-      EXPECT_LE(relative_gap_of(gate, at::silu(raw) * up), 1e-6);
-      for (const int64_t width : {1, 8, 32, 40, 64}) {
-        const at::Tensor values = waves_of(count, width, 0.53);
-        at::Tensor out = at::empty({width});
-        kernels->mix(values.const_data_ptr<float>(), scores.const_data_ptr<float>(), out.mutable_data_ptr<float>(),
-                     count, width);
-        EXPECT_LE(relative_gap_of(out, at::mv(values.t(), scores)), 1e-5);
-      }
-    }
-  }
-}
-
-TEST(RowKernels, SoftmaxAndGateKeepExtremesFinite) {
-  for (const RowKernels* kernels : kernels_here()) {
-    at::Tensor scores = at::tensor({-1e30F, 1e30F, 0.0F}), gate = at::tensor({-1e30F, 1e4F, -200.0F});
-    kernels->softmax(scores.mutable_data_ptr<float>(), 3);
-    EXPECT_EQ(scores[1].item<float>(), 1.0F);
-    const at::Tensor up = at::ones({3});
-    kernels->gate(gate.mutable_data_ptr<float>(), up.const_data_ptr<float>(), 3);
-    EXPECT_TRUE(at::isfinite(gate).all().item<bool>());
-    EXPECT_EQ(gate[1].item<float>(), 1e4F);
-  }
-}
-
-TEST(RowKernels, AvailableOnesIncludeThePlainOne) {
-  EXPECT_TRUE(kPlainKernels.available());
-  EXPECT_TRUE(best_row_kernels().available());
-}
-
 TEST(RowMatrix, CopiesARowOutOfEveryFormat) {
   const at::Tensor weights = waves_of(4, 9, 0.5);
   for (const WeightFormat format : {WeightFormat::kFloat32, WeightFormat::kBFloat16, WeightFormat::kInt8}) {
-    const detail::RowMatrix matrix = matrix_of(weights, format, best_row_kernels());
+    const detail::RowMatrix matrix = matrix_of(weights, format, best_gemv_kernels());
     at::Tensor row = at::empty({9});
     matrix.copy_row(2, row.mutable_data_ptr<float>());
     EXPECT_LE((row - weights[2]).abs().max().item<double>(), format == WeightFormat::kFloat32 ? 0.0 : 0.005);

@@ -1,5 +1,5 @@
-#include "model/avx2.h"
-#include "model/row_kernels.h"
+#include "kernels/avx2.h"
+#include "kernels/gemv.h"
 
 #if defined(__x86_64__)
 
@@ -11,7 +11,7 @@ bool avx2_available() {
   return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
 }
 
-MINIMIND_AVX2 void avx2_split_pairs(const float* x, float* out, int64_t cols) {
+MINIMIND_AVX2 void avx2_permute_input(const float* x, float* out, int64_t cols) {
   int64_t i = 0;
   for (; i + 16 <= cols; i += 16) {
     const __m256 a = load8(x + i), b = load8(x + i + 8);
@@ -25,19 +25,19 @@ MINIMIND_AVX2 void avx2_split_pairs(const float* x, float* out, int64_t cols) {
   }
 }
 
-MINIMIND_AVX2 float avx2_quantise(const float* x, int16_t* out, int64_t cols) {
+MINIMIND_AVX2 float avx2_quantize(const float* x, int16_t* out, int64_t cols) {
   const __m256 sign = _mm256_set1_ps(-0.0F);
   __m256 most = _mm256_setzero_ps();
   int64_t i = 0;
   for (; i + 8 <= cols; i += 8) {
     most = _mm256_max_ps(most, _mm256_andnot_ps(sign, load8(x + i)));
   }
-  float highest = highest_of(most);
+  float highest = max_of(most);
   for (; i < cols; ++i) {
     const float size = x[i] < 0 ? -x[i] : x[i];
     highest = size > highest ? size : highest;
   }
-  const auto quantum = static_cast<float>(highest_quantum(cols));
+  const auto quantum = static_cast<float>(largest_level(cols));
   const float inverse = highest > 0 ? quantum / highest : 0;
   const __m256 factor = _mm256_set1_ps(inverse);
   for (i = 0; i + 16 <= cols; i += 16) {
@@ -60,7 +60,7 @@ using detail::one;
 using detail::sum_of;
 
 /// Four sums in flight hide the latency of the additions.
-MINIMIND_AVX2 void avx2_float32(const float* weights, const float* x, float* y, int64_t rows, int64_t cols) {
+MINIMIND_AVX2 void avx2_gemv_float32(const float* weights, const float* x, float* y, int64_t rows, int64_t cols) {
   for (int64_t row = 0; row < rows; ++row, weights += cols) {
     __m256 a = _mm256_setzero_ps(), b = a, c = a, d = a;
     int64_t i = 0;
@@ -79,7 +79,7 @@ MINIMIND_AVX2 void avx2_float32(const float* weights, const float* x, float* y, 
 }
 
 /// A bfloat16 is the upper half of a float: of each pair of weights one is shifted up, the other one masked.
-MINIMIND_AVX2 void avx2_bfloat16(const uint16_t* weights, const float* x, float* y, int64_t rows, int64_t cols) {
+MINIMIND_AVX2 void avx2_gemv_bf16(const uint16_t* weights, const float* x, float* y, int64_t rows, int64_t cols) {
   const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xFFFF0000U));
   for (int64_t row = 0; row < rows; ++row, weights += cols) {
     __m256 a = _mm256_setzero_ps(), b = a, c = a, d = a;
@@ -111,8 +111,8 @@ MINIMIND_AVX2_INLINE __m256i madd16(const int8_t* weights, const int16_t* x) {
   return _mm256_madd_epi16(_mm256_cvtepi8_epi16(bytes), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
 }
 
-MINIMIND_AVX2 void avx2_int8(const int8_t* weights, const float* scales, const int16_t* x, float x_scale, float* y,
-                             int64_t rows, int64_t cols) {
+MINIMIND_AVX2 void avx2_gemv_int8(const int8_t* weights, const float* scales, const int16_t* x, float x_scale, float* y,
+                                  int64_t rows, int64_t cols) {
   for (int64_t row = 0; row < rows; ++row, weights += cols) {
     __m256i a = _mm256_setzero_si256(), b = a;
     int64_t i = 0;
@@ -130,19 +130,19 @@ MINIMIND_AVX2 void avx2_int8(const int8_t* weights, const float* scales, const i
 
 }  // namespace
 
-const RowKernels kAvx2Kernels = {.name = "avx2",
-                                 .available = detail::avx2_available,
-                                 .float32 = avx2_float32,
-                                 .bfloat16 = avx2_bfloat16,
-                                 .split_pairs = detail::avx2_split_pairs,
-                                 .int8 = avx2_int8,
-                                 .quantise = detail::avx2_quantise,
-                                 .float32_rows = detail::avx2_float32_rows,
-                                 .bfloat16_rows = detail::avx2_bfloat16_rows,
-                                 .int8_rows = detail::avx2_int8_rows,
-                                 .gate = detail::avx2_gate,
-                                 .softmax = detail::avx2_softmax,
-                                 .mix = detail::avx2_mix};
+const GemvKernels kAvx2Kernels = {.name = "avx2",
+                                  .available = detail::avx2_available,
+                                  .gemv_float32 = avx2_gemv_float32,
+                                  .gemv_bf16 = avx2_gemv_bf16,
+                                  .permute_input = detail::avx2_permute_input,
+                                  .gemv_int8 = avx2_gemv_int8,
+                                  .quantize = detail::avx2_quantize,
+                                  .small_gemm_float32 = detail::avx2_small_gemm_float32,
+                                  .small_gemm_bf16 = detail::avx2_small_gemm_bf16,
+                                  .small_gemm_int8 = detail::avx2_small_gemm_int8,
+                                  .swiglu = detail::avx2_swiglu,
+                                  .softmax = detail::avx2_softmax,
+                                  .weighted_sum = detail::avx2_weighted_sum};
 
 }  // namespace minimind
 

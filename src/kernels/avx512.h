@@ -2,7 +2,7 @@
 
 // Pieces of the AVX-512 kernels. No standard template here: every function is compiled for that instruction set.
 
-#include "model/avx2.h"
+#include "kernels/avx2.h"
 
 #if defined(__x86_64__)
 
@@ -24,14 +24,14 @@ inline uint32_t first_lanes(int64_t count) {
   return static_cast<uint32_t>((uint64_t{1} << count) - 1);
 }
 
-void avx512_float32_rows(const float* weights, const FewRows& product);
-void avx512_bfloat16_rows(const uint16_t* weights, const FewRows& product);
-void avx512_int8_rows(const int8_t* weights, const FewRows& product);
+void avx512_small_gemm_float32(const float* weights, const SmallGemm& product);
+void avx512_small_gemm_bf16(const uint16_t* weights, const SmallGemm& product);
+void avx512_small_gemm_int8(const int8_t* weights, const SmallGemm& product);
 
 /// Whether processor and system let a program multiply tiles of bfloat16 (Intel's AMX).
 bool amx_available();
-/// avx512_bfloat16_rows() in tiles of 16 rows and 32 columns; what does not fill them goes the other way.
-void amx_bfloat16_rows(const uint16_t* weights, const FewRows& product);
+/// avx512_small_gemm_bf16() in tiles of 16 rows and 32 columns; what does not fill them goes the other way.
+void amx_small_gemm_bf16(const uint16_t* weights, const SmallGemm& product);
 
 }  // namespace minimind::detail
 

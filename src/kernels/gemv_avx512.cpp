@@ -1,5 +1,5 @@
-#include "model/avx512.h"
-#include "model/row_kernels.h"
+#include "kernels/avx512.h"
+#include "kernels/gemv.h"
 
 #if defined(__x86_64__)
 
@@ -30,7 +30,7 @@ MINIMIND_AVX512_INLINE void fetch_coming(const void* at) {
 }
 
 /// Four sums in flight hide the latency of the additions.
-MINIMIND_AVX512 void avx512_float32(const float* weights, const float* x, float* y, int64_t rows, int64_t cols) {
+MINIMIND_AVX512 void avx512_gemv_float32(const float* weights, const float* x, float* y, int64_t rows, int64_t cols) {
   for (int64_t row = 0; row < rows; ++row, weights += cols) {
     __m512 a = _mm512_setzero_ps(), b = a, c = a, d = a;
     int64_t i = 0;
@@ -50,7 +50,7 @@ MINIMIND_AVX512 void avx512_float32(const float* weights, const float* x, float*
 }
 
 /// A bfloat16 is the upper half of a float: of each pair of weights one is shifted up, the other one masked.
-MINIMIND_AVX512 void avx512_bfloat16(const uint16_t* weights, const float* x, float* y, int64_t rows, int64_t cols) {
+MINIMIND_AVX512 void avx512_gemv_bf16(const uint16_t* weights, const float* x, float* y, int64_t rows, int64_t cols) {
   const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xFFFF0000U));
   for (int64_t row = 0; row < rows; ++row, weights += cols) {
     __m512 a = _mm512_setzero_ps(), b = a, c = a, d = a;
@@ -77,7 +77,7 @@ MINIMIND_AVX512 void avx512_bfloat16(const uint16_t* weights, const float* x, fl
   }
 }
 
-MINIMIND_AVX512 void avx512_split_pairs(const float* x, float* out, int64_t cols) {
+MINIMIND_AVX512 void avx512_permute_input(const float* x, float* out, int64_t cols) {
   const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
   const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
   int64_t i = 0;
@@ -96,8 +96,8 @@ MINIMIND_AVX512_INLINE __m512i madd32(const int8_t* weights, const int16_t* x) {
   return _mm512_madd_epi16(_mm512_cvtepi8_epi16(bytes), _mm512_loadu_si512(x));
 }
 
-MINIMIND_AVX512 void avx512_int8(const int8_t* weights, const float* scales, const int16_t* x, float x_scale, float* y,
-                                 int64_t rows, int64_t cols) {
+MINIMIND_AVX512 void avx512_gemv_int8(const int8_t* weights, const float* scales, const int16_t* x, float x_scale,
+                                      float* y, int64_t rows, int64_t cols) {
   for (int64_t row = 0; row < rows; ++row, weights += cols) {
     __m512i a = _mm512_setzero_si512(), b = a;
     int64_t i = 0;
@@ -118,35 +118,35 @@ bool avx512_amx_available() {
   return avx512_available() && detail::amx_available();
 }
 
-constexpr RowKernels avx512_kernels() {
+constexpr GemvKernels avx512_kernels() {
   return {.name = "avx512",
           .available = avx512_available,
-          .rounds_x = true,
-          .float32 = avx512_float32,
-          .bfloat16 = avx512_bfloat16,
-          .split_pairs = avx512_split_pairs,
-          .int8 = avx512_int8,
-          .quantise = detail::avx2_quantise,
-          .float32_rows = detail::avx512_float32_rows,
-          .bfloat16_rows = detail::avx512_bfloat16_rows,
-          .int8_rows = detail::avx512_int8_rows,
-          .gate = detail::avx2_gate,
+          .takes_bf16_input = true,
+          .gemv_float32 = avx512_gemv_float32,
+          .gemv_bf16 = avx512_gemv_bf16,
+          .permute_input = avx512_permute_input,
+          .gemv_int8 = avx512_gemv_int8,
+          .quantize = detail::avx2_quantize,
+          .small_gemm_float32 = detail::avx512_small_gemm_float32,
+          .small_gemm_bf16 = detail::avx512_small_gemm_bf16,
+          .small_gemm_int8 = detail::avx512_small_gemm_int8,
+          .swiglu = detail::avx2_swiglu,
           .softmax = detail::avx2_softmax,
-          .mix = detail::avx2_mix};
+          .weighted_sum = detail::avx2_weighted_sum};
 }
 
-constexpr RowKernels amx_kernels() {
-  RowKernels kernels = avx512_kernels();
+constexpr GemvKernels amx_kernels() {
+  GemvKernels kernels = avx512_kernels();
   kernels.name = "amx";
   kernels.available = avx512_amx_available;
-  kernels.bfloat16_rows = detail::amx_bfloat16_rows;
+  kernels.small_gemm_bf16 = detail::amx_small_gemm_bf16;
   return kernels;
 }
 
 }  // namespace
 
-const RowKernels kAvx512Kernels = avx512_kernels();
-const RowKernels kAmxKernels = amx_kernels();
+const GemvKernels kAvx512Kernels = avx512_kernels();
+const GemvKernels kAmxKernels = amx_kernels();
 
 }  // namespace minimind
 

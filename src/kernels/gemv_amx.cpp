@@ -1,4 +1,4 @@
-#include "model/avx512.h"
+#include "kernels/avx512.h"
 
 #if defined(__x86_64__)
 
@@ -71,12 +71,12 @@ MINIMIND_AVX512_INLINE void transpose(__m512i rows[16]) {
 
 /// x as second factor of tiles: block by block of 16 rows (the last one filled up with zeros) and 32 columns, within
 /// which the rows lie side by side in pairs of numbers.
-MINIMIND_AVX512 void pack(const FewRows& product, uint32_t* packed) {
+MINIMIND_AVX512 void pack(const SmallGemm& product, uint32_t* packed) {
   for (int64_t first = 0; first < product.count; first += kTileRows) {
     for (int64_t col = 0; col < product.cols; col += kTileCols, packed += kTileWords) {
       __m512i rows[16];
       for (int64_t r = 0; r < kTileRows; ++r) {
-        rows[r] = first + r < product.count ? _mm512_loadu_si512(product.narrow_x + (first + r) * product.cols + col)
+        rows[r] = first + r < product.count ? _mm512_loadu_si512(product.bf16_x + (first + r) * product.cols + col)
                                             : _mm512_setzero_si512();
       }
       transpose(rows);
@@ -144,7 +144,7 @@ MINIMIND_AMX void multiply_two(const Corner& corner, int64_t cols, float* sums) 
   _tile_stored(1, sums + kTileWords, 64);
 }
 
-MINIMIND_AMX void multiply_rows(const uint16_t* weights, const FewRows& product, const uint32_t* packed) {
+MINIMIND_AMX void multiply_rows(const uint16_t* weights, const SmallGemm& product, const uint32_t* packed) {
   alignas(64) float sums[4 * kTileWords];
   const int64_t block_words = product.cols / kTileCols * kTileWords, last_row = product.rows - kTileRows;
   for (int64_t row = 0; row < product.rows; row += 2 * kTileRows) {
@@ -193,13 +193,13 @@ bool amx_available() {
   return available;
 }
 
-MINIMIND_AMX void amx_bfloat16_rows(const uint16_t* weights, const FewRows& product) {
+MINIMIND_AMX void amx_small_gemm_bf16(const uint16_t* weights, const SmallGemm& product) {
   static thread_local Scratch scratch;
   const int64_t blocks = (product.count + kTileRows - 1) / kTileRows;
   const bool fits = product.rows >= kTileRows && product.cols % kTileCols == 0;
   uint32_t* const packed = fits ? scratch.take(blocks * kTileRows * product.cols / 2) : nullptr;
   if (packed == nullptr) {
-    avx512_bfloat16_rows(weights, product);
+    avx512_small_gemm_bf16(weights, product);
     return;
   }
   pack(product, packed);

@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "model/row_kernels.h"
+#include "kernels/gemv.h"
 
 #define MINIMIND_AVX2 __attribute__((target("avx2,fma")))
 #define MINIMIND_AVX2_INLINE __attribute__((target("avx2,fma"), always_inline)) inline
@@ -32,7 +32,7 @@ MINIMIND_AVX2_INLINE __m128 sums_of(__m256 a, __m256 b, __m256 c, __m256 d) {
   return _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1));
 }
 
-MINIMIND_AVX2_INLINE float highest_of(__m256 a) {
+MINIMIND_AVX2_INLINE float max_of(__m256 a) {
   const __m128 half = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   const __m128 quarter = _mm_max_ps(half, _mm_movehl_ps(half, half));
   return _mm_cvtss_f32(_mm_max_ss(quarter, _mm_shuffle_ps(quarter, quarter, 1)));
@@ -69,7 +69,7 @@ inline float one(uint16_t bits) {
 /// Asks for part `row` of `count` of the weights of the `columns` columns behind `column`'s, so that they
 /// come from memory while other tiles are multiplied. A tile has four rows.
 template <class Weight>
-MINIMIND_AVX2_INLINE void fetch_ahead(const Weight* weights, const FewRows& product, int64_t columns, int64_t column,
+MINIMIND_AVX2_INLINE void fetch_ahead(const Weight* weights, const SmallGemm& product, int64_t columns, int64_t column,
                                       int64_t row, int64_t begin, int64_t end) {
   constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(Weight));
   const int64_t lines = (end - begin + kLine - 1) / kLine;
@@ -83,14 +83,14 @@ MINIMIND_AVX2_INLINE void fetch_ahead(const Weight* weights, const FewRows& prod
 }
 
 bool avx2_available();
-void avx2_split_pairs(const float* x, float* out, int64_t cols);
-float avx2_quantise(const float* x, int16_t* out, int64_t cols);
-void avx2_float32_rows(const float* weights, const FewRows& product);
-void avx2_bfloat16_rows(const uint16_t* weights, const FewRows& product);
-void avx2_int8_rows(const int8_t* weights, const FewRows& product);
-void avx2_gate(float* gate, const float* up, int64_t count);
+void avx2_permute_input(const float* x, float* out, int64_t cols);
+float avx2_quantize(const float* x, int16_t* out, int64_t cols);
+void avx2_small_gemm_float32(const float* weights, const SmallGemm& product);
+void avx2_small_gemm_bf16(const uint16_t* weights, const SmallGemm& product);
+void avx2_small_gemm_int8(const int8_t* weights, const SmallGemm& product);
+void avx2_swiglu(float* gate, const float* up, int64_t count);
 void avx2_softmax(float* scores, int64_t count);
-void avx2_mix(const float* values, const float* scores, float* out, int64_t count, int64_t width);
+void avx2_weighted_sum(const float* values, const float* scores, float* out, int64_t count, int64_t width);
 
 }  // namespace minimind::detail
 

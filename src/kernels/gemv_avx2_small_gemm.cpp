@@ -1,4 +1,4 @@
-#include "model/avx2.h"
+#include "kernels/avx2.h"
 
 #if defined(__x86_64__)
 
@@ -9,7 +9,7 @@ namespace {
 /// A tile of the product of few rows: kRows rows of x with kColumns rows of weights, over [begin, end) of the columns.
 /// Twelve sums in registers for seven loads: the arithmetic units are the limit, not the caches.
 template <class Weight, int kRows, int kColumns>
-MINIMIND_AVX2_INLINE void few_rows_tile(const Weight* weights, const FewRows& product, int64_t first_row,
+MINIMIND_AVX2_INLINE void few_rows_tile(const Weight* weights, const SmallGemm& product, int64_t first_row,
                                         int64_t first_column, int64_t begin, int64_t end) {
   const int64_t cols = product.cols;
   const float* const x = product.x + first_row * cols;
@@ -49,8 +49,8 @@ MINIMIND_AVX2_INLINE void few_rows_tile(const Weight* weights, const FewRows& pr
 }
 
 template <class Weight, int kColumns>
-MINIMIND_AVX2_INLINE void few_rows_columns(const Weight* weights, const FewRows& product, int64_t column, int64_t begin,
-                                           int64_t end) {
+MINIMIND_AVX2_INLINE void few_rows_columns(const Weight* weights, const SmallGemm& product, int64_t column,
+                                           int64_t begin, int64_t end) {
   int64_t row = 0;
   for (; row + 4 <= product.count; row += 4) {
     fetch_ahead(weights, product, kColumns, column, row, begin, end);
@@ -73,7 +73,7 @@ MINIMIND_AVX2_INLINE void few_rows_columns(const Weight* weights, const FewRows&
 
 /// Blocks of columns whose x stays in the second-level cache.
 template <class Weight>
-MINIMIND_AVX2 void avx2_rows(const Weight* weights, const FewRows& product) {
+MINIMIND_AVX2 void avx2_rows(const Weight* weights, const SmallGemm& product) {
   constexpr int64_t kBlock = 1024;
   for (int64_t begin = 0; begin < product.cols; begin += kBlock) {
     const int64_t end = begin + kBlock < product.cols ? begin + kBlock : product.cols;
@@ -89,15 +89,15 @@ MINIMIND_AVX2 void avx2_rows(const Weight* weights, const FewRows& product) {
 
 }  // namespace
 
-void avx2_float32_rows(const float* weights, const FewRows& product) {
+void avx2_small_gemm_float32(const float* weights, const SmallGemm& product) {
   avx2_rows(weights, product);
 }
 
-void avx2_bfloat16_rows(const uint16_t* weights, const FewRows& product) {
+void avx2_small_gemm_bf16(const uint16_t* weights, const SmallGemm& product) {
   avx2_rows(weights, product);
 }
 
-void avx2_int8_rows(const int8_t* weights, const FewRows& product) {
+void avx2_small_gemm_int8(const int8_t* weights, const SmallGemm& product) {
   avx2_rows(weights, product);
 }
 

@@ -1,4 +1,4 @@
-#include "model/avx512.h"
+#include "kernels/avx512.h"
 
 #if defined(__x86_64__)
 
@@ -13,7 +13,7 @@ struct Float32Lanes {
   using Lane = __m512;
   static constexpr int64_t kStep = 16;
   static constexpr int64_t kBlock = 768;
-  static const Input* input(const FewRows& product) { return product.x; }
+  static const Input* input(const SmallGemm& product) { return product.x; }
   MINIMIND_AVX512_INLINE static Lane weights(const Weight* at) { return _mm512_loadu_ps(at); }
   MINIMIND_AVX512_INLINE static Lane weights(const Weight* at, uint32_t mask) {
     return _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), at);
@@ -43,7 +43,7 @@ struct BFloat16Lanes {
   using Lane = __m512bh;
   static constexpr int64_t kStep = 32;
   static constexpr int64_t kBlock = 1536;
-  static const Input* input(const FewRows& product) { return product.narrow_x; }
+  static const Input* input(const SmallGemm& product) { return product.bf16_x; }
   MINIMIND_AVX512_INLINE static Lane weights(const Weight* at) { return (Lane)_mm512_loadu_si512(at); }
   MINIMIND_AVX512_INLINE static Lane weights(const Weight* at, uint32_t mask) {
     return (Lane)_mm512_maskz_loadu_epi16(mask, at);
@@ -88,7 +88,7 @@ MINIMIND_AVX512_INLINE void store_single(__m512 quarters, float* y, int64_t y_st
 /// A tile of the product: kRows rows of x with kColumns rows of weights, over [begin, end) of the columns. With 4 x 6
 /// of them 24 sums stay in registers for ten loads.
 template <class Lanes, int kRows, int kColumns>
-MINIMIND_AVX512_INLINE void multiply_tile(const typename Lanes::Weight* weights, const FewRows& product,
+MINIMIND_AVX512_INLINE void multiply_tile(const typename Lanes::Weight* weights, const SmallGemm& product,
                                           int64_t first_row, int64_t first_column, int64_t begin, int64_t end) {
   const int64_t cols = product.cols;
   const typename Lanes::Input* const x = Lanes::input(product) + first_row * cols;
@@ -136,7 +136,7 @@ MINIMIND_AVX512_INLINE void multiply_tile(const typename Lanes::Weight* weights,
 }
 
 template <class Lanes, int kColumns>
-MINIMIND_AVX512_INLINE void multiply_columns(const typename Lanes::Weight* weights, const FewRows& product,
+MINIMIND_AVX512_INLINE void multiply_columns(const typename Lanes::Weight* weights, const SmallGemm& product,
                                              int64_t column, int64_t begin, int64_t end) {
   int64_t row = 0;
   for (; row + 4 <= product.count; row += 4) {
@@ -160,7 +160,7 @@ MINIMIND_AVX512_INLINE void multiply_columns(const typename Lanes::Weight* weigh
 
 /// Blocks of columns: the weights of a tile stay in the first-level cache, all of x in the second.
 template <class Lanes>
-MINIMIND_AVX512_INLINE void multiply_rows(const typename Lanes::Weight* weights, const FewRows& product) {
+MINIMIND_AVX512_INLINE void multiply_rows(const typename Lanes::Weight* weights, const SmallGemm& product) {
   for (int64_t begin = 0; begin < product.cols; begin += Lanes::kBlock) {
     const int64_t end = begin + Lanes::kBlock < product.cols ? begin + Lanes::kBlock : product.cols;
     int64_t column = 0;
@@ -175,15 +175,15 @@ MINIMIND_AVX512_INLINE void multiply_rows(const typename Lanes::Weight* weights,
 
 }  // namespace
 
-MINIMIND_AVX512 void avx512_float32_rows(const float* weights, const FewRows& product) {
+MINIMIND_AVX512 void avx512_small_gemm_float32(const float* weights, const SmallGemm& product) {
   multiply_rows<Float32Lanes>(weights, product);
 }
 
-MINIMIND_AVX512 void avx512_bfloat16_rows(const uint16_t* weights, const FewRows& product) {
+MINIMIND_AVX512 void avx512_small_gemm_bf16(const uint16_t* weights, const SmallGemm& product) {
   multiply_rows<BFloat16Lanes>(weights, product);
 }
 
-MINIMIND_AVX512 void avx512_int8_rows(const int8_t* weights, const FewRows& product) {
+MINIMIND_AVX512 void avx512_small_gemm_int8(const int8_t* weights, const SmallGemm& product) {
   multiply_rows<Int8Lanes>(weights, product);
 }
 
