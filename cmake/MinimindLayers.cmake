@@ -1,3 +1,10 @@
+# The warnings of our own sources; headers of libraries are SYSTEM includes. MINIMIND_WERROR makes each an error.
+set(MINIMIND_WARNINGS
+    -Wall -Wextra -Wcast-align -Wconversion -Wdouble-promotion -Wformat=2 -Winit-self -Wpointer-arith -Wsign-conversion -Wswitch
+    -Wunused -Wnon-virtual-dtor -Woverloaded-virtual -Werror=return-type
+    $<$<CXX_COMPILER_ID:GNU>:-Wlogical-op> $<$<CXX_COMPILER_ID:GNU>:-Wuseless-cast> $<$<CXX_COMPILER_ID:GNU>:-Wshadow=compatible-local>
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> $<$<BOOL:${MINIMIND_WERROR}>:-Werror>)
+
 # A layer is one folder of src/: an object library whose objects go into the static library `minimind`.
 # minimind_layer(NAME DEPENDS layer… LIBRARIES target…): DEPENDS are the layers that it may include (scripts/check_layers.py holds the same table).
 function(minimind_layer name)
@@ -14,7 +21,7 @@ function(minimind_layer name)
   endif()
   add_library(minimind_${name} OBJECT ${sources})
   target_include_directories(minimind_${name} PUBLIC "${CMAKE_SOURCE_DIR}/include" PRIVATE "${CMAKE_SOURCE_DIR}/src")
-  target_compile_options(minimind_${name} PRIVATE -Wall -Wextra -Werror=return-type -Wno-restrict)
+  target_compile_options(minimind_${name} PRIVATE ${MINIMIND_WARNINGS})
   target_link_libraries(minimind_${name} PUBLIC ${arg_LIBRARIES} Threads::Threads)
 endfunction()
 
