@@ -7,7 +7,7 @@
 function(minimind_test_binary name)
   cmake_parse_arguments(arg "" "LAYER;TIMEOUT" "SOURCES;LIBRARIES;LABELS;ENVIRONMENT" ${ARGN})
   minimind_layer_objects(${arg_LAYER} objects)
-  add_executable(${name} ${arg_SOURCES})
+  add_executable(${name} ${arg_SOURCES} "${PROJECT_SOURCE_DIR}/tests/support/log_to_stderr.cpp")
   target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests" "${PROJECT_SOURCE_DIR}/src")
   target_compile_definitions(${name} PRIVATE MINIMIND_SOURCE_DIR="${PROJECT_SOURCE_DIR}" MINIMIND_BINARY_DIR="${PROJECT_BINARY_DIR}")
   target_link_libraries(${name} PRIVATE ${objects} ${arg_LIBRARIES} GTest::gtest GTest::gtest_main)
