@@ -4,9 +4,12 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
-#include <stdexcept>
+#include <optional>
+#include <tuple>
+#include <utility>
 
 #include "minimind/base/error.h"
+#include "model/ops/rope.h"
 
 namespace minimind {
 
@@ -15,7 +18,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// Appends the new positions and returns everything held: [B, K, start + S, d] each.
+/// Appends the new positions. Returns all positions: [B, K, T, d] each.
 std::pair<at::Tensor, at::Tensor> extend_cache(LayerCache& cache, const at::Tensor& keys, const at::Tensor& values) {
   const int64_t count = keys.size(2);
   const int64_t capacity = cache.keys.size(2);
@@ -30,7 +33,7 @@ std::pair<at::Tensor, at::Tensor> extend_cache(LayerCache& cache, const at::Tens
           cache.values.narrow(2, 0, cache.length).to(values.scalar_type())};
 }
 
-/// 0 where query i of `queries` may look at key j of `keys`, -inf elsewhere: [queries, keys].
+/// 0 if query i sees key j, else -inf: [S, T].
 at::Tensor causal_bias(int64_t queries, int64_t keys, const at::TensorOptions& options) {
   return at::full({queries, keys}, -INFINITY, options).triu_(keys - queries + 1);
 }
@@ -43,68 +46,68 @@ at::Tensor fused_attention(const at::Tensor& queries, const at::Tensor& keys, co
   if (!square && count > 1) {
     bias = causal_bias(count, keys.size(2), queries.options());
   }
-  const at::Tensor mixed = at::scaled_dot_product_attention(
+  const at::Tensor output = at::scaled_dot_product_attention(
       queries.transpose(1, 2), keys, values, bias, dropout, /*is_causal=*/square && count > 1,
       /*scale=*/std::nullopt, /*enable_gqa=*/queries.size(2) != keys.size(1));  // [B, H, S, d]
-  return mixed.transpose(1, 2).flatten(2);
+  return output.transpose(1, 2).flatten(2);
 }
 
-/// softmax(scale * queries · keys^T + bias): [G, R, T].
-at::Tensor attention_shares(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& bias, double scale) {
+/// softmax(scale * queries · keys^T + bias): [B*K, H/K*S, T].
+at::Tensor attention_weights(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& bias, double scale) {
   return at::softmax(at::baddbmm(bias, queries, keys.transpose(1, 2), /*beta=*/1.0, /*alpha=*/scale), -1);
 }
 
-/// Of long samples the shares are made again on the way back: they would be most of what is kept. Up to four times the
-/// size of a token's queries they are kept.
+/// The attention weights of long samples would be most of the saved memory: the backward recomputes them. They are
+/// saved if T <= 4 d.
 class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& queries, const at::Tensor& keys,
                             const at::Tensor& values, const at::Tensor& bias, double scale) {
-    const at::Tensor shares = attention_shares(queries, keys, bias, scale);
-    const bool keeps = keys.size(1) <= 4 * keys.size(2);
-    context->save_for_backward({queries, keys, values, bias, keeps ? shares : at::Tensor()});
+    const at::Tensor weights = attention_weights(queries, keys, bias, scale);
+    const bool saves = keys.size(1) <= 4 * keys.size(2);
+    context->save_for_backward({queries, keys, values, bias, saves ? weights : at::Tensor()});
     context->saved_data["scale"] = scale;
-    return at::bmm(shares, values);
+    return at::bmm(weights, values);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &queries = saved[0], &keys = saved[1], &values = saved[2];
     const double scale = context->saved_data["scale"].toDouble();
-    const at::Tensor shares = saved[4].defined() ? saved[4] : attention_shares(queries, keys, saved[3], scale);
+    const at::Tensor weights = saved[4].defined() ? saved[4] : attention_weights(queries, keys, saved[3], scale);
     const at::Tensor& gradient = gradients[0];
-    const at::Tensor value_gradient = at::bmm(shares.transpose(1, 2), gradient);
-    const at::Tensor slope =
-        at::_softmax_backward_data(at::bmm(gradient, values.transpose(1, 2)), shares, -1, shares.scalar_type());
-    return {at::bmm(slope, keys).mul_(scale), at::bmm(slope.transpose(1, 2), queries).mul_(scale), value_gradient,
-            at::Tensor(), at::Tensor()};
+    const at::Tensor value_gradient = at::bmm(weights.transpose(1, 2), gradient);
+    const at::Tensor score_gradient =
+        at::_softmax_backward_data(at::bmm(gradient, values.transpose(1, 2)), weights, -1, weights.scalar_type());
+    return {at::bmm(score_gradient, keys).mul_(scale), at::bmm(score_gradient.transpose(1, 2), queries).mul_(scale),
+            value_gradient, at::Tensor(), at::Tensor()};
   }
 };
 
-/// The queries of one key/value head lie below each other, so that keys are never repeated. On a CPU, at a few hundred
-/// positions, two plain products beat the fused kernel forward and backward.
-at::Tensor plain_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
-                           double dropout) {
+/// Stacks the queries of one key/value head, so that keys are never repeated. On a CPU, at a few hundred positions, two
+/// GEMMs beat the fused kernel forward and backward.
+at::Tensor stacked_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
+                             double dropout) {
   const int64_t batch = queries.size(0), count = queries.size(1), n_heads = queries.size(2), width = queries.size(3);
-  const int64_t n_kv_heads = keys.size(1), held = keys.size(2), group = n_heads / n_kv_heads;
+  const int64_t n_kv_heads = keys.size(1), positions = keys.size(2), heads_per_kv_head = n_heads / n_kv_heads;
   const double scale = 1.0 / std::sqrt(static_cast<double>(width));
-  const at::Tensor stacked = to_autocast_dtype(queries.view({batch, count, n_kv_heads, group, width})
+  const at::Tensor stacked = to_autocast_dtype(queries.view({batch, count, n_kv_heads, heads_per_kv_head, width})
                                                    .permute({0, 2, 3, 1, 4})
-                                                   .reshape({batch * n_kv_heads, group * count, width}));
-  const at::Tensor flat_keys = to_autocast_dtype(keys.reshape({batch * n_kv_heads, held, width}));
-  const at::Tensor flat_values = to_autocast_dtype(values.reshape({batch * n_kv_heads, held, width}));
-  at::Tensor bias, mixed;  // mixed: [B*K, g*S, d]
+                                                   .reshape({batch * n_kv_heads, heads_per_kv_head * count, width}));
+  const at::Tensor flat_keys = to_autocast_dtype(keys.reshape({batch * n_kv_heads, positions, width}));
+  const at::Tensor flat_values = to_autocast_dtype(values.reshape({batch * n_kv_heads, positions, width}));
+  at::Tensor bias, output;  // output: [B*K, H/K*S, d]
   if (count > 1) {
-    bias = causal_bias(count, held, stacked.options()).repeat({group, 1}).unsqueeze(0);
+    bias = causal_bias(count, positions, stacked.options()).repeat({heads_per_kv_head, 1}).unsqueeze(0);
   }
   if (count > 1 && dropout == 0) {
-    mixed = AttentionFunction::apply(stacked, flat_keys, flat_values, bias, scale);
+    output = AttentionFunction::apply(stacked, flat_keys, flat_values, bias, scale);
   } else {
-    const at::Tensor shares = count > 1 ? attention_shares(stacked, flat_keys, bias, scale)
-                                        : at::softmax(at::bmm(stacked, flat_keys.transpose(1, 2)).mul_(scale), -1);
-    mixed = at::bmm(drop_out(shares, dropout, /*training=*/true), flat_values);
+    const at::Tensor weights = count > 1 ? attention_weights(stacked, flat_keys, bias, scale)
+                                         : at::softmax(at::bmm(stacked, flat_keys.transpose(1, 2)).mul_(scale), -1);
+    output = at::bmm(drop_out(weights, dropout, /*training=*/true), flat_values);
   }
-  return mixed.view({batch, n_kv_heads, group, count, width})
+  return output.view({batch, n_kv_heads, heads_per_kv_head, count, width})
       .permute({0, 3, 1, 2, 4})
       .reshape({batch, count, n_heads * width});
 }
@@ -114,7 +117,7 @@ at::Tensor plain_attention(const at::Tensor& queries, const at::Tensor& keys, co
 at::Tensor grouped_query_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
                                    double dropout) {
   return queries.is_cuda() ? fused_attention(queries, keys, values, dropout)
-                           : plain_attention(queries, keys, values, dropout);
+                           : stacked_attention(queries, keys, values, dropout);
 }
 
 AttentionImpl::AttentionImpl(const LmConfig& config)
@@ -129,7 +132,7 @@ AttentionImpl::AttentionImpl(const LmConfig& config)
   wo = register_module("wo", Linear(n_heads_ * head_dim_, dim_));
 }
 
-torch::Tensor AttentionImpl::forward(const torch::Tensor& hidden, const RopeSlice& rope, LayerCache* cache,
+torch::Tensor AttentionImpl::forward(const torch::Tensor& hidden, const torch::Tensor& rotations, LayerCache* cache,
                                      const torch::Tensor& rows) {
   require(hidden.dim() == 3 && hidden.size(2) == dim_, "attention: expected [B, S, ", dim_, "], found ",
           hidden.sizes());
@@ -137,23 +140,24 @@ torch::Tensor AttentionImpl::forward(const torch::Tensor& hidden, const RopeSlic
   const at::Tensor input = to_autocast_dtype(hidden);
   at::Tensor queries;
   if (rows.defined()) {
-    // The products are for the asked rows alone; the attention between them is a small part and runs over the grid.
-    const at::Tensor asked = wq->forward(input.flatten(0, 1).index_select(0, rows));
-    queries = at::zeros({batch * count, n_heads_ * head_dim_}, asked.options()).index_copy(0, rows, asked);
+    // The GEMMs compute the chosen rows only. The attention is a small part of the work and computes all positions.
+    const at::Tensor chosen = wq->forward(input.flatten(0, 1).index_select(0, rows));
+    queries = at::zeros({batch * count, n_heads_ * head_dim_}, chosen.options()).index_copy(0, rows, chosen);
   } else {
     queries = wq->forward(input);
   }
-  queries = apply_rope(queries.view({batch, count, n_heads_, head_dim_}), rope);
-  at::Tensor keys = apply_rope(wk->forward(input).view({batch, count, n_kv_heads_, head_dim_}), rope).transpose(1, 2);
+  queries = apply_rope(queries.view({batch, count, n_heads_, head_dim_}), rotations);
+  at::Tensor keys =
+      apply_rope(wk->forward(input).view({batch, count, n_kv_heads_, head_dim_}), rotations).transpose(1, 2);
   at::Tensor values = wv->forward(input).view({batch, count, n_kv_heads_, head_dim_}).transpose(1, 2);
   if (cache != nullptr) {
     std::tie(keys, values) = extend_cache(*cache, keys, values);
   }
-  at::Tensor mixed = grouped_query_attention(queries, keys, values, is_training() ? dropout_ : 0.0);
+  at::Tensor output = grouped_query_attention(queries, keys, values, is_training() ? dropout_ : 0.0);
   if (rows.defined()) {
-    mixed = mixed.flatten(0, 1).index_select(0, rows);
+    output = output.flatten(0, 1).index_select(0, rows);
   }
-  return drop_out(wo->forward(mixed), dropout_, is_training());
+  return drop_out(wo->forward(output), dropout_, is_training());
 }
 
 }  // namespace minimind

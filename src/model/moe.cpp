@@ -21,33 +21,33 @@ MoeFeedForwardImpl::MoeFeedForwardImpl(const LmConfig& config) : config_(config)
 
 torch::Tensor MoeFeedForwardImpl::forward(const torch::Tensor& input, const torch::Tensor& valid) {
   const int64_t dim = input.size(-1);
-  const at::Tensor tokens = input.reshape({-1, dim});  // [T, D]
+  const at::Tensor tokens = input.reshape({-1, dim});  // [B*S, D]
   const at::Tensor scores = at::softmax(at::linear(tokens, gate_->weight).to(at::kFloat), -1);
   auto [weights, chosen] = at::topk(scores, config_.num_experts_per_tok, -1, /*largest=*/true, /*sorted=*/false);
   if (config_.norm_topk_prob && config_.num_experts_per_tok > 1) {
     weights = weights / (weights.sum(-1, /*keepdim=*/true) + 1e-20);
   }
-  at::Tensor mixed = run_experts(tokens, chosen, weights);
+  at::Tensor output = run_experts(tokens, chosen, weights);
   if (!shared_experts_.is_empty()) {
-    mixed = mixed + shared_experts_->forward(tokens);
+    output = output + shared_experts_->forward(tokens);
   }
 
-  // How often each token chose each expert: [T, E], padding 0.
+  // How often each token chose each expert: [B*S, E]; 0 on padding.
   at::Tensor choices = at::zeros_like(scores).scatter_(1, chosen, 1.0);
   if (valid.defined()) {
     choices.mul_(valid.reshape({-1, 1}));
   }
   expert_load_ = choices.sum(0).to(at::kLong);
   auxiliary_loss_ = is_training() ? balance_loss(scores, choices, valid, input) : at::Tensor();
-  return mixed.view(input.sizes());
+  return output.view(input.sizes());
 }
 
 torch::Tensor MoeFeedForwardImpl::run_experts(const torch::Tensor& tokens, const torch::Tensor& chosen,
                                               const torch::Tensor& weights) {
   const int64_t n_tokens = tokens.size(0), dim = tokens.size(1), top_k = chosen.size(1);
   const int64_t n_experts = config_.n_routed_experts;
-  // Grouped by expert: pair p = token * top_k + choice goes to place inverse[p]. Gathers with distinct indices only, so
-  // that the backward is deterministic.
+  // Sorts the pairs of token and choice by expert: pair p = token * top_k + choice goes to place inverse[p]. All
+  // gathers have distinct indices, so that the backward is deterministic.
   const at::Tensor flat = chosen.flatten();
   const at::Tensor order = at::argsort(flat, /*stable=*/true, /*dim=*/0);
   const at::Tensor inverse = at::empty_like(order).scatter_(0, order, at::arange(order.size(0), order.options()));
@@ -61,9 +61,9 @@ torch::Tensor MoeFeedForwardImpl::run_experts(const torch::Tensor& tokens, const
   int64_t start = 0;
   for (int64_t expert = 0; expert < n_experts; ++expert) {
     const int64_t count = counts.data_ptr<int64_t>()[expert];
-    // In training an expert without tokens runs too: its gradient is then zero, not absent, on every rank.
+    // In training an expert without tokens runs too: every rank then has a gradient for it, which is zero.
     if (count > 0 || is_training()) {
-      outputs.push_back(experts_->items()[expert]->forward(grouped.narrow(0, start, count)));
+      outputs.push_back(experts_->items()[static_cast<size_t>(expert)]->forward(grouped.narrow(0, start, count)));
     }
     start += count;
   }
@@ -80,7 +80,8 @@ torch::Tensor MoeFeedForwardImpl::balance_loss(const torch::Tensor& scores, cons
                                  : at::ones({n_sequences, scores.size(0) / n_sequences, 1}, scores.options());
   const at::Tensor lengths = counted.sum(1).clamp_min(1.0);  // [sequences, 1]
   const at::Tensor frequencies = choices.view({n_sequences, -1, n_experts}).sum(1) *
-                                 (static_cast<double>(n_experts) / config_.num_experts_per_tok) / lengths;
+                                 (static_cast<double>(n_experts) / static_cast<double>(config_.num_experts_per_tok)) /
+                                 lengths;
   const at::Tensor means = (scores.view({n_sequences, -1, n_experts}) * counted).sum(1) / lengths;
   return (frequencies * means).sum(1).mean() * config_.aux_loss_alpha;
 }

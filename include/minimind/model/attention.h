@@ -5,7 +5,6 @@
 
 #include "minimind/model/config.h"
 #include "minimind/model/layers.h"
-#include "minimind/model/rope.h"
 
 namespace minimind {
 
@@ -17,15 +16,15 @@ struct LayerCache {
 };
 
 /// Grouped-query causal self-attention with interleaved rotary positions. Key/value head k serves the query heads
-/// k*H/K …. State keys: wq, wk, wv, wo (.weight). SPEC.md section 1.
+/// k*H/K to (k+1)*H/K - 1. State keys: wq, wk, wv, wo (.weight). SPEC.md section 1.
 class AttentionImpl : public torch::nn::Module {
  public:
   explicit AttentionImpl(const LmConfig& config);
-  /// hidden [B, S, D]; rope: rotations of positions [start, start + S); cache: null in training, else it holds the
-  /// positions [0, start) and grows by S. rows (int64 [R], flat indices into B*S; may be undefined): only these
-  /// positions are asked for. Returns [B, S, D], or [R, D] with rows. Throws Error if hidden is not [*, *, D] or the
-  /// cache is full.
-  torch::Tensor forward(const torch::Tensor& hidden, const RopeSlice& rope, LayerCache* cache = nullptr,
+  /// hidden [B, S, D]; rotations complex64 [S, d/2] of the positions [start, start + S). cache: null in training; else
+  /// it holds the positions [0, start) and grows by S. rows (int64 [R], flat indices into B*S; may be undefined):
+  /// positions to return. Returns [B, S, D], or [R, D] with rows. Throws Error if hidden is not [*, *, D] or the cache
+  /// is full.
+  torch::Tensor forward(const torch::Tensor& hidden, const torch::Tensor& rotations, LayerCache* cache = nullptr,
                         const torch::Tensor& rows = {});
 
   Linear wq = nullptr;  ///< [H*d, D]
@@ -42,8 +41,9 @@ class AttentionImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Attention);
 
-/// The attention itself. queries [B, S, H, d]; keys and values [B, K, T, d] with T >= S; query i sees the keys
-/// [0, T - S + i]. dropout: probability with which a weight is dropped. Returns [B, S, H*d].
+/// softmax(queries · keys^T / sqrt(d)) · values with a causal mask. queries [B, S, H, d]; keys and values [B, K, T, d];
+/// query i sees the keys [0, T - S + i]. dropout: probability with which an attention weight is dropped. Returns
+/// [B, S, H*d].
 torch::Tensor grouped_query_attention(const torch::Tensor& queries, const torch::Tensor& keys,
                                       const torch::Tensor& values, double dropout = 0.0);
 

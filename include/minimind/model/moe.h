@@ -11,27 +11,29 @@
 
 namespace minimind {
 
-/// The router: scores every expert for every token. State key: weight [experts, D].
+/// The router: scores every expert for every token. State key: weight.
 class MoeGateImpl : public torch::nn::Module {
  public:
   explicit MoeGateImpl(const LmConfig& config);
 
-  torch::Tensor weight;
+  torch::Tensor weight;  ///< [E, D]
 };
 TORCH_MODULE(MoeGate);
 
-/// Mixture of experts in place of a feed-forward: the top k experts of each token, weighted by their scores, and the
-/// shared expert. State keys: experts.{e}.{w1,w2,w3}, gate.weight, shared_experts.{w1,w2,w3}. SPEC.md section 1.
+/// Mixture of experts in place of a feed-forward: the sum of the top k experts of each token, weighted by their scores,
+/// plus the shared expert. State keys: experts.{e}.{w1,w2,w3}, gate.weight, shared_experts.{w1,w2,w3}. SPEC.md
+/// section 1.
 class MoeFeedForwardImpl : public torch::nn::Module {
  public:
   explicit MoeFeedForwardImpl(const LmConfig& config);
-  /// input [B, S, D], or [R, D] in eval mode; valid (bool, input's shape without D; may be undefined): false on
-  /// padding, which counts neither in the auxiliary loss nor in the load. Returns the input's shape.
+  /// input [B, S, D], or [R, D] in eval mode → the same shape. valid (bool [B, S] or [R]; may be undefined): false on
+  /// padding, which counts neither in the auxiliary loss nor in the load.
   torch::Tensor forward(const torch::Tensor& input, const torch::Tensor& valid = {});
 
-  /// alpha included, of the last forward in training mode; undefined before and in eval mode. Float32 scalar.
+  /// Auxiliary loss of the last forward in training mode, times aux_loss_alpha: float32 scalar. Undefined before, and
+  /// after a forward in eval mode.
   const torch::Tensor& auxiliary_loss() const { return auxiliary_loss_; }
-  /// How many (token, choice) pairs each expert got in the last forward, padding left out: int64 [experts].
+  /// How often the last forward chose each expert, without padding: int64 [E].
   const torch::Tensor& expert_load() const { return expert_load_; }
 
  private:
