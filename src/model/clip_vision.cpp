@@ -8,33 +8,25 @@
 #include "io/mapped_pages.h"
 #include "minimind/base/error.h"
 #include "model/all_finite.h"
-#include "model/few_rows.h"
-#include "model/row_passes.h"
+#include "model/ops/quick_gelu.h"
 #include "model/skip_init.h"
+#include "model/small_gemm.h"
 
 namespace minimind {
 
 namespace {
 
-std::shared_ptr<torch::nn::Module> named_group(const char* name) {
+std::shared_ptr<torch::nn::Module> named_module(const char* name) {
   return std::make_shared<torch::nn::Module>(name);
 }
 
-at::Tensor channel_constants(const std::array<float, 3>& values) {
+/// [3, 1, 1] on the CPU.
+at::Tensor channel_values(const std::array<float, 3>& values) {
   return at::tensor(at::ArrayRef<float>(values)).view({3, 1, 1});
 }
 
-void apply_quick_gelu(at::Tensor& inner) {
-  const auto type = inner.scalar_type();
-  if (inner.is_cpu() && inner.is_contiguous() && (type == at::kFloat || type == at::kBFloat16)) {
-    detail::quick_gelu_rows(inner);
-  } else {
-    inner.mul_(at::sigmoid(inner * 1.702));
-  }
-}
-
-/// Images [first, first + count) of [N, ...]; what lies beyond the last one is zero.
-at::Tensor group_of(const at::Tensor& images, int64_t first, int64_t count) {
+/// Images [first, first + count) of [N, ...]; zeros beyond the last image.
+at::Tensor batch_of(const at::Tensor& images, int64_t first, int64_t count) {
   const int64_t held = std::min(count, images.size(0) - first);
   const at::Tensor part = images.narrow(0, first, held);
   if (held == count) {
@@ -62,29 +54,32 @@ torch::Tensor LayerNormImpl::forward(const torch::Tensor& input) const {
   return at::layer_norm(input, weight.sizes(), weight, bias, eps_);
 }
 
-ClipBlockImpl::ClipBlockImpl(const ClipVisionConfig& config) : n_heads_(config.num_attention_heads) {
-  const int64_t width = config.hidden_size;
+ClipBlockImpl::ClipBlockImpl(const ClipVisionConfig& config, const ClipVisionOptions& options)
+    : n_heads_(config.num_attention_heads), has_small_gemm_(options.small_gemm) {
+  const int64_t width = config.hidden_size, inner = config.intermediate_size;
+  const auto linear = [&](int64_t in, int64_t out) { return Linear(in, out, /*with_bias=*/true, options.dtype); };
   layer_norm1_ = register_module("layer_norm1", LayerNorm(width, config.layer_norm_eps));
   layer_norm2_ = register_module("layer_norm2", LayerNorm(width, config.layer_norm_eps));
-  auto attention = register_module("self_attn", named_group("self_attn"));
-  k_proj_ = attention->register_module("k_proj", Linear(width, width, /*with_bias=*/true));
-  v_proj_ = attention->register_module("v_proj", Linear(width, width, /*with_bias=*/true));
-  q_proj_ = attention->register_module("q_proj", Linear(width, width, /*with_bias=*/true));
-  out_proj_ = attention->register_module("out_proj", Linear(width, width, /*with_bias=*/true));
-  auto mlp = register_module("mlp", named_group("mlp"));
-  fc1_ = mlp->register_module("fc1", Linear(width, config.intermediate_size, /*with_bias=*/true));
-  fc2_ = mlp->register_module("fc2", Linear(config.intermediate_size, width, /*with_bias=*/true));
+  auto attention = register_module("self_attn", named_module("self_attn"));
+  k_proj_ = attention->register_module("k_proj", linear(width, width));
+  v_proj_ = attention->register_module("v_proj", linear(width, width));
+  q_proj_ = attention->register_module("q_proj", linear(width, width));
+  out_proj_ = attention->register_module("out_proj", linear(width, width));
+  auto mlp = register_module("mlp", named_module("mlp"));
+  fc1_ = mlp->register_module("fc1", linear(width, inner));
+  fc2_ = mlp->register_module("fc2", linear(inner, width));
 }
 
-at::Tensor ClipBlockImpl::product(const Linear& linear, const at::Tensor& input) const {
-  if (has_row_kernels_ && few_rows_serve(input, linear->weight)) {
-    return few_rows_product(input, linear->weight, linear->bias);
+at::Tensor ClipBlockImpl::multiply(const Linear& linear, const at::Tensor& input) const {
+  const at::Tensor& weight = linear->weight;
+  if (has_small_gemm_ && small_gemm_serves(input, weight)) {
+    return small_gemm(input, weight, linear->bias);
   }
-  const bool is_narrow = linear->weight.scalar_type() == at::kBFloat16 && input.scalar_type() == at::kFloat;
-  if (is_narrow && has_bfloat16_products()) {
-    return at::linear(input.to(at::kBFloat16), linear->weight).to(at::kFloat).add_(linear->bias);
+  if (weight.scalar_type() != at::kBFloat16 || input.scalar_type() != at::kFloat) {
+    return linear->forward(input);
   }
-  return is_narrow ? at::linear(input, linear->weight.to(at::kFloat), linear->bias) : linear->forward(input);
+  return has_bfloat16_gemm() ? at::linear(input.to(at::kBFloat16), weight).to(at::kFloat).add_(linear->bias)
+                             : at::linear(input, weight.to(at::kFloat), linear->bias);
 }
 
 torch::Tensor ClipBlockImpl::attend(const torch::Tensor& input) const {
@@ -92,83 +87,43 @@ torch::Tensor ClipBlockImpl::attend(const torch::Tensor& input) const {
   const auto split = [&](const at::Tensor& heads) {
     return heads.view({batch, tokens, n_heads_, width / n_heads_}).transpose(1, 2);
   };
-  const at::Tensor mixed = at::scaled_dot_product_attention(
-      split(product(q_proj_, input)), split(product(k_proj_, input)), split(product(v_proj_, input)));
-  return product(out_proj_, mixed.transpose(1, 2).reshape({batch, tokens, width}));
+  const at::Tensor output = at::scaled_dot_product_attention(
+      split(multiply(q_proj_, input)), split(multiply(k_proj_, input)), split(multiply(v_proj_, input)));
+  return multiply(out_proj_, output.transpose(1, 2).reshape({batch, tokens, width}));
 }
 
 torch::Tensor ClipBlockImpl::forward(const torch::Tensor& hidden) const {
   const at::Tensor attended = hidden + attend(to_autocast_dtype(layer_norm1_->forward(hidden)));
-  at::Tensor inner = product(fc1_, to_autocast_dtype(layer_norm2_->forward(attended)));
-  apply_quick_gelu(inner);
-  return attended + product(fc2_, inner);
+  const at::Tensor inner = multiply(fc1_, to_autocast_dtype(layer_norm2_->forward(attended)));
+  quick_gelu_(inner);
+  return attended + multiply(fc2_, inner);
 }
 
-void ClipBlockImpl::narrow_matrices() {
-  for (const Linear& linear : {q_proj_, k_proj_, v_proj_, out_proj_, fc1_, fc2_}) {
-    const at::Tensor wide = linear->weight.detach();
-    linear->weight.set_data(wide.to(at::kBFloat16));
-    release_mapped_pages(wide);
-  }
-}
-
-ClipVisionImpl::ClipVisionImpl(const ClipVisionConfig& config) : config_(config) {
+ClipVisionImpl::ClipVisionImpl(const ClipVisionConfig& config, const ClipVisionOptions& options)
+    : config_(config), options_(options) {
   config_.validate();
   const int64_t width = config_.hidden_size;
-  auto model = register_module("vision_model", named_group("vision_model"));
-  auto embeddings = model->register_module("embeddings", named_group("embeddings"));
+  auto model = register_module("vision_model", named_module("vision_model"));
+  auto embeddings = model->register_module("embeddings", named_module("embeddings"));
   class_embedding_ = embeddings->register_parameter("class_embedding", at::zeros({width}));
-  auto patch = embeddings->register_module("patch_embedding", named_group("patch_embedding"));
+  auto patch = embeddings->register_module("patch_embedding", named_module("patch_embedding"));
   patch_weight_ = patch->register_parameter("weight", new_weights({width, 3, config_.patch_size, config_.patch_size}));
-  auto position = embeddings->register_module("position_embedding", named_group("position_embedding"));
+  auto position = embeddings->register_module("position_embedding", named_module("position_embedding"));
   position_embedding_ = position->register_parameter("weight", at::zeros({config_.tokens(), width}));
   pre_layrnorm_ = model->register_module("pre_layrnorm", LayerNorm(width, config_.layer_norm_eps));
-  auto encoder = model->register_module("encoder", named_group("encoder"));
+  auto encoder = model->register_module("encoder", named_module("encoder"));
   layers_ = encoder->register_module("layers", std::make_shared<ModuleListImpl<ClipBlock>>());
   for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
-    layers_->add(ClipBlock(config_));
+    layers_->add(ClipBlock(config_, options_));
   }
   for (at::Tensor& parameter : parameters()) {
     parameter.requires_grad_(false);
   }
-  set_normalisation({0.48145466f, 0.4578275f, 0.40821073f}, {0.26862954f, 0.26130258f, 0.27577711f});
   eval();
 }
 
-void ClipVisionImpl::use_row_kernels() {
-  for (ClipBlock& layer : layers_->items()) {
-    layer->use_row_kernels();
-  }
-}
-
-void ClipVisionImpl::narrow_matrices() {
-  const at::NoGradGuard without_gradients;
-  std::vector<at::Tensor> mapped;
-  for (at::Tensor& parameter : parameters()) {
-    if (!is_mapped(parameter)) {
-      continue;
-    }
-    mapped.push_back(parameter.detach());
-    if (parameter.dim() == 1) {
-      // Biases and norms lie between the matrices: the system reads much of its surroundings with a page of theirs.
-      parameter.set_data(mapped.back().clone());
-    }
-  }
-  for (ClipBlock& layer : layers_->items()) {
-    layer->narrow_matrices();
-  }
-  for (const at::Tensor& tensor : mapped) {
-    release_mapped_pages(tensor);
-  }
-}
-
-void ClipVisionImpl::set_normalisation(const std::array<float, 3>& mean, const std::array<float, 3>& std) {
-  mean_ = channel_constants(mean);
-  std_ = channel_constants(std);
-}
-
 torch::Tensor ClipVisionImpl::embed_patches(const torch::Tensor& pixel_values) const {
-  // Patches do not overlap: the convolution is one product of unfolded patches.
+  // Patches do not overlap: the convolution is one GEMM of unfolded patches.
   const int64_t count = pixel_values.size(0), patch = config_.patch_size, side = config_.image_size / patch;
   const at::Tensor unfolded = pixel_values.view({count, 3, side, patch, side, patch})
                                   .permute({0, 2, 4, 1, 3, 5})
@@ -184,27 +139,27 @@ torch::Tensor ClipVisionImpl::forward(const torch::Tensor& pixel_values) {
               pixel_values.size(3) == config_.image_size,
           "vision encoder: expected images [N, 3, ", config_.image_size, ", ", config_.image_size, "], found ",
           pixel_values.sizes());
-  const int64_t count = pixel_values.size(0), group = group_ > 0 ? group_ : count;
-  std::vector<at::Tensor> groups;
-  for (int64_t first = 0; first == 0 || first < count; first += group) {
-    const at::Tensor pixels = group_of(pixel_values, first, group).to(patch_weight_.options()).contiguous();
-    groups.push_back(pre_layrnorm_->forward(embed_patches(pixels)));
+  const int64_t count = pixel_values.size(0), size = options_.encode_batch > 0 ? options_.encode_batch : count;
+  std::vector<at::Tensor> batches;
+  for (int64_t first = 0; first == 0 || first < count; first += size) {
+    const at::Tensor pixels = batch_of(pixel_values, first, size).to(patch_weight_.options()).contiguous();
+    batches.push_back(pre_layrnorm_->forward(embed_patches(pixels)));
   }
-  // Block by block, so that its weights are fetched once for all groups.
+  // Block by block, so that its weights are fetched once for all batches.
   for (const ClipBlock& layer : layers_->items()) {
-    for (at::Tensor& hidden : groups) {
+    for (at::Tensor& hidden : batches) {
       hidden = layer->forward(hidden);
     }
-    if (releases_) {
+    if (options_.release_pages) {
       release_pages(*layer);
     }
   }
-  if (releases_) {
+  if (options_.release_pages) {
     release_pages(*pre_layrnorm_);
     release_mapped_pages(patch_weight_);
     release_mapped_pages(position_embedding_);
   }
-  return groups.size() == 1 && group == count ? groups[0] : at::cat(groups).narrow(0, 0, count);
+  return batches.size() == 1 && size == count ? batches[0] : at::cat(batches).narrow(0, 0, count);
 }
 
 torch::Tensor ClipVisionImpl::encode(const torch::Tensor& images) {
@@ -212,8 +167,8 @@ torch::Tensor ClipVisionImpl::encode(const torch::Tensor& images) {
   require(images.scalar_type() == at::kByte && images.dim() == 4,
           "vision encoder: expected uint8 images [N, 3, H, W], found ", images.scalar_type(), " ", images.sizes());
   const auto device = patch_weight_.device();
-  const at::Tensor scaled = images.to(device).to(at::kFloat).div_(255.0);
-  const at::Tensor features = forward(scaled.sub_(mean_.to(device)).div_(std_.to(device)));
+  const at::Tensor mean = channel_values(options_.mean).to(device), deviation = channel_values(options_.std).to(device);
+  const at::Tensor features = forward(images.to(device).to(at::kFloat).div_(255.0).sub_(mean).div_(deviation));
   require(!features.is_cpu() || detail::all_finite(features),
           "vision encoder: expected numbers, found NaN or infinity; are the weights in --clip_dir damaged?");
   return features;

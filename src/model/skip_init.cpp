@@ -19,8 +19,8 @@ SkipInit::~SkipInit() {
   is_unfilled = before_;
 }
 
-at::Tensor new_weights(at::IntArrayRef sizes) {
-  return is_unfilled ? at::zeros({1}).expand(sizes) : at::zeros(sizes);
+at::Tensor new_weights(at::IntArrayRef sizes, at::ScalarType dtype) {
+  return is_unfilled ? at::zeros({1}, dtype).expand(sizes) : at::zeros(sizes, dtype);
 }
 
 }  // namespace minimind

@@ -19,6 +19,6 @@ class SkipInit {
 };
 
 /// Zeros of this shape, or a placeholder where SkipInit says so.
-at::Tensor new_weights(at::IntArrayRef sizes);
+at::Tensor new_weights(at::IntArrayRef sizes, at::ScalarType dtype = at::kFloat);
 
 }  // namespace minimind

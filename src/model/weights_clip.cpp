@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/json_limits.h"
+#include "io/mapped_pages.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/model/weights.h"
@@ -22,7 +23,7 @@ bool is_skipped_clip_key(const std::string& key) {
          key == "text_projection.weight" || key == "visual_projection.weight" || key.ends_with("position_ids");
 }
 
-std::array<float, 3> channel_values(const ClipJson& object, const char* key, const std::string& where) {
+std::array<float, 3> three_numbers(const ClipJson& object, const char* key, const std::string& where) {
   const auto found = object.find(key);
   const bool fits = found != object.end() && found->is_array() && found->size() == 3 &&
                     std::ranges::all_of(*found, [](const ClipJson& value) {
@@ -32,7 +33,7 @@ std::array<float, 3> channel_values(const ClipJson& object, const char* key, con
   return {(*found)[0].get<float>(), (*found)[1].get<float>(), (*found)[2].get<float>()};
 }
 
-void read_normalisation(const fs::path& path, ClipVisionImpl& vision) {
+void read_normalisation(const fs::path& path, ClipVisionOptions& options) {
   if (!fs::exists(path)) {
     return;
   }
@@ -45,10 +46,10 @@ void read_normalisation(const fs::path& path, ClipVisionImpl& vision) {
   if (!object.contains("image_mean") && !object.contains("image_std")) {
     return;
   }
-  const auto std = channel_values(object, "image_std", path.string());
-  require(std::ranges::all_of(std, [](float value) { return value > 0; }), path.string(),
+  options.mean = three_numbers(object, "image_mean", path.string());
+  options.std = three_numbers(object, "image_std", path.string());
+  require(std::ranges::all_of(options.std, [](float value) { return value > 0; }), path.string(),
           ": key \"image_std\": expected numbers above 0, found another");
-  vision.set_normalisation(channel_values(object, "image_mean", path.string()), std);
 }
 
 /// Roughly.
@@ -80,9 +81,20 @@ std::string clip_cause(const StateDict& state, const fs::path& config) {
   return "does " + config.string() + " belong to these weights?";
 }
 
+/// A tensor of the file as an encoder with matrices in bfloat16 holds it. Biases and norms lie between the matrices and
+/// are copied: the system would read their surroundings again with each of their pages.
+at::Tensor in_bfloat16(const std::string& key, const at::Tensor& tensor) {
+  if (!tensor.is_floating_point() || (tensor.dim() != 1 && key.find(".layers.") == std::string::npos)) {
+    return tensor;
+  }
+  const at::Tensor copy = tensor.dim() == 1 ? tensor.clone() : tensor.to(at::kBFloat16);
+  release_mapped_pages(tensor);
+  return copy;
+}
+
 }  // namespace
 
-ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report, bool share_file) {
+ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report, bool share_file, ClipVisionOptions options) {
   require(fs::is_directory(clip_dir), clip_dir.string(), ": expected a CLIP folder (config.json and weights), found ",
           fs::exists(clip_dir) ? "a file" : "nothing there");
   const fs::path config_path = clip_dir / "config.json";
@@ -91,13 +103,13 @@ ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report, bool s
   const StateDict state = read_state_dict(weights);
   const std::string cause = clip_cause(state, config_path);
   detail::require_like_size(count_parameters(config), state, weights.string(), cause);
+  read_normalisation(clip_dir / "preprocessor_config.json", options);
   std::optional<SkipInit> unfilled;
   if (share_file) {
     unfilled.emplace();
   }
-  ClipVision vision(config);
+  ClipVision vision(config, options);
   unfilled.reset();
-  read_normalisation(clip_dir / "preprocessor_config.json", *vision);
   LoadReport skipped;
   std::vector<StateDict::Entry> entries;
   for (const auto& [name, tensor] : state.entries()) {
@@ -105,7 +117,7 @@ ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report, bool s
     if (is_skipped_clip_key(key)) {
       ++skipped.modules[detail::module_of(key)].skipped;
     } else {
-      entries.emplace_back(key, tensor);
+      entries.emplace_back(key, options.dtype == at::kFloat ? tensor : in_bfloat16(key, tensor));
     }
   }
   detail::WeightMatch match = detail::match_weights(detail::named_weights(*vision), entries, {});

@@ -203,8 +203,9 @@ TEST_F(ClipFolder, GivesTheSameFeaturesWhileItsFilesPagesComeAndGo) {
   }
   write_pth(folder_ / "pytorch_model.bin", plain);
   ClipVision own = load_clip_vision(folder_.path());
-  ClipVision shared = load_clip_vision(folder_.path(), nullptr, /*share_file=*/true);
-  shared->release_after_use();
+  ClipVisionOptions options;
+  options.release_pages = true;
+  ClipVision shared = load_clip_vision(folder_.path(), nullptr, /*share_file=*/true, options);
   for (const at::Tensor& parameter : shared->parameters()) {
     EXPECT_TRUE(is_mapped(parameter));
   }

@@ -65,8 +65,8 @@ StateDict vlm_state_dict(const VlmImpl& model);
 
 /// Reads config.json, preprocessor_config.json's mean and std and the weights (model.safetensors, else
 /// pytorch_model.bin) of a CLIP folder (vision-only or full). The text tower and other known leftovers are skipped.
-/// share_file: as in LoadOptions.
+/// share_file: as in LoadOptions. options.mean and options.std are replaced by the folder's, if it names them.
 ClipVision load_clip_vision(const std::filesystem::path& clip_dir, LoadReport* report = nullptr,
-                            bool share_file = false);
+                            bool share_file = false, ClipVisionOptions options = {});
 
 }  // namespace minimind
