@@ -16,15 +16,16 @@ using ConfigJson = nlohmann::ordered_json;
 
 constexpr const char* kSharedKey = "n_shared_experts";
 
-/// What Hugging Face's PretrainedConfig writes into every config.json; none of it shapes this model.
-const std::vector<std::string>& bookkeeping_keys() {
+/// Keys without effect on this model: those that Hugging Face's PretrainedConfig writes into every config.json, and the
+/// original's choice of an attention kernel.
+const std::vector<std::string>& ignored_keys() {
   static const std::vector<std::string> keys = {
       // clang-format off
       "_name_or_path", "_attn_implementation_autoset", "add_cross_attention", "architectures", "auto_map",
       "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "chunk_size_feed_forward",
       "cross_attention_hidden_size", "decoder_start_token_id", "diversity_penalty", "do_sample", "dtype",
       "early_stopping", "encoder_no_repeat_ngram_size", "eos_token_id", "exponential_decay_length_penalty",
-      "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "id2label", "is_decoder", "is_encoder_decoder",
+      "finetuning_task", "flash_attn", "forced_bos_token_id", "forced_eos_token_id", "id2label", "is_decoder", "is_encoder_decoder",
       "label2id", "length_penalty", "max_length", "min_length", "model_type", "no_repeat_ngram_size",
       "num_beam_groups", "num_beams", "num_return_sequences", "output_attentions", "output_hidden_states",
       "output_scores", "pad_token_id", "prefix", "problem_type", "pruned_heads", "remove_invalid_values",
@@ -84,28 +85,27 @@ void require_valid(const Config& config, const std::string& where) {
 
 Fields LmConfig::fields() {
   return {
-      {"dim", &dim, "width of the language model", {}},
-      {"n_layers", &n_layers, "number of layers", {}},
-      {"n_heads", &n_heads, "number of query heads", {}},
-      {"n_kv_heads", &n_kv_heads, "number of key/value heads", {}},
-      {"vocab_size", &vocab_size, "number of tokens", {}},
-      {"hidden_dim", &hidden_dim, "inner width of the feed-forward; none: from dim, rounded up to multiple_of", {}},
-      {"multiple_of", &multiple_of, "the inner width is rounded up to a multiple of this", {}},
-      {"norm_eps", &norm_eps, "epsilon of RMSNorm", {}},
-      {"max_seq_len", &max_seq_len, "tokens that a sample or a context holds", {}},
-      {"dropout", &dropout, "dropout probability in training", {}},
-      {"flash_attn", &flash_attn, "use the fused attention kernel where there is one", {}},
-      {"image_special_token", &image_special_token, "text that stands for an image's tokens", {}},
-      {"image_ids", &image_ids, "ids of that text, one per vision token; empty: asked of the tokenizer", {}},
-      {"use_moe", &use_moe, "mixture of experts in place of the feed-forward", {}},
-      {"num_experts_per_tok", &num_experts_per_tok, "experts chosen for each token", {}},
-      {"n_routed_experts", &n_routed_experts, "experts to choose from", {}},
-      {"shared_experts", &has_shared_experts, "one more expert that serves every token", {}},
-      {"scoring_func", &scoring_func, "scores of the experts' gate", {"softmax"}},
-      {"aux_loss_alpha", &aux_loss_alpha, "weight of the experts' balancing loss", {}},
-      {"seq_aux", &seq_aux, "balance the experts within each sequence, not over the batch", {}},
-      {"norm_topk_prob", &norm_topk_prob, "divide the chosen experts' scores by their sum", {}},
-      {"vision_dim", &vision_dim, "width of the vision encoder's features", {}},
+      {"dim", &dim},
+      {"n_layers", &n_layers},
+      {"n_heads", &n_heads},
+      {"n_kv_heads", &n_kv_heads},
+      {"vocab_size", &vocab_size},
+      {"hidden_dim", &hidden_dim},
+      {"multiple_of", &multiple_of},
+      {"norm_eps", &norm_eps},
+      {"max_seq_len", &max_seq_len},
+      {"dropout", &dropout},
+      {"image_special_token", &image_special_token},
+      {"image_ids", &image_ids},
+      {"use_moe", &use_moe},
+      {"num_experts_per_tok", &num_experts_per_tok},
+      {"n_routed_experts", &n_routed_experts},
+      {"shared_experts", &has_shared_experts},
+      {"scoring_func", &scoring_func, "", {"softmax"}},
+      {"aux_loss_alpha", &aux_loss_alpha},
+      {"seq_aux", &seq_aux},
+      {"norm_topk_prob", &norm_topk_prob},
+      {"vision_dim", &vision_dim},
   };
 }
 
@@ -123,7 +123,7 @@ void LmConfig::validate() const {
   }
   require(dim % n_heads == 0, "model configuration: dim: expected a multiple of n_heads = ", n_heads, ", found ", dim);
   require(head_dim() % 2 == 0, "model configuration: dim / n_heads: expected an even head width, found ", head_dim(),
-          " (dim ", dim, ", n_heads ", n_heads, "); rotary positions turn pairs");
+          " (dim ", dim, ", n_heads ", n_heads, "); rotary positions rotate pairs");
   require(n_heads % n_kv_heads == 0, "model configuration: n_heads: expected a multiple of n_kv_heads = ", n_kv_heads,
           ", found ", n_heads);
   require(std::isfinite(norm_eps) && norm_eps > 0, "model configuration: norm_eps: expected more than 0, found ",
@@ -146,14 +146,14 @@ int64_t LmConfig::inner_dim() const {
 
 Fields ClipVisionConfig::fields() {
   return {
-      {"hidden_size", &hidden_size, "width of the vision encoder", {}},
-      {"intermediate_size", &intermediate_size, "inner width of its blocks", {}},
-      {"num_hidden_layers", &num_hidden_layers, "number of its blocks", {}},
-      {"num_attention_heads", &num_attention_heads, "number of its heads", {}},
-      {"image_size", &image_size, "side of the square image in pixels", {}},
-      {"patch_size", &patch_size, "side of a patch in pixels", {}},
-      {"layer_norm_eps", &layer_norm_eps, "epsilon of LayerNorm", {}},
-      {"hidden_act", &hidden_act, "activation", {"quick_gelu"}},
+      {"hidden_size", &hidden_size},
+      {"intermediate_size", &intermediate_size},
+      {"num_hidden_layers", &num_hidden_layers},
+      {"num_attention_heads", &num_attention_heads},
+      {"image_size", &image_size},
+      {"patch_size", &patch_size},
+      {"layer_norm_eps", &layer_norm_eps},
+      {"hidden_act", &hidden_act, "", {"quick_gelu"}},
   };
 }
 
@@ -189,7 +189,7 @@ LmConfig lm_config_from_json(const std::string& json, const std::string& where) 
   }
   LmConfig config;
   fields_from_json(json_fields(config), object.dump(-1, ' ', false, ConfigJson::error_handler_t::replace), where,
-                   bookkeeping_keys());
+                   ignored_keys());
   require_valid(config, where);
   return config;
 }
@@ -224,6 +224,12 @@ ClipVisionConfig clip_config_from_json(const std::string& json, const std::strin
   fields_from_json(fields, known.dump(-1, ' ', false, ConfigJson::error_handler_t::replace), where);
   require_valid(config, where);
   return config;
+}
+
+WeightFormat weight_format_of(const std::string& name) {
+  require(name == "float32" || name == "bfloat16" || name == "int8",
+          "weights: expected float32, bfloat16 or int8, found ", name);
+  return name == "int8" ? WeightFormat::kInt8 : name == "bfloat16" ? WeightFormat::kBFloat16 : WeightFormat::kFloat32;
 }
 
 }  // namespace minimind

@@ -10,22 +10,28 @@
 
 namespace minimind {
 
-/// Shape and constants of the language model. Keys as in the original's config.json; SPEC.md section 1.
+// Shapes in comments and messages:
+//   B batch    S positions of a sequence    T key positions (T >= S with a cache)    R chosen rows out of B*S
+//   D model width    F inner width of the feed-forward    V vocabulary    E routed experts
+//   H query heads    K key/value heads    d = D / H width of a head
+//   N images of a batch    M images without cached features    P vision tokens per image    W vision width
+
+/// Shape and constants of the language model, with the keys of the original's config.json. SPEC.md section 1.
 struct LmConfig {
   int64_t dim = 512;
   int64_t n_layers = 8;
   int64_t n_heads = 16;
   int64_t n_kv_heads = 8;
   int64_t vocab_size = 6400;
-  std::optional<int64_t> hidden_dim;  ///< none: int(2*4*dim/3) rounded up to multiple_of
+  std::optional<int64_t> hidden_dim;  ///< F; none: int(2*4*dim/3) rounded up to multiple_of
   int64_t multiple_of = 64;
   double norm_eps = 1e-5;
   int64_t max_seq_len = 512;
   double dropout = 0.0;
-  bool flash_attn = true;
   std::string image_special_token = std::string(25, '<') + std::string(25, '>');
-  std::vector<int64_t>
-      image_ids;  ///< empty: asked of the tokenizer; 25 times 30 and 25 times 32 in the released models
+  /// Ids of the image pattern; empty: the tokenizer encodes image_special_token. Released models: 25 times 30, then 25
+  /// times 32.
+  std::vector<int64_t> image_ids;
   bool use_moe = false;
   int64_t num_experts_per_tok = 2;
   int64_t n_routed_experts = 4;
@@ -34,15 +40,15 @@ struct LmConfig {
   double aux_loss_alpha = 0.01;
   bool seq_aux = true;
   bool norm_topk_prob = true;
-  int64_t vision_dim = 768;  ///< W: input width of the projection; not in the original's config.json, taken from the
-                             ///< weights or the CLIP folder
+  int64_t vision_dim = 768;  ///< W, from the weights or the CLIP folder: the original's config.json lacks it
 
   Fields fields();
-  /// Throws Error on a shape that cannot be (dim not divisible by n_heads, odd head width, n_heads not a multiple of
-  /// n_kv_heads, …).
+  /// Throws Error if the shape is impossible: dim not divisible by n_heads, odd head width, n_heads not a multiple of
+  /// n_kv_heads, …
   void validate() const;
-  /// Inner width of the feed-forward.
+  /// F.
   int64_t inner_dim() const;
+  /// d.
   int64_t head_dim() const { return dim / n_heads; }
 };
 
@@ -63,8 +69,20 @@ struct ClipVisionConfig {
   int64_t tokens() const { return (image_size / patch_size) * (image_size / patch_size) + 1; }
 };
 
+/// Throws Error, with `where` as the file's name, on malformed JSON, unknown keys and impossible shapes. Ignores keys
+/// of Hugging Face's bookkeeping and `flash_attn`.
 LmConfig lm_config_from_json(const std::string& json, const std::string& where);
 std::string lm_config_to_json(const LmConfig& config);
 ClipVisionConfig clip_config_from_json(const std::string& json, const std::string& where);
+
+/// How a model that is only used holds its weights.
+enum class WeightFormat {
+  kFloat32,
+  kBFloat16,
+  kInt8,  ///< with one scale per row
+};
+
+/// The values of --weights: float32, bfloat16, int8. Throws Error on another name.
+WeightFormat weight_format_of(const std::string& name);
 
 }  // namespace minimind
