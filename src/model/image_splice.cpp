@@ -34,17 +34,4 @@ at::Tensor splice_images(const at::Tensor& embeddings, const at::Tensor& vision_
       .view(embeddings.sizes());
 }
 
-std::vector<ImageSpan> find_spans(const at::Tensor& ids, std::span<const TokenId> pattern) {
-  require(ids.dim() == 2, "ids: expected [B, S], found ", ids.sizes());
-  const at::Tensor host = ids.to(at::kCPU, at::kLong).contiguous();
-  std::vector<ImageSpan> spans;
-  for (int64_t row = 0; row < host.size(0); ++row) {
-    const std::span<const int64_t> row_ids(host.data_ptr<int64_t>() + row * host.size(1), host.size(1));
-    for (const int64_t position : find_image_spans(row_ids, pattern)) {
-      spans.push_back({row, position});
-    }
-  }
-  return spans;
-}
-
 }  // namespace minimind

@@ -2,10 +2,12 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <optional>
 #include <stdexcept>
 
 #include "minimind/base/error.h"
+#include "model/ops/rope.h"
 
 namespace minimind {
 
@@ -18,13 +20,14 @@ void KvCache::truncate(int64_t length) {
   }
 }
 
-KvCache make_cache(const LmConfig& config, int64_t batch, int64_t max_tokens, torch::Dtype dtype,
+KvCache make_cache(const LmConfig& config, int64_t batch, int64_t capacity, torch::Dtype dtype,
                    const torch::Device& device) {
   KvCache cache;
   const auto options = at::TensorOptions().dtype(dtype).device(device);
   for (int64_t layer = 0; layer < config.n_layers; ++layer) {
-    const std::vector<int64_t> shape = {batch, config.n_kv_heads, max_tokens, config.head_dim()};
-    cache.layers.push_back({at::zeros(shape, options), at::zeros(shape, options), 0});
+    // The system provides a page when a position of it is filled.
+    const std::vector<int64_t> shape = {batch, config.n_kv_heads, capacity, config.head_dim()};
+    cache.layers.push_back({at::empty(shape, options), at::empty(shape, options), 0});
   }
   return cache;
 }
@@ -40,13 +43,14 @@ BlockImpl::BlockImpl(const LmConfig& config) {
   }
 }
 
-torch::Tensor BlockImpl::forward(const torch::Tensor& hidden, const RopeSlice& rope, LayerCache* cache,
+torch::Tensor BlockImpl::forward(const torch::Tensor& hidden, const torch::Tensor& rotations, LayerCache* cache,
                                  const torch::Tensor& rows, const torch::Tensor& valid) {
-  // The experts' auxiliary loss looks at every token, so that in their training rows are taken at the end.
+  // In training the experts' auxiliary loss needs every token: rows are then chosen at the end.
   const bool late_rows = rows.defined() && !experts.is_empty() && is_training();
   const at::Tensor early_rows = late_rows ? at::Tensor() : rows;
   const at::Tensor residual = early_rows.defined() ? hidden.flatten(0, 1).index_select(0, rows) : hidden;
-  const at::Tensor attended = residual + attention->forward(attention_norm->forward(hidden), rope, cache, early_rows);
+  const at::Tensor attended =
+      residual + attention->forward(attention_norm->forward(hidden), rotations, cache, early_rows);
   const at::Tensor normed = ffn_norm->forward(attended);
   at::Tensor output;
   if (!experts.is_empty()) {
@@ -59,7 +63,8 @@ torch::Tensor BlockImpl::forward(const torch::Tensor& hidden, const RopeSlice& r
   return late_rows ? output.flatten(0, 1).index_select(0, rows) : output;
 }
 
-LanguageModelImpl::LanguageModelImpl(const LmConfig& config) : config_(config), rope_(config.head_dim()) {
+LanguageModelImpl::LanguageModelImpl(const LmConfig& config) : config_(config) {
+  config_.validate();
   tok_embeddings = register_module("tok_embeddings", Embedding(config.vocab_size, config.dim));
   layers = register_module("layers", std::make_shared<ModuleListImpl<Block>>());
   for (int64_t layer = 0; layer < config.n_layers; ++layer) {
@@ -86,7 +91,7 @@ torch::Tensor LanguageModelImpl::forward(const torch::Tensor& embeddings, const 
     throw std::logic_error("LanguageModel::forward: the cache belongs to another model");
   }
   const int64_t start = pass.cache != nullptr ? pass.cache->length() : 0;
-  const RopeSlice rope = rope_.slice(start, embeddings.size(1), embeddings.device());
+  const at::Tensor positions = rotations(start, embeddings.size(1), embeddings.device());
   std::optional<at::NoGradGuard> without_gradients;
   if (pass.cache != nullptr) {
     without_gradients.emplace();
@@ -95,13 +100,18 @@ torch::Tensor LanguageModelImpl::forward(const torch::Tensor& embeddings, const 
   for (size_t layer = 0; layer < layers->items().size(); ++layer) {
     const bool last = layer + 1 == layers->items().size();
     LayerCache* cache = pass.cache != nullptr ? &pass.cache->layers[layer] : nullptr;
-    hidden = layers->items()[layer]->forward(hidden, rope, cache, last ? pass.rows : at::Tensor(), pass.valid);
+    hidden = layers->items()[layer]->forward(hidden, positions, cache, last ? pass.rows : at::Tensor(), pass.valid);
   }
   return norm->forward(hidden);
 }
 
-torch::Tensor LanguageModelImpl::forward(const torch::Tensor& embeddings, KvCache* cache) {
-  return forward(embeddings, LmPass{cache, {}, {}});
+torch::Tensor LanguageModelImpl::rotations(int64_t start, int64_t count, const torch::Device& device) {
+  constexpr int64_t kFewest = 512;
+  const int64_t filled = rotations_.defined() && rotations_.device() == device ? rotations_.size(0) : 0;
+  if (filled < start + count) {
+    rotations_ = rope_rotations(config_.head_dim(), std::max({start + count, 2 * filled, kFewest}), device);
+  }
+  return rotations_.narrow(0, start, count);
 }
 
 torch::Tensor LanguageModelImpl::logits(const torch::Tensor& hidden) const {

@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "minimind/base/error.h"
 #include "minimind/model/layers.h"
@@ -17,33 +18,33 @@ using torch::autograd::variable_list;
 
 constexpr int64_t kIgnoredTarget = 0;
 
-/// Sum of the cross-entropies of the rows. Both gradients are linear in the incoming scalar, so that they are computed
-/// while a chunk's logits are at hand, and no logits are kept.
+/// Sum of the cross-entropies of the rows. Both gradients are linear in the incoming scalar: the forward computes them
+/// chunk by chunk, so that no logits are saved.
 class HeadLossFunction : public torch::autograd::Function<HeadLossFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& hidden, const at::Tensor& weight,
                             const at::Tensor& targets, int64_t chunk, bool with_gradients) {
-    const at::Tensor narrow_hidden = to_autocast_dtype(hidden);
-    const at::Tensor narrow_weight = to_autocast_dtype(weight).to(narrow_hidden.scalar_type());
+    const at::Tensor cast_hidden = to_autocast_dtype(hidden);
+    const at::Tensor cast_weight = to_autocast_dtype(weight).to(cast_hidden.scalar_type());
     const int64_t rows = hidden.size(0);
     at::Tensor sum = at::zeros({}, hidden.options().dtype(at::kFloat));
     std::vector<at::Tensor> hidden_gradients;
     at::Tensor weight_gradient;
     for (int64_t start = 0; start < rows; start += chunk) {
       const int64_t count = std::min(chunk, rows - start);
-      const at::Tensor part = narrow_hidden.narrow(0, start, count);
-      const at::Tensor aims = targets.narrow(0, start, count).unsqueeze(1);
-      const at::Tensor keep = aims.ne(kIgnoredTarget);
-      at::Tensor scores = at::log_softmax(at::mm(part, narrow_weight.t()).to(at::kFloat), 1);  // [count, V]
-      sum.sub_((scores.gather(1, aims) * keep).sum());
+      const at::Tensor part = cast_hidden.narrow(0, start, count);
+      const at::Tensor labels = targets.narrow(0, start, count).unsqueeze(1);
+      const at::Tensor keep = labels.ne(kIgnoredTarget);
+      at::Tensor scores = at::log_softmax(at::mm(part, cast_weight.t()).to(at::kFloat), 1);  // [count, V]
+      sum.sub_((scores.gather(1, labels) * keep).sum());
       if (!with_gradients) {
         continue;
       }
-      // d/dlogits = softmax - one_hot; ignored rows are struck out on the narrow side of the products.
-      scores.exp_().scatter_add_(1, aims, at::full_like(aims, -1, scores.options()));
-      const at::Tensor slope = scores.to(narrow_hidden.scalar_type());
-      hidden_gradients.push_back(at::mm(slope, narrow_weight).to(at::kFloat).mul_(keep));
-      const at::Tensor weight_part = at::mm(slope.t(), part * keep).to(at::kFloat);
+      // d/dlogits = softmax - one_hot; the small operands of the GEMMs are masked, not the scores.
+      scores.exp_().scatter_add_(1, labels, at::full_like(labels, -1, scores.options()));
+      const at::Tensor gradient = scores.to(cast_hidden.scalar_type());
+      hidden_gradients.push_back(at::mm(gradient, cast_weight).to(at::kFloat).mul_(keep));
+      const at::Tensor weight_part = at::mm(gradient.t(), part * keep).to(at::kFloat);
       weight_gradient = weight_gradient.defined() ? weight_gradient.add_(weight_part) : weight_part;
     }
     if (with_gradients && rows > 0) {
@@ -68,10 +69,6 @@ class HeadLossFunction : public torch::autograd::Function<HeadLossFunction> {
 
 }  // namespace
 
-at::Tensor MaskedLoss::mean() const {
-  return sum / static_cast<double>(std::max<int64_t>(count, 1));
-}
-
 at::Tensor supervised_rows(const at::Tensor& mask) {
   return mask.flatten().nonzero().flatten();
 }
@@ -84,13 +81,6 @@ MaskedLoss cross_entropy_of_rows(const at::Tensor& hidden_rows, const at::Tensor
       at::GradMode::is_enabled() && (hidden_rows.requires_grad() || head_weight.requires_grad());
   const int64_t chunk = std::max<int64_t>(1, logits_at_once / head_weight.size(0));
   return {HeadLossFunction::apply(hidden_rows, head_weight, targets, chunk, with_gradients), hidden_rows.size(0)};
-}
-
-MaskedLoss masked_cross_entropy(const at::Tensor& hidden, const at::Tensor& head_weight, const at::Tensor& targets,
-                                const at::Tensor& mask) {
-  const at::Tensor rows = supervised_rows(mask);
-  return cross_entropy_of_rows(hidden.flatten(0, -2).index_select(0, rows), head_weight,
-                               targets.flatten().index_select(0, rows));
 }
 
 }  // namespace minimind

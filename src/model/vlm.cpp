@@ -4,22 +4,17 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <cmath>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "minimind/base/error.h"
 #include "model/image_splice.h"
-#include "model/loss.h"
 
 namespace minimind {
 
-VlmImpl::VlmImpl(const LmConfig& config) : config_(config) {
-  config_.validate();
-  // The language model's parts are children of this module, so that the state keys carry no prefix.
-  language_model_ = LanguageModel(config_);
-  register_module("tok_embeddings", language_model_->tok_embeddings);
-  register_module("layers", language_model_->layers);
-  register_module("norm", language_model_->norm);
-  projection_ = Linear(config_.vision_dim, config_.dim, /*with_bias=*/true);
+VlmImpl::VlmImpl(const LmConfig& config) : LanguageModelImpl(config) {
+  projection_ = Linear(config.vision_dim, config.dim, /*with_bias=*/true);
   auto sequence = std::make_shared<torch::nn::Module>("Sequential");
   sequence->register_module("0", projection_);
   auto outer = std::make_shared<torch::nn::Module>("VisionProj");
@@ -28,47 +23,29 @@ VlmImpl::VlmImpl(const LmConfig& config) : config_(config) {
 }
 
 torch::Tensor VlmImpl::embed(const VlmInput& input) {
-  const at::Tensor embeddings = language_model_->embed(input.ids);
   at::Tensor vision_tokens;
   if (input.features.defined() && input.features.size(0) > 0) {
-    require(input.features.dim() == 3 && input.features.size(2) == config_.vision_dim,
-            "image features: expected [N, P, ", config_.vision_dim, "], found ", input.features.sizes(),
-            "; does the CLIP folder belong to this model?");
+    const int64_t width = config().vision_dim;
+    require(input.features.dim() == 3 && input.features.size(2) == width, "image features: expected [N, P, ", width,
+            "], found ", input.features.sizes(), "; does the CLIP folder belong to this model?");
     vision_tokens = projection_->forward(input.features.to(projection_->weight.scalar_type()));
   }
-  return splice_images(embeddings, vision_tokens, input.spans);
+  return splice_images(embed(input.ids), vision_tokens, input.spans);
 }
 
 torch::Tensor VlmImpl::hidden(const VlmInput& input) {
-  return language_model_->forward(embed(input), LmPass{nullptr, {}, input.valid});
+  return forward(embed(input), {.cache = nullptr, .rows = {}, .valid = input.valid});
 }
 
 torch::Tensor VlmImpl::hidden_rows(const VlmInput& input, const torch::Tensor& flat_rows) {
-  return language_model_->forward(embed(input), LmPass{nullptr, flat_rows, input.valid});
-}
-
-MaskedLoss VlmImpl::loss(const VlmInput& input, const torch::Tensor& targets, const torch::Tensor& mask) {
-  const at::Tensor rows = supervised_rows(mask);
-  return cross_entropy_of_rows(hidden_rows(input, rows), head_weight(), targets.flatten().index_select(0, rows));
-}
-
-torch::Tensor VlmImpl::logits(const torch::Tensor& hidden) {
-  return language_model_->logits(hidden);
-}
-
-torch::Tensor VlmImpl::auxiliary_loss() const {
-  return language_model_->auxiliary_loss();
-}
-
-torch::Tensor VlmImpl::expert_load() const {
-  return language_model_->expert_load();
+  return forward(embed(input), {.cache = nullptr, .rows = flat_rows, .valid = input.valid});
 }
 
 void initialise(VlmImpl& model, uint64_t seed, double initializer_range) {
   const at::NoGradGuard without_gradients;
   at::Generator generator = at::detail::createCPUGenerator(seed);
   const LmConfig& config = model.config();
-  const double residual_spread = initializer_range / std::sqrt(2.0 * static_cast<double>(config.n_layers));
+  const double residual_std = initializer_range / std::sqrt(2.0 * static_cast<double>(config.n_layers));
   for (auto& named : model.named_parameters()) {
     const std::string& name = named.key();
     at::Tensor values = at::empty(named.value().sizes(), at::kFloat);
@@ -81,7 +58,7 @@ void initialise(VlmImpl& model, uint64_t seed, double initializer_range) {
       const double bound = 1.0 / std::sqrt(static_cast<double>(config.dim));
       values.uniform_(-bound, bound, generator);
     } else if (name.ends_with(".w3.weight") || name.ends_with(".wo.weight")) {
-      values.normal_(0.0, residual_spread, generator);
+      values.normal_(0.0, residual_std, generator);
     } else {
       values.normal_(0.0, initializer_range, generator);
     }

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "minimind/model/vlm.h"
-#include "model/loss.h"
+#include "support/model_losses.h"
 
 namespace {
 
@@ -57,7 +57,8 @@ Times measure(minimind::VlmImpl& model, const minimind::VlmInput& input, const a
     forward.push_back(1e3 * seconds_of([&] {
                         at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
                         at::autocast::set_autocast_enabled(at::kCPU, narrow);
-                        loss = model.loss(input, targets, mask).mean();
+                        loss =
+                            minimind::testing::mean_of(minimind::testing::training_loss(model, input, targets, mask));
                         at::autocast::set_autocast_enabled(at::kCPU, false);
                         at::autocast::clear_cache();
                       }));

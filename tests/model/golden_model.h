@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <regex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,6 @@
 #include "minimind/io/state_dict.h"
 #include "minimind/model/vlm.h"
 #include "minimind/model/weights.h"
-#include "model/image_splice.h"
 #include "support/fixtures.h"
 
 namespace minimind::testing {
@@ -131,8 +131,20 @@ inline at::Tensor golden_features(const GoldenModel& golden, const nlohmann::jso
   return match[2].length() > 0 ? rows.narrow(1, 0, number) : rows.narrow(1, number, 1);
 }
 
-/// Slots by the pattern; the spans of a row take its images in order, surplus images are left out as the original
-/// leaves them.
+/// The image spans of every row of ids [B, S] in row order.
+inline std::vector<ImageSpan> find_spans(const at::Tensor& ids, std::span<const TokenId> pattern) {
+  std::vector<ImageSpan> spans;
+  for (int64_t row = 0; row < ids.size(0); ++row) {
+    const at::Tensor row_ids = ids[row].to(at::kLong).contiguous();
+    for (const int64_t position :
+         find_image_spans({row_ids.const_data_ptr<int64_t>(), static_cast<size_t>(row_ids.numel())}, pattern)) {
+      spans.push_back({row, position});
+    }
+  }
+  return spans;
+}
+
+/// Spans by the pattern. The spans of a row take its images in order; surplus images are skipped, as the original does.
 inline VlmInput golden_input(const GoldenModel& golden, const at::Tensor& ids, const nlohmann::json& feature_words) {
   VlmInput input;
   input.ids = ids;

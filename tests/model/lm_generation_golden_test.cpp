@@ -32,8 +32,8 @@ GreedyTokens generate(const GoldenModel& golden, const VlmInput& prompt, const G
   const int64_t length = prompt.ids.size(1);
   std::vector<int64_t> seen(prompt.ids.data_ptr<int64_t>(), prompt.ids.data_ptr<int64_t>() + length);
   KvCache cache = make_cache(golden.model->config(), 1, length + static_cast<int64_t>(run.limit));
-  LanguageModel language_model = golden.model->language_model();
-  at::Tensor last = language_model->forward(golden.model->embed(prompt), run.cached ? &cache : nullptr);
+  const LmPass pass{run.cached ? &cache : nullptr, {}, {}};
+  at::Tensor last = golden.model->forward(golden.model->embed(prompt), pass);
   while (result.tokens.size() < run.limit) {
     const at::Tensor logits = penalise(golden.model->logits(last.select(1, -1))[0], seen, run.repetition_penalty);
     const auto [best, ids] = at::topk(logits, 2);
@@ -45,7 +45,7 @@ GreedyTokens generate(const GoldenModel& golden, const VlmInput& prompt, const G
     result.tokens.push_back(token);
     seen.push_back(token);
     if (run.cached) {
-      last = language_model->forward(language_model->embed(at::full({1, 1}, token, at::kLong)), &cache);
+      last = golden.model->forward(golden.model->embed(at::full({1, 1}, token, at::kLong)), pass);
     } else {
       VlmInput longer = prompt;
       longer.ids = at::tensor(seen, at::kLong).unsqueeze(0);

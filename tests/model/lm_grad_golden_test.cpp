@@ -3,7 +3,7 @@
 #include <numbers>
 
 #include "model/golden_model.h"
-#include "model/loss.h"
+#include "support/model_losses.h"
 
 namespace minimind::testing {
 namespace {
@@ -14,14 +14,14 @@ using Gradients = std::map<std::string, at::Tensor>;
 std::pair<double, Gradients> case_gradients(const GoldenModel& golden, const std::string& name) {
   golden.model->train();
   golden.model->zero_grad();
-  const MaskedLoss loss = golden.model->loss(golden_case_input(golden, name), golden.tensor(name + ".Y"),
-                                             golden.tensor(name + ".loss_mask"));
-  loss.mean().backward();
+  const MaskedLoss loss = training_loss(*golden.model, golden_case_input(golden, name), golden.tensor(name + ".Y"),
+                                        golden.tensor(name + ".loss_mask"));
+  mean_of(loss).backward();
   Gradients gradients;
   for (const auto& named : golden.model->named_parameters()) {
     gradients[named.key()] = named.value().grad().defined() ? named.value().grad() : at::zeros_like(named.value());
   }
-  return {loss.mean().item<double>(), std::move(gradients)};
+  return {mean_of(loss).item<double>(), std::move(gradients)};
 }
 
 double total_norm(const Gradients& gradients) {

@@ -5,6 +5,7 @@
 
 #include "minimind/base/error.h"
 #include "model/small_model.h"
+#include "support/model_losses.h"
 
 namespace minimind::testing {
 namespace {
@@ -29,12 +30,12 @@ void expect_agreement(int64_t logits_at_once) {
   const at::Tensor rows = supervised_rows(mask);
   const MaskedLoss ours = cross_entropy_of_rows(hidden.flatten(0, 1).index_select(0, rows), weight,
                                                 targets.flatten().index_select(0, rows), logits_at_once);
-  ours.mean().backward();
+  mean_of(ours).backward();
   const at::Tensor other_hidden = hidden.detach().clone().requires_grad_();
   const at::Tensor other_weight = weight.detach().clone().requires_grad_();
   const at::Tensor expected = loss_by_definition(other_hidden, other_weight, targets, mask);
   expected.backward();
-  EXPECT_NEAR(ours.mean().item<double>(), expected.item<double>(), 1e-5);
+  EXPECT_NEAR(mean_of(ours).item<double>(), expected.item<double>(), 1e-5);
   EXPECT_EQ(ours.count, mask.sum().item<int64_t>());
   EXPECT_LE(largest_gap(hidden.grad(), other_hidden.grad()), 1e-6);
   EXPECT_LE(largest_gap(weight.grad(), other_weight.grad()), 1e-6);
@@ -54,8 +55,8 @@ TEST(MaskedCrossEntropy, WithoutSupervisedTokensIsZeroAndHasZeroGradients) {
   const at::Tensor hidden = waves({1, 4, 8}).requires_grad_(), weight = waves({61, 8}).requires_grad_();
   const MaskedLoss loss = masked_cross_entropy(hidden, weight, seeded_ids({1, 4}, 61), at::zeros({1, 4}, at::kLong));
   EXPECT_EQ(loss.count, 0);
-  EXPECT_EQ(loss.mean().item<double>(), 0.0);
-  loss.mean().backward();
+  EXPECT_EQ(mean_of(loss).item<double>(), 0.0);
+  mean_of(loss).backward();
   EXPECT_EQ(weight.grad().abs().sum().item<double>(), 0.0);
 }
 

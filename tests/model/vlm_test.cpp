@@ -7,9 +7,8 @@
 #include <cmath>
 
 #include "minimind/base/error.h"
-#include "model/image_splice.h"
-#include "model/loss.h"
 #include "model/small_model.h"
+#include "support/model_losses.h"
 
 namespace minimind::testing {
 namespace {
@@ -48,7 +47,7 @@ TEST(ImageSplice, KeepsTextPositionsWhenTwoImagesDiffer) {
   Vlm model = small_model(config);
   const at::NoGradGuard without_gradients;
   VlmInput input = mixed_input(config);
-  const at::Tensor text = model->language_model()->embed(input.ids);
+  const at::Tensor text = model->embed(input.ids);
   const at::Tensor spliced = model->embed(input);
   const at::Tensor projected = model->projection()->forward(input.features);
   EXPECT_TRUE(at::equal(spliced[0].narrow(0, 1, kWidth), projected[0]));
@@ -83,13 +82,13 @@ TEST(ImageSplice, WithoutImagesTheProjectionHasNoGradient) {
   const LmConfig config = small_config();
   Vlm model = small_model(config);
   VlmInput input{seeded_ids({2, 6}, config.vocab_size), {}, {}, {}};
-  model->loss(input, input.ids, at::ones_like(input.ids)).mean().backward();
+  mean_of(training_loss(*model, input, input.ids, at::ones_like(input.ids))).backward();
   EXPECT_FALSE(model->projection()->weight.grad().defined());
   input.features = at::zeros({0, kWidth, config.vision_dim});
   EXPECT_NO_THROW(model->hidden(input));
 }
 
-TEST(ImageSplice, RefusesImagesThatDoNotMatchTheSlots) {
+TEST(ImageSplice, RefusesImagesThatDoNotMatchTheSpans) {
   const LmConfig config = small_config();
   Vlm model = small_model(config);
   VlmInput input = mixed_input(config);
@@ -104,13 +103,6 @@ TEST(ImageSplice, RefusesImagesThatDoNotMatchTheSlots) {
   EXPECT_THROW(model->hidden(input), Error);
   input.features = at::Tensor();
   EXPECT_THROW(model->hidden(input), Error);
-}
-
-TEST(FindSlots, NamesRowAndPositionOfEveryFullPattern) {
-  const std::vector<TokenId> pattern = {3, 3, 4};
-  const at::Tensor ids = at::tensor({3, 3, 3, 4, 3, 3, 4, 3, 9, 3, 3, 9, 4, 3, 3, 4}, at::kLong).view({2, 8});
-  const std::vector<ImageSpan> expected = {{0, 1}, {0, 4}, {1, 5}};
-  EXPECT_EQ(find_spans(ids, pattern), expected);
 }
 
 TEST(Vlm, RefusesIdsOutsideTheVocabulary) {
@@ -154,15 +146,16 @@ TEST(Equivalence, CachedStepsOfAnySizeEqualOnePass) {
       cache.truncate(0);  // a new prompt: what the last one left must not be seen
       std::vector<at::Tensor> parts;
       for (const int64_t step : steps) {
-        parts.push_back(model->language_model()->forward(embeddings.narrow(1, cache.length(), step), &cache));
+        parts.push_back(
+            model->forward(embeddings.narrow(1, cache.length(), step), {.cache = &cache, .rows = {}, .valid = {}}));
       }
       EXPECT_EQ(cache.length(), 17);
       EXPECT_LE(largest_gap(at::cat(parts, 1), whole), 1e-5);
     }
     cache.truncate(10);
-    EXPECT_LE(
-        largest_gap(model->language_model()->forward(embeddings.narrow(1, 10, 7), &cache), whole.narrow(1, 10, 7)),
-        1e-5);
+    EXPECT_LE(largest_gap(model->forward(embeddings.narrow(1, 10, 7), {.cache = &cache, .rows = {}, .valid = {}}),
+                          whole.narrow(1, 10, 7)),
+              1e-5);
   }
 }
 
@@ -173,8 +166,8 @@ TEST(Equivalence, ACacheOfBfloat16HoldsHalfTheBytesAndNearlyTheSame) {
   const VlmInput input = mixed_input(config);
   KvCache cache = make_cache(config, 3, 17, at::kBFloat16);
   const at::Tensor embeddings = model->embed(input), whole = model->hidden(input);
-  model->language_model()->forward(embeddings.narrow(1, 0, 9), &cache);
-  const at::Tensor rest = model->language_model()->forward(embeddings.narrow(1, 9, 8), &cache);
+  model->forward(embeddings.narrow(1, 0, 9), {.cache = &cache, .rows = {}, .valid = {}});
+  const at::Tensor rest = model->forward(embeddings.narrow(1, 9, 8), {.cache = &cache, .rows = {}, .valid = {}});
   EXPECT_EQ(cache.layers[0].keys.scalar_type(), at::kBFloat16);
   EXPECT_EQ(rest.scalar_type(), at::kFloat);
   EXPECT_LE(largest_gap(rest, whole.narrow(1, 9, 8)), 0.1);
@@ -225,10 +218,10 @@ TEST(Vlm, DropsOutInTrainingOnly) {
   EXPECT_TRUE(at::equal(model->hidden(input), plain->hidden(input)));
   model->train();
   EXPECT_GT(largest_gap(model->hidden(input), plain->hidden(input)), 0.1);
-  EXPECT_GT(model->language_model()->embed(input.ids).eq(0).sum().item<int64_t>(), 100);
+  EXPECT_GT(model->embed(input.ids).eq(0).sum().item<int64_t>(), 100);
 }
 
-TEST(Initialise, IsSeededAndHasTheSpreadsOfTheOriginal) {
+TEST(Initialise, IsSeededAndHasTheStandardDeviationsOfTheOriginal) {
   for (LmConfig config : {small_config(), small_moe_config()}) {
     config.dim = 128;
     Vlm first(config), second(config), other(config);
@@ -245,15 +238,15 @@ TEST(Initialise, IsSeededAndHasTheSpreadsOfTheOriginal) {
         continue;
       }
       EXPECT_FALSE(at::equal(value, changed[name])) << name;
-      const double spread = value.std().item<double>(), bound = value.abs().max().item<double>();
+      const double deviation = value.std().item<double>(), bound = value.abs().max().item<double>();
       if (name.starts_with("vision_proj")) {
         EXPECT_LE(bound, 1 / std::sqrt(12.0)) << name;
-        EXPECT_NEAR(spread, 1 / std::sqrt(36.0), 0.02) << name;
+        EXPECT_NEAR(deviation, 1 / std::sqrt(36.0), 0.02) << name;
       } else if (name.ends_with("gate.weight")) {
         EXPECT_LE(bound, 1 / std::sqrt(128.0)) << name;
       } else {
         const bool residual = name.ends_with("w3.weight") || name.ends_with("wo.weight");
-        EXPECT_NEAR(spread, residual ? 0.01 : 0.02, residual ? 0.0005 : 0.001) << name;
+        EXPECT_NEAR(deviation, residual ? 0.01 : 0.02, residual ? 0.0005 : 0.001) << name;
       }
     }
   }
@@ -293,7 +286,7 @@ TEST(Autocast, ToBfloat16KeepsLossAndFloat32GradientsNear) {
     model->train();
     const VlmInput input = mixed_input(config);
     const at::Tensor targets = input.ids.roll(-1, 1), mask = at::ones_like(targets);
-    const at::Tensor exact = model->loss(input, targets, mask).mean();
+    const at::Tensor exact = mean_of(training_loss(*model, input, targets, mask));
     exact.backward();
     std::vector<at::Tensor> gradients;
     for (const at::Tensor& parameter : model->parameters()) {
@@ -303,7 +296,7 @@ TEST(Autocast, ToBfloat16KeepsLossAndFloat32GradientsNear) {
     at::Tensor narrow;
     {
       const Bfloat16Autocast autocast;
-      narrow = model->loss(input, targets, mask).mean();
+      narrow = mean_of(training_loss(*model, input, targets, mask));
     }
     narrow.backward();
     EXPECT_NEAR(narrow.item<double>(), exact.item<double>(), 0.02);

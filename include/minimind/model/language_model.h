@@ -10,7 +10,6 @@
 #include "minimind/model/config.h"
 #include "minimind/model/layers.h"
 #include "minimind/model/moe.h"
-#include "minimind/model/rope.h"
 
 namespace minimind {
 
@@ -18,22 +17,22 @@ namespace minimind {
 struct KvCache {
   std::vector<LayerCache> layers;
 
-  /// Tokens held.
+  /// Positions that are filled.
   int64_t length() const { return layers.empty() ? 0 : layers.front().length; }
-  /// Tokens that fit.
+  /// Positions that fit.
   int64_t capacity() const { return layers.empty() ? 0 : layers.front().keys.size(2); }
-  /// Forgets all tokens from `length` on: 0 for a new prompt. Memory is kept.
+  /// Forgets all positions from `length` on; 0 empties the cache. Keeps the memory.
   void truncate(int64_t length);
 };
 
-/// An empty cache of fixed size; `batch` rows of at most `max_tokens` positions.
-KvCache make_cache(const LmConfig& config, int64_t batch, int64_t max_tokens, torch::Dtype dtype = torch::kFloat32,
+/// An empty cache for B = `batch` sequences of at most `capacity` positions.
+KvCache make_cache(const LmConfig& config, int64_t batch, int64_t capacity, torch::Dtype dtype = torch::kFloat32,
                    const torch::Device& device = torch::kCPU);
 
-/// What a pass over the layers may be told beside the embeddings.
+/// Optional inputs of a pass over the layers.
 struct LmPass {
   KvCache* cache = nullptr;  ///< positions start at its length, and it grows by S; such a pass has no gradients
-  torch::Tensor rows;        ///< int64 [R], flat indices into B*S: only these rows come out; undefined: all
+  torch::Tensor rows;        ///< int64 [R], flat indices into B*S: rows to return; undefined: all
   torch::Tensor valid;       ///< bool [B, S], false on padding: for the experts' auxiliary loss; undefined: all true
 };
 
@@ -41,8 +40,8 @@ struct LmPass {
 class BlockImpl : public torch::nn::Module {
  public:
   explicit BlockImpl(const LmConfig& config);
-  /// hidden [B, S, D] → [B, S, D], or [R, D] if pass.rows is given.
-  torch::Tensor forward(const torch::Tensor& hidden, const RopeSlice& rope, LayerCache* cache,
+  /// hidden [B, S, D], rotations complex64 [S, d/2] → [B, S, D], or [R, D] if rows (int64 [R]) are given.
+  torch::Tensor forward(const torch::Tensor& hidden, const torch::Tensor& rotations, LayerCache* cache,
                         const torch::Tensor& rows, const torch::Tensor& valid);
 
   Attention attention = nullptr;
@@ -56,31 +55,34 @@ TORCH_MODULE(Block);
 /// MiniMind: decoder-only, pre-norm, output head tied to the embedding. SPEC.md section 1.
 class LanguageModelImpl : public torch::nn::Module {
  public:
+  /// Matrices are zero until initialise() or a load fills them; norms are 1.
   explicit LanguageModelImpl(const LmConfig& config);
 
-  /// ids [B, S] int64 → [B, S, D]. Throws Error on an id outside the vocabulary (checked on the CPU only).
+  /// ids int64 [B, S] → [B, S, D]. Throws Error if an id is outside the vocabulary; checks this on a CPU only.
   torch::Tensor embed(const torch::Tensor& ids) const;
   /// embeddings [B, S, D] → final-norm output [B, S, D], or [R, D] with pass.rows.
-  torch::Tensor forward(const torch::Tensor& embeddings, const LmPass& pass);
-  /// The same for generation: positions start at cache->length() (at 0 without a cache).
-  torch::Tensor forward(const torch::Tensor& embeddings, KvCache* cache = nullptr);
+  torch::Tensor forward(const torch::Tensor& embeddings, const LmPass& pass = {});
   /// hidden [..., D] → [..., V].
   torch::Tensor logits(const torch::Tensor& hidden) const;
 
   /// Sum over layers of the experts' auxiliary loss of the last pass in training mode; undefined without experts.
   torch::Tensor auxiliary_loss() const;
-  /// int64 [layers, experts]: how often each expert was chosen in the last pass; undefined without experts.
+  /// int64 [layers, E]: how often the last pass chose each expert; undefined without experts.
   torch::Tensor expert_load() const;
 
   const LmConfig& config() const { return config_; }
+  /// The embedding matrix, which is the output head too: [V, D].
+  const torch::Tensor& head_weight() const { return tok_embeddings->weight; }
 
   Embedding tok_embeddings = nullptr;
   std::shared_ptr<ModuleListImpl<Block>> layers;
   RmsNorm norm = nullptr;
 
  private:
+  torch::Tensor rotations(int64_t start, int64_t count, const torch::Device& device);
+
   LmConfig config_;
-  RopeTable rope_;
+  torch::Tensor rotations_;  ///< of the positions from 0 on; grows when a longer sequence comes
 };
 TORCH_MODULE(LanguageModel);
 
