@@ -1,7 +1,6 @@
 #include "base/primitive_cache.h"
 
 #include <cstdlib>
-#include <initializer_list>
 
 namespace minimind {
 

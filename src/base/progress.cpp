@@ -1,62 +1,43 @@
 #include "base/progress.h"
 
-#include <cstdio>
-#include <limits>
+#include <unistd.h>
 
-#include "minimind/base/log.h"
+#include <cstdio>
 
 namespace minimind {
 
 namespace {
 
+constexpr auto kQuiet = std::chrono::seconds(2);
 constexpr auto kTerminalInterval = std::chrono::milliseconds(200);
-constexpr double kLineSeconds = 10;
+constexpr auto kPlainInterval = std::chrono::seconds(10);
 
 }  // namespace
 
-void ProgressLine::show(const std::string& text, bool is_due) {
-  if (!log_is_terminal()) {
-    if (is_due) {
-      log_info(text);
-    }
-    return;
-  }
-  const auto now = std::chrono::steady_clock::now();
-  if (is_due || now - shown_ > kTerminalInterval) {
-    shown_ = now;
-    is_open_ = true;
-    log_text("\r" + text + "\x1b[K");  // carriage return; erase to the end of the line
-  }
-}
+Progress::Progress(std::string what, std::string unit, int64_t total)
+    : what_(std::move(what)),
+      unit_(std::move(unit)),
+      total_(total),
+      terminal_(::isatty(STDERR_FILENO) == 1),
+      start_(Clock::now()),
+      next_(start_ + kQuiet) {}
 
-void ProgressLine::finish() {
-  if (is_open_) {
-    log_text("\n");
-    is_open_ = false;
-  }
+Progress::~Progress() {
+  finish();
 }
 
 void Progress::update(int64_t done) {
   done_ = done;
-  const double now = watch_.seconds();
+  const auto now = Clock::now();
   if (now >= next_) {
-    line_.show(text(), /*is_due=*/true);
-    is_shown_ = true;
-    next_ = now + (log_is_terminal() ? std::chrono::duration<double>(kTerminalInterval).count() : kLineSeconds);
+    show(now);
+    next_ = now + (terminal_ ? Clock::duration(kTerminalInterval) : Clock::duration(kPlainInterval));
   }
 }
 
-void Progress::finish() {
-  if (is_shown_) {
-    line_.show(text(), /*is_due=*/log_is_terminal());
-    line_.finish();
-  }
-  is_shown_ = false;
-  next_ = std::numeric_limits<double>::infinity();
-}
-
-std::string Progress::text() const {
-  const double rate = static_cast<double>(done_) / watch_.seconds();
+void Progress::show(Clock::time_point now) {
+  const double seconds = std::chrono::duration<double>(now - start_).count();
+  const double rate = static_cast<double>(done_) / seconds;
   char numbers[160];
   if (total_ > 0) {
     const double left = rate > 0 ? static_cast<double>(total_ - done_) / rate : 0.0;
@@ -65,7 +46,18 @@ std::string Progress::text() const {
   } else {
     std::snprintf(numbers, sizeof(numbers), "%lld %s, %.1f/s", static_cast<long long>(done_), unit_.c_str(), rate);
   }
-  return what_ + ": " + numbers;
+  std::fprintf(stderr, terminal_ ? "\r%s: %s\033[K" : "%s: %s\n", what_.c_str(), numbers);
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+void Progress::finish() {
+  if (shown_ && terminal_) {
+    show(Clock::now());
+    std::fputc('\n', stderr);
+  }
+  shown_ = false;
+  next_ = Clock::time_point::max();
 }
 
 std::string format_duration(double seconds) {

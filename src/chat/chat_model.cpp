@@ -3,14 +3,13 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/stack.h>
-#include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
 
 #include "base/primitive_cache.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
+#include "minimind/infer/prompt.h"
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
 #include "model/skip_init.h"
@@ -62,11 +61,6 @@ Vlm unfilled_model(const LmConfig& config) {
 
 }  // namespace
 
-void require_image_for_each_span(int64_t spans, int64_t images, const std::string& placeholder) {
-  require(spans == images, "images: expected one for each ", placeholder, " of the text (", spans, "), found ", images,
-          spans > images ? "; give more images or fewer marks" : "; give fewer images or more marks");
-}
-
 std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const Notice& notice) {
   const auto tell = [&notice](const std::string& text) {
     if (notice && !text.empty()) {
@@ -84,8 +78,13 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
   tell(file.notice);
   tell(stage_warning(file, files.stage));
   std::unique_ptr<Tokenizer> tokenizer = load_tokenizer_for(files.checkpoint, file.config.vocab_size, files.tokenizer);
+  ClipVisionOptions encoding;
+  encoding.small_gemm = true;
+  if (device.is_cpu() && files.weights != WeightFormat::kFloat32) {
+    encoding.dtype = at::kBFloat16;
+  }
   LoadReport encoder_report;
-  ClipVision encoder = load_clip_vision(files.clip_dir, &encoder_report, /*share_file=*/true);
+  ClipVision encoder = load_clip_vision(files.clip_dir, &encoder_report, /*share_file=*/true, encoding);
   log_info(concat(files.clip_dir, ":\n", encoder_report.summary()));
   const ClipVisionConfig& vision = encoder->config();
   require(vision.hidden_size == file.config.vision_dim, files.clip_dir, ": expected features of width ",
@@ -102,12 +101,6 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
   model->eval();
   model->to(device);
   encoder->to(device);
-  if (device.is_cpu()) {
-    encoder->use_row_kernels();
-    if (files.weights != WeightFormat::kFloat32) {
-      encoder->narrow_matrices();
-    }
-  }
   return std::make_unique<ChatModel>(std::move(tokenizer), std::move(encoder), std::move(model), std::move(pattern),
                                      files.remembered_images);
 }
@@ -155,18 +148,7 @@ at::Tensor ChatModel::features_of_file(const std::string& path) {
 at::Tensor ChatModel::embed(std::span<const TokenId> ids, std::span<const int64_t> spans,
                             const std::vector<at::Tensor>& features) const {
   require_image_for_each_span(std::ssize(spans), std::ssize(features), pattern_.placeholder);
-  const c10::NoGradGuard without_gradients;
-  VlmInput input;
-  const std::vector<int64_t> wide(ids.begin(), ids.end());
-  input.ids = at::tensor(wide, at::kLong).unsqueeze(0).to(device());
-  for (const int64_t span : spans) {
-    input.spans.push_back({0, span});
-  }
-  if (!features.empty()) {
-    input.features = at::stack(features);
-  }
-  Vlm model = model_;
-  return model->embed(input)[0];
+  return embed_prompt(model_, ids, spans, features);
 }
 
 }  // namespace minimind

@@ -1,10 +1,10 @@
 #include "minimind/chat/session.h"
 
 #include <algorithm>
-#include <stdexcept>
 #include <utility>
 
 #include "base/machine_limits.h"
+#include "infer/make_decoder.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
@@ -16,52 +16,11 @@ void ChatOptions::validate() const {
   require(max_new_tokens >= 1, "max_new_tokens: expected 1 or more, found ", max_new_tokens);
 }
 
-std::string with_image_placeholders(const std::string& text, int64_t images, const std::string& placeholder) {
-  if (text.find(placeholder) != std::string::npos) {
-    return text;
-  }
-  std::string placeholders;
-  for (int64_t i = 0; i < images; ++i) {
-    placeholders += placeholder + "\n";
-  }
-  return placeholders + text;
-}
-
-Prompt make_prompt(const Tokenizer& tokenizer, const ImagePattern& pattern, const std::vector<Message>& messages,
-                   std::vector<at::Tensor> features) {
-  EncodedChat chat = encode_chat(tokenizer, pattern, messages);
-  require_image_for_each_span(std::ssize(chat.spans), std::ssize(features), pattern.placeholder);
-  return {std::move(chat.ids), std::move(chat.spans), std::move(features), ""};
-}
-
-int64_t cut_prompt(Prompt& prompt, int64_t limit, int64_t span_length) {
-  if (limit < 1) {
-    throw std::logic_error("cut_prompt: a limit below 1");
-  }
-  int64_t cut = std::max<int64_t>(0, std::ssize(prompt.ids) - limit);
-  if (cut == 0) {
-    return 0;
-  }
-  size_t gone = 0;
-  while (gone < prompt.spans.size() && prompt.spans[gone] < cut) {
-    cut = std::max(cut, prompt.spans[gone] + span_length);
-    ++gone;
-  }
-  prompt.ids.erase(prompt.ids.begin(), prompt.ids.begin() + cut);
-  prompt.spans.erase(prompt.spans.begin(), prompt.spans.begin() + static_cast<std::ptrdiff_t>(gone));
-  prompt.features.erase(prompt.features.begin(), prompt.features.begin() + static_cast<std::ptrdiff_t>(gone));
-  for (int64_t& span : prompt.spans) {
-    span -= cut;
-  }
-  prompt.notice = concat("the prompt was too long: its first ", cut, " tokens were left out",
-                         gone == 0 ? "" : concat(", ", gone, gone == 1 ? " image" : " images", " among them"));
-  return cut;
-}
-
 ChatSession::ChatSession(ChatModel& model, const ChatOptions& options)
     : model_(model), options_(options), random_(options.seed) {
   options_.validate();
   decoder_ = make_decoder(model.model(), options_.context, DecoderKind::kAuto, options_.weights);
+  sequence_ = decoder_->open();
 }
 
 void ChatSession::clear() {
@@ -132,8 +91,9 @@ Answer ChatSession::ask(const std::string& text, const std::vector<at::Tensor>& 
     return piece.empty() || !on_text || on_text(piece);
   };
   const GenerationOptions how{options_.sampling, options_.max_new_tokens, model_.tokenizer().eos_id()};
-  const Generation generation = generate(*decoder_, prompt.ids, model_.embed(prompt.ids, prompt.spans, prompt.features),
-                                         how, random_, [&](TokenId id) { return show(stream.push(id)); });
+  const Generation generation =
+      generate(*decoder_, sequence_, prompt.ids, model_.embed(prompt.ids, prompt.spans, prompt.features), how, random_,
+               [&](TokenId id) { return show(stream.push(id)); });
   show(stream.finish());
   answer.reason = generation.reason;
   answer.prompt_tokens = generation.prompt_tokens;

@@ -14,7 +14,6 @@
 #include "cli/field_text.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/base/log.h"
 
 namespace minimind {
 namespace {
@@ -146,7 +145,6 @@ std::string_view first_line(std::string_view message) {
 }  // namespace
 
 int run_main(int argc, const char* const* argv, const CommandLine& command_line, const std::function<int()>& body) {
-  log_to_stderr();
   try {
     if (!read_command_line(argc, argv, command_line)) {
       return kSuccess;

@@ -5,19 +5,21 @@
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
+#include <utility>
 
 #include "base/machine_limits.h"
 #include "base/progress.h"
 #include "base/utf8.h"
-#include "chat/batch_answers.h"
 #include "eval/scores.h"
+#include "infer/batch_generate.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
 #include "minimind/base/random.h"
-#include "minimind/chat/session.h"
 #include "minimind/data/dataset.h"
 #include "minimind/data/image_source.h"
+#include "minimind/infer/prompt.h"
 
 namespace minimind {
 
@@ -69,18 +71,23 @@ std::string make_question(const Sample& sample, const ImageSource& images, const
 /// Questions whose features are in memory at once.
 constexpr int64_t kChunk = 1024;
 
-/// A question's images through the encoder; null where one cannot be read, which is told.
-std::optional<BatchQuestion> with_features(const Question& question, ChatModel& model, const ImageSource& images) {
-  BatchQuestion asked{question.text, {}};
+/// The question as a prompt with its images' features, cut to the context. Logs a question whose image cannot be read
+/// and returns null.
+std::optional<Prompt> prompt_for(const Question& question, ChatModel& model, const ImageSource& images,
+                                 int64_t context) {
+  std::vector<at::Tensor> features;
   for (const std::string& name : question.images) {
     try {
-      asked.features.push_back(model.features(images.read(name), name));
+      features.push_back(model.features(images.read(name), name));
     } catch (const Error& error) {
       log_warning(printable(concat("sample ", question.id, " is left out: ", error.what())));
       return std::nullopt;
     }
   }
-  return asked;
+  Prompt prompt = make_prompt(model.tokenizer(), model.pattern(), {{"user", question.text}}, std::move(features));
+  cut_prompt(prompt, std::max<int64_t>(1, context - 1), std::ssize(model.pattern().ids));
+  require(!prompt.ids.empty(), "a question does not fit the context of ", context, " tokens: ", question.text);
+  return prompt;
 }
 
 /// What tells one sample's truth from another's: the facts that it must name, else its text.
@@ -187,23 +194,24 @@ void answer_and_score(const std::vector<Question>& questions, ChatModel& model, 
   Progress progress("evaluating", "questions", std::ssize(questions));
   int64_t looked_at = 0;
   while (looked_at < std::ssize(questions)) {
-    std::vector<BatchQuestion> batch;
+    std::vector<Prompt> batch;
     std::vector<const Question*> asked;
     for (; looked_at < std::ssize(questions) && std::ssize(batch) < kChunk; ++looked_at) {
       const Question& question = questions[static_cast<size_t>(looked_at)];
-      if (std::optional<BatchQuestion> ready = with_features(question, model, images)) {
-        batch.push_back(std::move(*ready));
+      if (std::optional<Prompt> prompt = prompt_for(question, model, images, options.max_seq_len)) {
+        batch.push_back(std::move(*prompt));
         asked.push_back(&question);
       } else {
         ++result.unreadable;
       }
       progress.update(looked_at);
     }
-    const std::vector<std::string> answers = answer_greedily(
-        model, batch,
-        {options.max_seq_len, options.max_new_tokens, options.batch_size, weight_format_of(options.weights)});
+    const std::vector<std::vector<TokenId>> answers =
+        generate_batch(model.model(), batch,
+                       {options.max_seq_len, options.max_new_tokens, options.batch_size, model.tokenizer().eos_id(),
+                        weight_format_of(options.weights)});
     for (size_t i = 0; i < answers.size(); ++i) {
-      score(*asked[i], answers[i], rules, options, result, out);
+      score(*asked[i], model.tokenizer().decode(answers[i]), rules, options, result, out);
     }
   }
   progress.finish();

@@ -4,11 +4,13 @@
 #include <stdexcept>
 
 #include "minimind/base/error.h"
+#include "minimind/infer/sampling.h"
 
 namespace minimind {
 
-Generation generate(Decoder& decoder, std::span<const TokenId> prompt_ids, const at::Tensor& embeddings,
-                    const GenerationOptions& options, Random& random, const TokenCallback& on_token) {
+Generation generate(Decoder& decoder, SequenceId sequence, std::span<const TokenId> prompt_ids,
+                    const at::Tensor& embeddings, const GenerationOptions& options, Random& random,
+                    const TokenCallback& on_token) {
   require(options.max_new_tokens >= 0, "max_new_tokens: expected 0 or more, found ", options.max_new_tokens);
   require(!prompt_ids.empty(), "prompt: expected at least one token, found none");
   if (embeddings.dim() != 2 || embeddings.size(0) != std::ssize(prompt_ids)) {
@@ -23,7 +25,8 @@ Generation generate(Decoder& decoder, std::span<const TokenId> prompt_ids, const
   Sampler sampler(options.sampling);
   std::vector<TokenId> seen(prompt_ids.begin(), prompt_ids.end());
   const auto start = Clock::now();
-  std::span<const float> logits = decoder.prefill(embeddings);
+  decoder.truncate(sequence, 0);
+  std::span<const float> logits = decoder.prefill(sequence, embeddings);
   result.prefill_seconds = seconds_since(start);
   const auto decode_start = Clock::now();
   const auto finish = [&](StopReason reason) {
@@ -47,9 +50,9 @@ Generation generate(Decoder& decoder, std::span<const TokenId> prompt_ids, const
     if (on_token && !on_token(id)) {
       return finish(StopReason::kStopped);
     }
-    // The last token's logits are wanted only if another one may follow.
+    // The last token's logits are needed only if another token may follow.
     if (std::ssize(result.ids) < options.max_new_tokens && std::ssize(seen) < decoder.capacity()) {
-      logits = decoder.step(id);
+      logits = decoder.step({&sequence, 1}, {&id, 1});
     }
   }
 }

@@ -12,7 +12,7 @@ namespace minimind {
 
 namespace {
 
-constexpr float kNever = -std::numeric_limits<float>::infinity();
+constexpr float kExcluded = -std::numeric_limits<float>::infinity();
 
 }  // namespace
 
@@ -29,7 +29,7 @@ TokenId best_token(std::span<const float> logits) {
   size_t best = logits.size();
   for (size_t i = 0; i < logits.size(); ++i) {
     // A comparison with NaN is false, so that a NaN never wins.
-    if (logits[i] > (best == logits.size() ? kNever : logits[best])) {
+    if (logits[i] > (best == logits.size() ? kExcluded : logits[best])) {
       best = i;
     }
   }
@@ -77,14 +77,14 @@ TokenId Sampler::choose(std::span<const float> logits, std::span<const TokenId> 
   size_t last = 0;
   for (size_t i = 0; i < probability.size(); ++i) {
     if (probability[i] > 0) {
-      sum += probability[i];
+      sum += static_cast<double>(probability[i]);
       last = i;
       if (drawn < sum) {
         break;
       }
     }
   }
-  // Rounding may leave the sum a little below 1: then it is the last token that has a probability.
+  // Rounding may leave the sum a little below 1: then the last token with a probability is drawn.
   return static_cast<TokenId>(last);
 }
 
@@ -109,7 +109,7 @@ void Sampler::keep_top_k() {
   if (k == 0 || k >= row_.size()) {
     return;
   }
-  // A heap of the k highest, its lowest on top: one sweep, hardly any exchange, no sorting of the vocabulary.
+  // A heap of the k highest logits, the lowest on top: one pass, few exchanges, no sorting of the vocabulary.
   heap_.assign(row_.begin(), row_.begin() + static_cast<std::ptrdiff_t>(k));
   std::make_heap(heap_.begin(), heap_.end(), std::greater<>());
   for (size_t i = k; i < row_.size(); ++i) {
@@ -122,7 +122,7 @@ void Sampler::keep_top_k() {
   const float lowest_kept = heap_.front();
   for (float& logit : row_) {
     if (logit < lowest_kept) {
-      logit = kNever;
+      logit = kExcluded;
     }
   }
 }
@@ -131,13 +131,13 @@ void Sampler::softmax() {
   const float highest = row_[static_cast<size_t>(best_token(row_))];
   double sum = 0;
   for (float& value : row_) {
-    value = value == kNever ? 0.0F : std::exp(value - highest);
-    sum += value;
+    value = value == kExcluded ? 0.0F : std::exp(value - highest);
+    sum += static_cast<double>(value);
   }
   require(std::isfinite(sum), "the model's logits: expected numbers, found NaN or infinity; are the weights damaged?");
   const double scale = 1.0 / sum;
   for (float& value : row_) {
-    value = static_cast<float>(value * scale);
+    value = static_cast<float>(static_cast<double>(value) * scale);
   }
 }
 
@@ -148,7 +148,7 @@ void Sampler::keep_top_p() {
       candidates_.push_back(static_cast<int32_t>(i));
     }
   }
-  // A heap with the likeliest on top gives up only as many as are kept; of equals the first in the vocabulary goes
+  // A heap with the likeliest on top: only the kept tokens leave it. Of equals the first in the vocabulary leaves
   // first.
   const auto less_likely = [this](int32_t a, int32_t b) {
     const float pa = row_[static_cast<size_t>(a)];
@@ -161,13 +161,14 @@ void Sampler::keep_top_p() {
   while (rest != candidates_.begin() && sum < options_.top_p) {
     std::pop_heap(candidates_.begin(), rest, less_likely);
     --rest;
-    sum += row_[static_cast<size_t>(*rest)];
+    sum += static_cast<double>(row_[static_cast<size_t>(*rest)]);
   }
   for (auto dropped = candidates_.begin(); dropped != rest; ++dropped) {
     row_[static_cast<size_t>(*dropped)] = 0.0F;
   }
   for (auto kept = rest; kept != candidates_.end(); ++kept) {
-    row_[static_cast<size_t>(*kept)] = static_cast<float>(row_[static_cast<size_t>(*kept)] / sum);
+    float& probability = row_[static_cast<size_t>(*kept)];
+    probability = static_cast<float>(static_cast<double>(probability) / sum);
   }
 }
 

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "base/progress.h"
 #include "dist/process_group.h"
 #include "minimind/train/options.h"
 #include "train/event_file.h"

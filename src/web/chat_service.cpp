@@ -6,9 +6,11 @@
 #include <random>
 #include <utility>
 
+#include "infer/make_decoder.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
 #include "minimind/infer/generator.h"
+#include "minimind/infer/prompt.h"
 #include "web/answer_writer.h"
 
 namespace minimind {
@@ -57,7 +59,8 @@ ChatService::ChatService(ChatModel& model, const ChatServiceOptions& options, Se
       options_(options),
       metrics_(metrics),
       random_((static_cast<uint64_t>(std::random_device()()) << 32) ^ std::random_device()()),
-      decoder_(make_decoder(model.model(), options.context, DecoderKind::kAuto, options.weights)) {
+      decoder_(make_decoder(model.model(), options.context, DecoderKind::kAuto, options.weights)),
+      sequence_(decoder_->open()) {
   options_.rules.placeholder = model.pattern().placeholder;
   reader_ = std::thread([this] { read_jobs(); });
   answerer_ = std::thread([this] { answer_jobs(); });
@@ -278,7 +281,7 @@ void ChatService::answer(Job& job) {
     Trouble why = Trouble::kNone;
     writer.start();
     const Generation generation = generate(
-        *decoder_, job.chat.ids, model_.embed(job.chat.ids, job.chat.spans, features),
+        *decoder_, sequence_, job.chat.ids, model_.embed(job.chat.ids, job.chat.spans, features),
         {job.request.sampling, job.request.max_new_tokens, model_.tokenizer().eos_id()}, random, [&](TokenId id) {
           if (std::exchange(first, false)) {
             metrics_.add_first_token_seconds(seconds_since_time(job.arrived));

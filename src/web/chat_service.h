@@ -81,6 +81,7 @@ class ChatService {
   ServerMetrics& metrics_;
   Random random_;  ///< of ids, and of seeds where a request gives none; the model's thread alone uses it
   std::unique_ptr<Decoder> decoder_;
+  SequenceId sequence_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -23,12 +23,12 @@
 #include <string>
 #include <vector>
 
+#include "infer/make_decoder.h"
 #include "minimind/base/error.h"
 #include "minimind/chat/chat_model.h"
 #include "minimind/chat/session.h"
 #include "minimind/data/dataset.h"
 #include "minimind/data/image_source.h"
-#include "minimind/infer/decoder.h"
 #include "minimind/model/weights.h"
 
 namespace {
@@ -100,6 +100,7 @@ void serve_decode(const std::string& checkpoint, WeightFormat format, int64_t pr
   load_vlm(*model, file.state, checkpoint, {true, {"vision_proj."}});
   model->eval();
   const auto decoder = make_decoder(model, 1024, DecoderKind::kAuto, format);
+  const SequenceId sequence = decoder->open();
   const at::Tensor prompt = at::randn({prompt_tokens, file.config.dim}) * 0.02;
   const int64_t bytes = decoder_weights(model) * bytes_per_weight(format);
   const at::Tensor buffer = buffer_of_ones(bytes / 8);
@@ -114,11 +115,13 @@ void serve_decode(const std::string& checkpoint, WeightFormat format, int64_t pr
       continue;
     }
     auto start = BenchClock::now();
-    decoder->prefill(prompt);
+    decoder->truncate(sequence, 0);
+    decoder->prefill(sequence, prompt);
     const double prefill = seconds_since(start);
     start = BenchClock::now();
     for (int64_t i = 0; i < tokens; ++i) {
-      decoder->step(static_cast<TokenId>(3 + i % 97));
+      const auto id = static_cast<TokenId>(3 + i % 97);
+      decoder->step({&sequence, 1}, {&id, 1});
     }
     std::cout << "{\"tokens_per_second\": " << static_cast<double>(tokens) / seconds_since(start)
               << ", \"prefill_seconds\": " << prefill << "}" << std::endl;
@@ -150,12 +153,12 @@ void serve_encode(ChatModel& model) {
 double surprise(std::span<const float> logits, TokenId id) {
   double highest = -1e30, sum = 0;
   for (const float logit : logits) {
-    highest = std::max<double>(highest, logit);
+    highest = std::max(highest, static_cast<double>(logit));
   }
   for (const float logit : logits) {
-    sum += std::exp(logit - highest);
+    sum += std::exp(static_cast<double>(logit) - highest);
   }
-  return highest + std::log(sum) - logits[static_cast<size_t>(id)];
+  return highest + std::log(sum) - static_cast<double>(logits[static_cast<size_t>(id)]);
 }
 
 /// Mean cross-entropy of the true answers, token by token through the decoder.
@@ -163,6 +166,7 @@ double answers_loss(ChatModel& model, WeightFormat format, const std::string& da
   const auto source = open_image_source(images);
   const Dataset dataset = Dataset::load(data, DataKind::kInstruction);
   const auto decoder = make_decoder(model.model(), 1024, DecoderKind::kAuto, format);
+  const SequenceId sequence = decoder->open();
   double sum = 0;
   int64_t tokens = 0;
   for (int64_t i = 0; i < dataset.size(); ++i) {
@@ -175,12 +179,13 @@ double answers_loss(ChatModel& model, WeightFormat format, const std::string& da
     const Prompt prompt = make_prompt(model.tokenizer(), model.pattern(), {{"user", question}}, features);
     std::vector<TokenId> answer = model.tokenizer().encode(truth);
     answer.push_back(model.tokenizer().eos_id());
-    std::span<const float> logits = decoder->prefill(model.embed(prompt.ids, prompt.spans, prompt.features));
+    decoder->truncate(sequence, 0);
+    std::span<const float> logits = decoder->prefill(sequence, model.embed(prompt.ids, prompt.spans, prompt.features));
     for (size_t at = 0; at < answer.size(); ++at) {
       sum += surprise(logits, answer[at]);
       ++tokens;
       if (at + 1 < answer.size()) {
-        logits = decoder->step(answer[at]);
+        logits = decoder->step({&sequence, 1}, {&answer[at], 1});
       }
     }
   }

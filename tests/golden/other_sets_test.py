@@ -13,7 +13,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 RUNNERS = {"test_text": "Golden.*", "test_image": "GoldenImages*", "test_weights": "Golden*:ClipFolder*", "test_data": "GoldenTrainSampleAudit*",
-           "test_model": "Golden*", "test_chat": "Golden*"}
+           "test_model": "Golden*", "test_infer": "Golden*"}
 KINDS = {"tokenizer_encode", "tokenizer_decode", "tokenizer_stream", "chat", "train_samples", "images", "weights", "clip_weights",
          "train_sample_audit", "lm_forward", "lm_state_dict", "lm_errors", "lm_grad", "lm_adam", "lm_generation", "clip", "lm_probs"}
 failures = []

@@ -81,7 +81,4 @@ class ChatModel {
   std::unordered_map<std::string_view, Remembered::iterator> by_content_;
 };
 
-/// Checks spans against images. Throws Error that tells both numbers.
-void require_image_for_each_span(int64_t spans, int64_t images, const std::string& placeholder);
-
 }  // namespace minimind

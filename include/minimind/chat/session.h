@@ -13,6 +13,7 @@
 #include "minimind/chat/chat_model.h"
 #include "minimind/infer/decoder.h"
 #include "minimind/infer/generator.h"
+#include "minimind/infer/prompt.h"
 #include "minimind/text/chat_prompt.h"
 
 namespace minimind {
@@ -28,23 +29,6 @@ struct ChatOptions {
   /// Throws Error on a value that cannot be.
   void validate() const;
 };
-
-/// A prompt as the model reads it.
-struct Prompt {
-  std::vector<TokenId> ids;
-  std::vector<int64_t> spans;        ///< start of each image in ids
-  std::vector<at::Tensor> features;  ///< of these images
-  std::string notice;                ///< what was left out to make it fit; "" if nothing was
-};
-
-/// Renders and tokenises a conversation; features [P, W] of its images in the order of their placeholders. Throws Error
-/// when spans and images differ in number.
-Prompt make_prompt(const Tokenizer& tokenizer, const ImagePattern& pattern, const std::vector<Message>& messages,
-                   std::vector<at::Tensor> features);
-
-/// Cuts tokens from the left until at most `limit` are left; a cut that would go through an image's span drops it
-/// whole, and its features with it. limit >= 1. Returns how many tokens went.
-int64_t cut_prompt(Prompt& prompt, int64_t limit, int64_t span_length);
 
 struct Answer {
   std::string text;
@@ -89,13 +73,10 @@ class ChatSession {
   ChatOptions options_;
   Random random_;
   std::unique_ptr<Decoder> decoder_;
+  SequenceId sequence_ = 0;
   std::vector<Message> messages_;
   std::vector<at::Tensor> features_;  ///< of all images of the conversation, in the order of their placeholders
   std::vector<Turn> turns_;
 };
-
-/// The text with its placeholders: as it is if it holds any or there is no image, else with one placeholder a line
-/// before it.
-std::string with_image_placeholders(const std::string& text, int64_t images, const std::string& placeholder);
 
 }  // namespace minimind

@@ -3,21 +3,29 @@
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
 
+#include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "minimind/model/config.h"
 
 namespace minimind {
 
-/// `x · weight^T (+ bias)`. The weight is zero until initialise() or a load fills it (torch::nn::Linear would spend a
-/// second on random numbers that nobody reads). State keys: weight, bias.
+class PackedLinear;
+
+/// `x · weight^T (+ bias)`. The weight is zero until initialise() or a load fills it; torch::nn::Linear would spend a
+/// second on random numbers that nobody reads. State keys: weight, bias.
 class LinearImpl : public torch::nn::Module {
  public:
-  LinearImpl(int64_t in, int64_t out, bool with_bias = false);
+  LinearImpl(int64_t in, int64_t out, bool with_bias = false, torch::Dtype dtype = torch::kFloat32);
+  /// [..., in] → [..., out].
   torch::Tensor forward(const torch::Tensor& input) const;
 
   torch::Tensor weight;  ///< [out, in]
-  torch::Tensor bias;    ///< [out], undefined without one
+  torch::Tensor bias;    ///< [out]; undefined without a bias
+  /// In place of weight and bias, if it is set: for a model that is only used. Such a layer has no gradients.
+  std::shared_ptr<const PackedLinear> packed;
 };
 TORCH_MODULE(Linear);
 
@@ -25,36 +33,38 @@ TORCH_MODULE(Linear);
 class EmbeddingImpl : public torch::nn::Module {
  public:
   EmbeddingImpl(int64_t count, int64_t dim);
-  /// ids [...] int64 → [..., dim]. The backward is deterministic.
+  /// ids int64 [...] → [..., D]. The backward is deterministic.
   torch::Tensor forward(const torch::Tensor& ids) const;
 
-  torch::Tensor weight;  ///< [count, dim]
+  torch::Tensor weight;  ///< [V, D]
 };
 TORCH_MODULE(Embedding);
 
-/// `x / sqrt(mean(x²) + eps)` in float32, cast back, times the weight. State key: weight, ones at the start.
+/// `x / sqrt(mean(x²) + eps)` in float32, rounded to the dtype of x, times the weight. State key: weight, initially
+/// ones.
 class RmsNormImpl : public torch::nn::Module {
  public:
   RmsNormImpl(int64_t dim, double eps);
+  /// [..., D] → [..., D].
   torch::Tensor forward(const torch::Tensor& input) const;
 
-  torch::Tensor weight;  ///< [dim]
+  torch::Tensor weight;  ///< [D]
 
  private:
   double eps_;
 };
 TORCH_MODULE(RmsNorm);
 
-/// SwiGLU: `w2(silu(w1 x) * w3 x)`, in training with dropout behind it. State keys: w1, w2, w3 (.weight).
+/// SwiGLU: `w2(silu(w1 x) * w3 x)`, followed by dropout in training. State keys: w1, w2, w3 (.weight).
 class FeedForwardImpl : public torch::nn::Module {
  public:
   explicit FeedForwardImpl(const LmConfig& config);
   /// [..., D] → [..., D].
   torch::Tensor forward(const torch::Tensor& input) const;
 
-  Linear w1 = nullptr;  ///< [inner, D]
-  Linear w2 = nullptr;  ///< [D, inner]
-  Linear w3 = nullptr;  ///< [inner, D]
+  Linear w1 = nullptr;  ///< [F, D]
+  Linear w2 = nullptr;  ///< [D, F]
+  Linear w3 = nullptr;  ///< [F, D]
 
  private:
   double dropout_;
@@ -73,11 +83,11 @@ class ModuleListImpl : public torch::nn::Module {
   std::vector<Holder> items_;
 };
 
-/// The tensor with each number dropped with this probability and the rest scaled up; the tensor itself unless training.
-/// Draws from LibTorch's default generator, which the trainer seeds and keeps in its checkpoints.
+/// In training drops each number with this probability and scales the rest up; else returns the tensor itself. Draws
+/// from LibTorch's default generator, which the trainer seeds anew for every micro-batch from its seed and step.
 torch::Tensor drop_out(const torch::Tensor& tensor, double probability, bool training);
 
-/// Inside autocast, the tensor in autocast's dtype, so that several products share one cast; else the tensor itself.
+/// Inside autocast the tensor in autocast's dtype, so that several GEMMs share one cast; else the tensor itself.
 torch::Tensor to_autocast_dtype(const torch::Tensor& tensor);
 
 }  // namespace minimind

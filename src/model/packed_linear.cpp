@@ -1,4 +1,4 @@
-#include "infer/row_matrix.h"
+#include "model/packed_linear.h"
 
 #include <ATen/Functions.h>
 #include <sys/mman.h>
@@ -7,9 +7,9 @@
 #include <stdexcept>
 
 #include "minimind/base/error.h"
-#include "model/few_rows.h"
+#include "model/small_gemm.h"
 
-namespace minimind::detail {
+namespace minimind {
 
 namespace {
 
@@ -18,6 +18,18 @@ constexpr size_t kLargePage = size_t{2} << 20;
 
 int64_t rounded_up(int64_t bytes) {
   return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
+}
+
+at::ScalarType dtype_of(WeightFormat format) {
+  return format == WeightFormat::kFloat32 ? at::kFloat : format == WeightFormat::kBFloat16 ? at::kBFloat16 : at::kChar;
+}
+
+int64_t rows_of(const std::vector<at::Tensor>& parts) {
+  int64_t rows = 0;
+  for (const at::Tensor& part : parts) {
+    rows += part.size(0);
+  }
+  return rows;
 }
 
 }  // namespace
@@ -46,61 +58,71 @@ at::Tensor WeightArena::take(at::IntArrayRef sizes, at::ScalarType dtype) {
   return taken;
 }
 
-int64_t RowMatrix::bytes(int64_t weights, int64_t rows, WeightFormat format) {
-  switch (format) {
-    case WeightFormat::kFloat32:
-      return rounded_up(4 * weights);
-    case WeightFormat::kBFloat16:
-      return rounded_up(2 * weights);
-    default:
-      return rounded_up(weights) + rounded_up(4 * rows);
-  }
+int64_t PackedLinear::bytes(const std::vector<at::Tensor>& parts, WeightFormat format) {
+  const int64_t rows = rows_of(parts), weights = rows * parts.front().size(1);
+  return rounded_up(weights * static_cast<int64_t>(c10::elementSize(dtype_of(format)))) +
+         (format == WeightFormat::kInt8 ? rounded_up(4 * rows) : 0);
 }
 
-RowMatrix::RowMatrix(const std::vector<at::Tensor>& parts, WeightFormat format, const GemvKernels& kernels,
-                     WeightArena& arena)
+PackedLinear::PackedLinear(const std::vector<at::Tensor>& parts, WeightFormat format, const GemvKernels& kernels,
+                           WeightArena& arena)
     : kernels_(&kernels) {
-  int64_t rows = 0;
-  for (const at::Tensor& part : parts) {
-    rows += part.size(0);
-  }
-  const at::ScalarType dtype = format == WeightFormat::kFloat32    ? at::kFloat
-                               : format == WeightFormat::kBFloat16 ? at::kBFloat16
-                                                                   : at::kChar;
-  weights_ = arena.take({rows, parts.front().size(1)}, dtype);
+  const int64_t rows = rows_of(parts);
+  weights_ = arena.take({rows, parts.front().size(1)}, dtype_of(format));
   if (format == WeightFormat::kInt8) {
     scales_ = arena.take({rows}, at::kFloat);
   }
   int64_t first = 0;
   for (const at::Tensor& part : parts) {
-    const at::Tensor plain = part.detach();
-    const int64_t count = plain.size(0);
+    const at::Tensor weights = part.detach();
+    const int64_t count = weights.size(0);
     if (format == WeightFormat::kInt8) {
-      // Symmetric, a scale for each row: its largest weight becomes 127.
-      const at::Tensor scales = plain.abs().amax(1).div_(127.0).clamp_min_(1e-30);
+      // Symmetric, one scale per row: its largest weight becomes 127.
+      const at::Tensor scales = weights.abs().amax(1).div_(127.0).clamp_min_(1e-30);
       scales_.narrow(0, first, count).copy_(scales);
-      weights_.narrow(0, first, count).copy_(at::div(plain, scales.unsqueeze(1)).round_());
+      weights_.narrow(0, first, count).copy_(at::div(weights, scales.unsqueeze(1)).round_());
     } else {
-      weights_.narrow(0, first, count).copy_(plain);
+      weights_.narrow(0, first, count).copy_(weights);
     }
     first += count;
   }
 }
 
-void RowMatrix::prepare(const float* x, RowInput& input) const {
+PackedLinear PackedLinear::range(int64_t first, int64_t count) const {
+  PackedLinear part;
+  part.weights_ = weights_.narrow(0, first, count);
+  part.scales_ = scales_.defined() ? scales_.narrow(0, first, count) : at::Tensor();
+  part.kernels_ = kernels_;
+  return part;
+}
+
+at::Tensor PackedLinear::multiply(const at::Tensor& x) const {
+  if (x.numel() > kSmallGemmRows * cols() || kernels_ == &kScalarKernels) {
+    if (weights_.scalar_type() == at::kFloat) {
+      return at::linear(x, weights_);
+    }
+    if (weights_.scalar_type() == at::kBFloat16 && has_bfloat16_gemm()) {
+      return at::linear(x.to(at::kBFloat16), weights_).to(at::kFloat);
+    }
+  }
+  const at::Tensor y = small_gemm(x, weights_, {}, *kernels_);
+  return scales_.defined() ? y.mul_(scales_) : y;
+}
+
+void PackedLinear::prepare(const float* x, PackedInput& input) const {
   const auto width = static_cast<size_t>(cols());
   input.x = x;
   if (weights_.scalar_type() == at::kBFloat16) {
-    input.values.resize(width);
-    kernels_->permute_input(x, input.values.data(), cols());
-    input.x = input.values.data();
+    input.permuted.resize(width);
+    kernels_->permute_input(x, input.permuted.data(), cols());
+    input.x = input.permuted.data();
   } else if (scales_.defined()) {
-    input.quanta.resize(width);
-    input.scale = kernels_->quantize(x, input.quanta.data(), cols());
+    input.quantized.resize(width);
+    input.scale = kernels_->quantize(x, input.quantized.data(), cols());
   }
 }
 
-void RowMatrix::multiply(const RowInput& input, float* y, int64_t begin, int64_t end) const {
+void PackedLinear::multiply(const PackedInput& input, float* y, int64_t begin, int64_t end) const {
   const int64_t width = cols(), offset = begin * width, count = end - begin;
   switch (weights_.scalar_type()) {
     case at::kFloat:
@@ -112,26 +134,11 @@ void RowMatrix::multiply(const RowInput& input, float* y, int64_t begin, int64_t
       break;
     default:
       kernels_->gemv_int8(weights_.const_data_ptr<int8_t>() + offset, scales_.const_data_ptr<float>() + begin,
-                          input.quanta.data(), input.scale, y + begin, count, width);
+                          input.quantized.data(), input.scale, y + begin, count, width);
   }
 }
 
-at::Tensor RowMatrix::multiply(const at::Tensor& x) const {
-  if (x.size(0) > kFewRows || kernels_ == &kScalarKernels) {
-    if (weights_.scalar_type() == at::kFloat) {
-      return at::linear(x, weights_);
-    }
-    if (weights_.scalar_type() == at::kBFloat16 && has_bfloat16_products()) {
-      return at::linear(x.to(at::kBFloat16), weights_).to(at::kFloat);
-    }
-  }
-  const at::Tensor plain = x.contiguous();
-  at::Tensor y = at::empty({x.size(0), rows()}, x.options());
-  few_rows_product(*kernels_, weights_, plain.const_data_ptr<float>(), x.size(0), y.mutable_data_ptr<float>());
-  return scales_.defined() ? y.mul_(scales_) : y;
-}
-
-void RowMatrix::copy_row(int64_t index, float* out) const {
+void PackedLinear::copy_row(int64_t index, float* out) const {
   at::Tensor row = weights_.select(0, index).to(at::kFloat);
   if (scales_.defined()) {
     row = at::mul(row, scales_.select(0, index));
@@ -139,4 +146,4 @@ void RowMatrix::copy_row(int64_t index, float* out) const {
   std::copy_n(row.const_data_ptr<float>(), cols(), out);
 }
 
-}  // namespace minimind::detail
+}  // namespace minimind

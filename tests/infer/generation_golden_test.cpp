@@ -1,7 +1,11 @@
 #include <map>
+#include <memory>
+#include <optional>
 
+#include "infer/make_decoder.h"
 #include "minimind/infer/generator.h"
 #include "model/golden_model.h"
+#include "support/uncached_decoder.h"
 
 namespace minimind::testing {
 namespace {
@@ -23,29 +27,37 @@ std::vector<TokenId> token_list(const nlohmann::json& list) {
   return list.get<std::vector<TokenId>>();
 }
 
+/// No kind: without a cache.
+using Kind = std::optional<DecoderKind>;
+
+std::unique_ptr<Decoder> decoder_of(const GoldenModel& golden, int64_t capacity, Kind kind) {
+  return kind ? make_decoder(Vlm(golden.model), capacity, *kind)
+              : std::make_unique<UncachedDecoder>(Vlm(golden.model), capacity);
+}
+
 struct GreedyRun {
-  DecoderKind kind = DecoderKind::kCached;
+  Kind kind;
   double repetition_penalty = 1.0;
   TokenId eos = -1;
   int64_t limit = 0;
 };
 
 std::vector<TokenId> run_greedily(const GoldenModel& golden, const GoldenPrompt& prompt, const GreedyRun& run) {
-  const auto decoder = make_decoder(golden.model, std::ssize(prompt.ids) + run.limit, run.kind);
+  const auto decoder = decoder_of(golden, std::ssize(prompt.ids) + run.limit, run.kind);
   GenerationOptions options;
   options.sampling.temperature = 0;
   options.sampling.repetition_penalty = run.repetition_penalty;
   options.max_new_tokens = run.limit;
   options.eos = run.eos;
   Random random(1);
-  return generate(*decoder, prompt.ids, prompt.embeddings, options, random).ids;
+  return generate(*decoder, decoder->open(), prompt.ids, prompt.embeddings, options, random).ids;
 }
 
-std::vector<DecoderKind> cached_kinds(const GoldenModel& golden) {
+std::vector<Kind> cached_kinds(const GoldenModel& golden) {
   if (golden.model->config().use_moe) {
-    return {DecoderKind::kCached};
+    return {DecoderKind::kLayers};
   }
-  return {DecoderKind::kCached, DecoderKind::kFused};
+  return {DecoderKind::kLayers, DecoderKind::kFused};
 }
 
 void check_greedy_key(const GoldenModel& golden, const GoldenPrompt& prompt, const std::string& key,
@@ -56,8 +68,7 @@ void check_greedy_key(const GoldenModel& golden, const GoldenPrompt& prompt, con
   GreedyRun run;
   run.repetition_penalty = match[3].matched ? std::stod(match[3]) : 1.0;
   run.limit = std::ssize(facts.at(key));
-  for (const DecoderKind kind :
-       match[1] == "kv" ? cached_kinds(golden) : std::vector<DecoderKind>{DecoderKind::kUncached}) {
+  for (const Kind kind : match[1] == "kv" ? cached_kinds(golden) : std::vector<Kind>{std::nullopt}) {
     run.kind = kind;
     expect_same_tokens(run_greedily(golden, prompt, run), token_list(facts.at(key)),
                        facts.at(key + "_min_margin").get<double>());
@@ -65,7 +76,7 @@ void check_greedy_key(const GoldenModel& golden, const GoldenPrompt& prompt, con
 }
 
 void check_ends(const GoldenModel& golden, const GoldenPrompt& prompt, const nlohmann::json& facts) {
-  for (const DecoderKind kind : cached_kinds(golden)) {
+  for (const Kind kind : cached_kinds(golden)) {
     if (facts.contains("stop_on_eos")) {
       const nlohmann::json& value = facts.at("stop_on_eos");
       GreedyRun run{kind, 1.0, value.at("eos").get<TokenId>(), std::ssize(facts.at("greedy_kv"))};
@@ -138,24 +149,25 @@ void check_probability_row(std::span<const float> ours, const at::Tensor& golden
 }
 
 void check_probabilities(GoldenModel& golden, const std::string& name, const std::string& words,
-                         const nlohmann::json& facts, DecoderKind kind) {
+                         const nlohmann::json& facts, Kind kind) {
   const GoldenPrompt prompt = golden_prompt(golden, name, facts);
   const std::string prefix = "gen_" + name + ".probs_";
   const at::Tensor rows = golden.tensor(prefix + words);
   const bool has_ids = golden.has(prefix + "ids_" + words);
   const std::vector<TokenId> path = token_list(facts.at("argmax_path_" + words));
   ASSERT_LE(rows.size(0), std::ssize(path));
-  const auto decoder = make_decoder(golden.model, std::ssize(prompt.ids) + rows.size(0), kind);
+  const auto decoder = decoder_of(golden, std::ssize(prompt.ids) + rows.size(0), kind);
   Sampler sampler(sampling_of(words));
   std::vector<TokenId> seen = prompt.ids;
-  std::span<const float> logits = decoder->prefill(prompt.embeddings);
+  const SequenceId sequence = decoder->open();
+  std::span<const float> logits = decoder->prefill(sequence, prompt.embeddings);
   for (int64_t step = 0; step < rows.size(0); ++step) {
     const std::span<const float> ours = sampler.probabilities(logits, seen);
     check_probability_row(ours, rows[step], has_ids ? golden.tensor(prefix + "ids_" + words)[step] : at::Tensor());
     const TokenId best = best_token(ours);
     EXPECT_EQ(best, path[static_cast<size_t>(step)]);
     seen.push_back(best);
-    logits = decoder->step(best);
+    logits = decoder->step({&sequence, 1}, {&best, 1});
   }
 }
 
@@ -172,7 +184,7 @@ TEST(GoldenLmProbs, ProbabilitiesHandedToTheSamplerAgree) {
         if (!key.starts_with(kPath)) {
           continue;
         }
-        for (const DecoderKind kind : cached_kinds(golden)) {
+        for (const Kind kind : cached_kinds(golden)) {
           SCOPED_TRACE(golden.name + " " + name + " " + key);
           check_probabilities(golden, name, key.substr(kPath.size()), facts, kind);
         }

@@ -1,20 +1,20 @@
-#include "infer/step_team.h"
+#include "infer/thread_team.h"
 
 #include <ATen/Parallel.h>
 #include <sched.h>
 
 #include <algorithm>
 
-namespace minimind::detail {
+namespace minimind {
 
-void StepTeam::run(int64_t most, const std::function<void(const Member&)>& work) {
+void ThreadTeam::run(int64_t most, const std::function<void(const Worker&)>& work) {
   shares_ = std::clamp<int64_t>(most, 1, at::get_num_threads());
-  // Where fewer threads come than asked for, one of them gets several shares.
-  at::parallel_for(0, shares_, 1, [&](int64_t begin, int64_t end) { work(Member{*this, begin, end}); });
+  // If fewer threads come than requested, one of them gets several shares.
+  at::parallel_for(0, shares_, 1, [&](int64_t begin, int64_t end) { work(Worker{*this, begin, end}); });
 }
 
-void StepTeam::wait_for_all(int64_t shares) {
-  // Longer than any piece of work on an idle machine; on a busy one the missing thread needs the processor.
+void ThreadTeam::wait_for_all(int64_t shares) {
+  // Longer than any piece of work on an idle machine. On a busy machine the missing thread needs this processor.
   constexpr int kSpins = 20'000;
   const int64_t round = round_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(shares, std::memory_order_acq_rel) + shares == shares_) {
@@ -33,4 +33,4 @@ void StepTeam::wait_for_all(int64_t shares) {
   }
 }
 
-}  // namespace minimind::detail
+}  // namespace minimind
