@@ -71,17 +71,23 @@ fetch_libtorch() {
   export LIBTORCH
 }
 
-# build_preset PRESET [cmake option…]
-build_preset() {
+# configure_preset PRESET [cmake option…]
+configure_preset() {
   local preset=$1
   shift
   cd "$minimind_root"
-  say "Configuring and building build/$preset (2 compilers at once; later builds use ccache)"
   local log=build/$preset-configure.log
   mkdir -p build
   if ! cmake --preset "$preset" -DLIBTORCH="$LIBTORCH" "$@" > "$log" 2>&1; then
     tail -n 30 "$log" >&2
     die "cmake failed (its whole output: $log)"
   fi
+}
+
+# build_preset PRESET [cmake option…]
+build_preset() {
+  local preset=$1
+  say "Configuring and building build/$preset (2 compilers at once; later builds use ccache)"
+  configure_preset "$@"
   cmake --build --preset "$preset" >&2
 }
