@@ -1,6 +1,7 @@
 #include "base/primitive_cache.h"
 
 #include <cstdlib>
+#include <initializer_list>
 
 namespace minimind {
 

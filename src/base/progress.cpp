@@ -1,43 +1,62 @@
 #include "base/progress.h"
 
-#include <unistd.h>
-
 #include <cstdio>
+#include <limits>
+
+#include "minimind/base/log.h"
 
 namespace minimind {
 
 namespace {
 
-constexpr auto kQuiet = std::chrono::seconds(2);
 constexpr auto kTerminalInterval = std::chrono::milliseconds(200);
-constexpr auto kPlainInterval = std::chrono::seconds(10);
+constexpr double kLineSeconds = 10;
 
 }  // namespace
 
-Progress::Progress(std::string what, std::string unit, int64_t total)
-    : what_(std::move(what)),
-      unit_(std::move(unit)),
-      total_(total),
-      terminal_(::isatty(STDERR_FILENO) == 1),
-      start_(Clock::now()),
-      next_(start_ + kQuiet) {}
+void ProgressLine::show(const std::string& text, bool is_due) {
+  if (!log_is_terminal()) {
+    if (is_due) {
+      log_info(text);
+    }
+    return;
+  }
+  const auto now = std::chrono::steady_clock::now();
+  if (is_due || now - shown_ > kTerminalInterval) {
+    shown_ = now;
+    is_open_ = true;
+    log_text("\r" + text + "\x1b[K");  // carriage return; erase to the end of the line
+  }
+}
 
-Progress::~Progress() {
-  finish();
+void ProgressLine::finish() {
+  if (is_open_) {
+    log_text("\n");
+    is_open_ = false;
+  }
 }
 
 void Progress::update(int64_t done) {
   done_ = done;
-  const auto now = Clock::now();
+  const double now = watch_.seconds();
   if (now >= next_) {
-    show(now);
-    next_ = now + (terminal_ ? Clock::duration(kTerminalInterval) : Clock::duration(kPlainInterval));
+    line_.show(text(), /*is_due=*/true);
+    is_shown_ = true;
+    next_ = now + (log_is_terminal() ? std::chrono::duration<double>(kTerminalInterval).count() : kLineSeconds);
   }
 }
 
-void Progress::show(Clock::time_point now) {
-  const double seconds = std::chrono::duration<double>(now - start_).count();
-  const double rate = static_cast<double>(done_) / seconds;
+void Progress::finish() {
+  if (is_shown_) {
+    line_.show(text(), /*is_due=*/log_is_terminal());
+    line_.finish();
+  }
+  is_shown_ = false;
+  next_ = std::numeric_limits<double>::infinity();
+}
+
+std::string Progress::text() const {
+  const double rate = static_cast<double>(done_) / watch_.seconds();
   char numbers[160];
   if (total_ > 0) {
     const double left = rate > 0 ? static_cast<double>(total_ - done_) / rate : 0.0;
@@ -46,18 +65,7 @@ void Progress::show(Clock::time_point now) {
   } else {
     std::snprintf(numbers, sizeof(numbers), "%lld %s, %.1f/s", static_cast<long long>(done_), unit_.c_str(), rate);
   }
-  std::fprintf(stderr, terminal_ ? "\r%s: %s\033[K" : "%s: %s\n", what_.c_str(), numbers);
-  std::fflush(stderr);
-  shown_ = true;
-}
-
-void Progress::finish() {
-  if (shown_ && terminal_) {
-    show(Clock::now());
-    std::fputc('\n', stderr);
-  }
-  shown_ = false;
-  next_ = Clock::time_point::max();
+  return what_ + ": " + numbers;
 }
 
 std::string format_duration(double seconds) {

@@ -14,6 +14,7 @@
 #include "cli/field_text.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "minimind/base/log.h"
 
 namespace minimind {
 namespace {
@@ -145,6 +146,7 @@ std::string_view first_line(std::string_view message) {
 }  // namespace
 
 int run_main(int argc, const char* const* argv, const CommandLine& command_line, const std::function<int()>& body) {
+  log_to_stderr();
   try {
     if (!read_command_line(argc, argv, command_line)) {
       return kSuccess;

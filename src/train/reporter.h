@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/progress.h"
 #include "dist/process_group.h"
 #include "minimind/train/options.h"
 #include "train/event_file.h"

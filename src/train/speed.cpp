@@ -32,33 +32,4 @@ std::optional<double> peak_device_memory_mb(const c10::Device& device) {
   return static_cast<double>(at::accelerator::getDeviceStats(device.index()).allocated_bytes[kAll].peak) / 1e6;
 }
 
-ProgressLine::ProgressLine() : terminal_(isatty(STDERR_FILENO) == 1) {}
-
-ProgressLine::~ProgressLine() {
-  finish();
-}
-
-void ProgressLine::show(const std::string& text, bool lasting) {
-  if (!terminal_) {
-    if (lasting) {
-      std::fprintf(stderr, "%s\n", text.c_str());
-    }
-    return;
-  }
-  const auto now = std::chrono::steady_clock::now();
-  if (lasting || now - shown_ > std::chrono::milliseconds(200)) {
-    shown_ = now;
-    open_ = true;
-    // Carriage return and "erase to the end of the line".
-    std::fprintf(stderr, "\r%s\x1b[K", text.c_str());
-  }
-}
-
-void ProgressLine::finish() {
-  if (open_) {
-    std::fprintf(stderr, "\n");
-    open_ = false;
-  }
-}
-
 }  // namespace minimind

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <vector>
 
 namespace minimind {
@@ -34,21 +33,5 @@ double peak_memory_mb();
 double resident_memory_mb();
 /// Peak of this process's tensors on a GPU; none on a CPU.
 std::optional<double> peak_device_memory_mb(const c10::Device& device);
-
-/// The training's progress on stderr: a line rewritten in place on a terminal, plain lines elsewhere.
-class ProgressLine {
- public:
-  ProgressLine();
-  ~ProgressLine();
-  /// `lasting`: due for the log; a terminal shows the others too, at most five times a second.
-  void show(const std::string& text, bool lasting);
-  /// Ends a line that is being rewritten, so that other output starts on its own.
-  void finish();
-
- private:
-  bool terminal_;
-  bool open_ = false;
-  std::chrono::steady_clock::time_point shown_{};
-};
 
 }  // namespace minimind

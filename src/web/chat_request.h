@@ -52,7 +52,4 @@ ChatRequest parse_chat_request(std::string_view body, const ChatRequestRules& ru
 /// The bytes of a `data:image/…;base64,…` URL. Throws ApiError that names `where`.
 std::string image_of_data_url(std::string_view url, const std::string& where);
 
-/// Bytes of standard base64 with padding; nullopt if it is not that.
-std::optional<std::string> decode_base64(std::string_view text);
-
 }  // namespace minimind

@@ -9,7 +9,6 @@
 
 #include "base/json_limits.h"
 #include "base/primitive_cache.h"
-#include "base/progress.h"
 #include "base/utf8.h"
 #include "minimind/base/error.h"
 #include "minimind/base/fields.h"
@@ -205,14 +204,6 @@ TEST(JsonGuard, RefusesWhatWouldCostManyTimesItsSize) {
   EXPECT_NE(message("[1,2,3,4]", {1000, 3, 3}).find("x.json: expected JSON of at most 3 values"), std::string::npos);
   EXPECT_EQ(message("\"\\", {1000, 3}), "");
   EXPECT_THROW(fields_from_json({}, std::string(1 << 20, '['), "deep.json"), Error);
-}
-
-TEST(Progress, FormatsDurationsAndBytes) {
-  EXPECT_EQ(format_duration(4.25), "4.2 s");
-  EXPECT_EQ(format_duration(123), "2:03");
-  EXPECT_EQ(format_duration(3723), "1:02:03");
-  EXPECT_EQ(format_bytes(980), "980 B");
-  EXPECT_EQ(format_bytes(1234567), "1.2 MB");
 }
 
 }  // namespace

@@ -17,7 +17,9 @@ struct Field {
   std::string name;
   FieldValue value;
   std::string help = {};
-  std::vector<std::string> choices = {};  ///< the allowed values of a string; empty: any
+  std::vector<std::string> choices = {};  ///< the allowed values of a string; empty: any value
+  bool in_help = true;                    ///< a flag of its own; false: only a key of --config
+  bool host_specific = false;             ///< the value may differ between the hosts of a run
 };
 
 /// The one list of an options struct. It serves flags, --help, --config, --print_config and the copy kept in a
