@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "minimind/data/loader.h"
+#include "minimind/data/loader_options.h"
 
 namespace minimind {
 

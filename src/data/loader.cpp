@@ -16,7 +16,8 @@
 
 #include "base/machine_limits.h"
 #include "base/utf8.h"
-#include "data/batch_builder.h"
+#include "data/collate.h"
+#include "data/gather_images.h"
 #include "data/sample_order.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
@@ -25,9 +26,9 @@ namespace minimind {
 
 namespace {
 
-// Beyond this many, skipped samples are only counted: a log of 600,000 lines helps nobody.
+// Further skipped samples are counted, not logged.
 constexpr size_t kLoggedSkips = 20;
-// So many skipped samples and not one good one: the paths are wrong, not the samples.
+// If this many samples are skipped before the first good one, the paths are wrong, not the samples.
 constexpr size_t kHopelessSkips = 1000;
 
 void check_options(const LoaderInput& input, const LoaderOptions& options) {
@@ -51,41 +52,40 @@ int64_t divide_up(int64_t a, int64_t b) {
 }  // namespace
 
 struct Loader::State {
-  State(const LoaderInput& loader_input, const LoaderOptions& loader_options)
-      : options(loader_options),
-        builder(loader_input, loader_options),
-        description(loader_input.images.description()),
-        lengths(detail::estimate_lengths(loader_input.dataset, std::ssize(loader_input.pattern.ids),
-                                         loader_options.max_seq_len)) {}
+  State(const LoaderInput& loader_input, const LoaderOptions& loader_options);
   ~State() { stop_workers(); }
 
-  struct Finished {
-    detail::BuiltBatch built;
+  /// What a worker hands over for one micro-step.
+  struct Result {
+    Batch batch;
+    std::vector<std::pair<int64_t, SkippedSample>> skipped;  ///< with the position in the data set
     std::exception_ptr error;
   };
 
   void start_workers();
   void stop_workers();
   void work();
-  Finished build(int64_t step);
-  Finished wait_for(int64_t step);
-  void note_skipped(const detail::BuiltBatch& built);
+  Result load(int64_t step);
+  Result load_batch(std::span<const uint32_t> indices);
+  Result wait_for(int64_t step);
+  void record_skipped(const Result& result);
 
+  LoaderInput input;
   LoaderOptions options;
-  detail::BatchBuilder builder;
-  std::string description;
+  SampleEncoding encoding;
+  detail::ImageInput images;
   std::vector<uint32_t> lengths;
 
   std::vector<uint32_t> order;
-  int64_t first_group = 0;
+  int64_t first_micro_batch = 0;
   int64_t steps = 0;
 
   std::vector<std::thread> threads;
   std::mutex mutex;
-  std::condition_variable may_build;
+  std::condition_variable may_load;
   std::condition_variable finished_one;
-  std::map<int64_t, Finished> finished;
-  int64_t to_build = 0;
+  std::map<int64_t, Result> finished;
+  int64_t to_load = 0;
   int64_t to_hand_out = 0;
   bool stopping = false;
 
@@ -96,12 +96,27 @@ struct Loader::State {
   double waited_seconds = 0;
 };
 
+Loader::State::State(const LoaderInput& loader_input, const LoaderOptions& loader_options)
+    : input(loader_input),
+      options(loader_options),
+      encoding{input.tokenizer, input.pattern, options.max_seq_len, options.supervision},
+      images{input.images,
+             input.kind == DataKind::kInstruction ? options.instruction_prefix : std::string(),
+             options.image_size,
+             input.cache,
+             {}},
+      lengths(detail::estimate_lengths(input.dataset, std::ssize(input.pattern.ids), options.max_seq_len)) {
+  if (input.cache != nullptr) {
+    images.known_hashes.resize(lengths.size());
+  }
+}
+
 void Loader::State::stop_workers() {
   {
     const std::lock_guard guard(mutex);
     stopping = true;
   }
-  may_build.notify_all();
+  may_load.notify_all();
   for (auto& thread : threads) {
     thread.join();
   }
@@ -125,53 +140,75 @@ void Loader::State::start_workers() {
 void Loader::State::work() {
   std::unique_lock lock(mutex);
   while (true) {
-    may_build.wait(lock, [&] {
-      return stopping || to_build == steps || to_build < to_hand_out + options.prefetch + options.num_workers;
+    may_load.wait(lock, [&] {
+      return stopping || to_load == steps || to_load < to_hand_out + options.prefetch + options.num_workers;
     });
-    if (stopping || to_build == steps) {
+    if (stopping || to_load == steps) {
       return;
     }
-    const int64_t step = to_build++;
+    const int64_t step = to_load++;
     lock.unlock();
-    Finished result = build(step);
+    Result result = load(step);
     lock.lock();
     finished.emplace(step, std::move(result));
     finished_one.notify_all();
   }
 }
 
-Loader::State::Finished Loader::State::build(int64_t step) {
-  Finished result;
+Loader::State::Result Loader::State::load(int64_t step) {
   const int64_t size = std::ssize(order);
-  const int64_t group = first_group + step * options.world_size + options.rank;
-  const int64_t begin = std::min(size, group * options.batch_size);
+  const int64_t micro_batch = first_micro_batch + step * options.world_size + options.rank;
+  const int64_t begin = std::min(size, micro_batch * options.batch_size);
   const int64_t end = std::min(size, begin + options.batch_size);
   try {
-    result.built =
-        builder.build(std::span(order).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
+    return load_batch(std::span(order).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
   } catch (...) {
+    Result result;
     result.error = std::current_exception();
+    return result;
   }
+}
+
+Loader::State::Result Loader::State::load_batch(std::span<const uint32_t> indices) {
+  Result result;
+  int64_t image_count = 0;
+  for (const uint32_t index : indices) {
+    image_count += input.dataset.sample_size(index).images;
+  }
+  std::vector<detail::BatchSample> samples;
+  detail::GatheredImages gathered(images, image_count);
+  for (const uint32_t index : indices) {
+    try {
+      const Sample sample = input.dataset.sample(index);
+      EncodedSample encoded = encode_sample(sample, encoding);
+      require(encoded.problem == SampleProblem::kNone, encoded.reason);
+      detail::gather_images(images, index, sample.images, gathered);
+      samples.push_back({sample.id, std::move(encoded)});
+    } catch (const Error& error) {
+      result.skipped.push_back({index, {std::string(input.dataset.id(index)), error.what()}});
+    }
+  }
+  result.batch = detail::collate(std::move(samples), std::move(gathered));
   return result;
 }
 
-Loader::State::Finished Loader::State::wait_for(int64_t step) {
+Loader::State::Result Loader::State::wait_for(int64_t step) {
   if (threads.empty()) {
     to_hand_out = step + 1;
-    return build(step);
+    return load(step);
   }
   std::unique_lock lock(mutex);
   finished_one.wait(lock, [&] { return finished.contains(step); });
-  Finished result = std::move(finished.extract(step).mapped());
+  Result result = std::move(finished.extract(step).mapped());
   to_hand_out = step + 1;
-  may_build.notify_all();
+  may_load.notify_all();
   return result;
 }
 
-// In the order of the batches, so that the report does not depend on the number of threads.
-void Loader::State::note_skipped(const detail::BuiltBatch& built) {
+// Called in the order of the batches, so that the report does not depend on the number of threads.
+void Loader::State::record_skipped(const Result& result) {
   const std::lock_guard guard(report_mutex);
-  for (const auto& [index, sample] : built.skipped) {
+  for (const auto& [index, sample] : result.skipped) {
     if (!skipped_indices.insert(index).second) {
       continue;
     }
@@ -179,15 +216,15 @@ void Loader::State::note_skipped(const detail::BuiltBatch& built) {
     if (skipped.size() <= kLoggedSkips) {
       log_warning(printable(concat("sample '", sample.id, "' skipped: ", sample.reason)));
     } else if (skipped.size() == kLoggedSkips + 1) {
-      log_warning("more samples are skipped; they are counted, and --check_data lists them all");
+      log_warning("more samples are skipped; the run counts them, and --check_data lists all of them");
     }
   }
-  samples_handed_out += std::ssize(built.batch.sample_ids);
-  const bool whole_epoch = options.world_size == 1 && first_group == 0 && to_hand_out == steps;
+  samples_handed_out += result.batch.samples();
+  const bool whole_epoch = options.world_size == 1 && first_micro_batch == 0 && to_hand_out == steps;
   if (samples_handed_out == 0 && !skipped.empty() && (skipped.size() >= kHopelessSkips || whole_epoch)) {
     fail("no sample can be used: all ", skipped.size(), " so far were skipped; the first, '",
-         printable(skipped.front().id), "': ", printable(skipped.front().reason), " (images come from ", description,
-         ")");
+         printable(skipped.front().id), "': ", printable(skipped.front().reason), " (images come from ",
+         input.images.description(), ")");
   }
 }
 
@@ -198,17 +235,17 @@ Loader::Loader(const LoaderInput& input, const LoaderOptions& options) {
 
 Loader::~Loader() = default;
 
-int64_t Loader::groups_per_epoch() const {
+int64_t Loader::micro_batches_per_epoch() const {
   return divide_up(std::ssize(state_->lengths), state_->options.batch_size);
 }
 
-int64_t Loader::steps_per_epoch() const {
-  return divide_up(groups_per_epoch(), state_->options.world_size);
+int64_t Loader::micro_steps_per_epoch() const {
+  return divide_up(micro_batches_per_epoch(), state_->options.world_size);
 }
 
-void Loader::start_epoch(int64_t epoch, int64_t first_group) {
-  if (epoch < 0 || first_group < 0 || first_group > steps_per_epoch() * state_->options.world_size) {
-    throw std::logic_error(concat("Loader::start_epoch: epoch ", epoch, ", group ", first_group));
+void Loader::start_epoch(int64_t epoch, int64_t first_micro_batch) {
+  if (epoch < 0 || first_micro_batch < 0 || first_micro_batch > micro_steps_per_epoch() * state_->options.world_size) {
+    throw std::logic_error(concat("Loader::start_epoch: epoch ", epoch, ", micro-batch ", first_micro_batch));
   }
   State& state = *state_;
   state.stop_workers();
@@ -216,9 +253,9 @@ void Loader::start_epoch(int64_t epoch, int64_t first_group) {
   const int64_t block = options.block_size > 0 ? options.block_size : options.batch_size * options.world_size;
   state.order = detail::epoch_order(state.lengths,
                                     {block, options.seed, options.original_order, options.bucket_by_length}, epoch);
-  state.first_group = first_group;
-  state.steps = divide_up(std::max<int64_t>(groups_per_epoch() - first_group, 0), options.world_size);
-  state.to_build = 0;
+  state.first_micro_batch = first_micro_batch;
+  state.steps = divide_up(std::max<int64_t>(micro_batches_per_epoch() - first_micro_batch, 0), options.world_size);
+  state.to_load = 0;
   state.to_hand_out = 0;
   state.start_workers();
 }
@@ -230,13 +267,13 @@ std::optional<Batch> Loader::next() {
     return std::nullopt;
   }
   const auto before = std::chrono::steady_clock::now();
-  State::Finished result = state.wait_for(step);
+  State::Result result = state.wait_for(step);
   state.waited_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
   if (result.error) {
     std::rethrow_exception(result.error);
   }
-  state.note_skipped(result.built);
-  return std::move(result.built.batch);
+  state.record_skipped(result);
+  return std::move(result.batch);
 }
 
 Batch Loader::longest(int64_t count) {
@@ -250,7 +287,7 @@ Batch Loader::longest(int64_t count) {
   std::partial_sort(indices.begin(), end, indices.end(), [&](uint32_t a, uint32_t b) {
     return state.lengths[a] != state.lengths[b] ? state.lengths[a] > state.lengths[b] : a < b;
   });
-  return state.builder.build(std::span(indices.begin(), end)).batch;
+  return state.load_batch(std::span(indices.begin(), end)).batch;
 }
 
 std::vector<SkippedSample> Loader::skipped() const {

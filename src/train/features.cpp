@@ -45,7 +45,7 @@ at::Tensor FeatureProvider::encode_missing(const Batch& batch) {
   if (!missing.empty()) {
     const bool all = missing.size() == count;
     const at::Tensor encoded =
-        encode(all ? batch.images : batch.images.index_select(0, at::tensor(missing, at::kLong)));
+        encode(all ? batch.pixel_values : batch.pixel_values.index_select(0, at::tensor(missing, at::kLong)));
     const int64_t row_bytes = static_cast<int64_t>(encoded.nbytes()) / encoded.size(0);
     for (size_t i = 0; i < missing.size(); ++i) {
       at::Tensor& row = rows[static_cast<size_t>(missing[i])];
@@ -64,7 +64,7 @@ at::Tensor FeatureProvider::encode_missing(const Batch& batch) {
 
 at::Tensor FeatureProvider::encode_and_store(const Batch& batch) {
   // Rounded as the cache will give them back, so that the first pass equals the later ones.
-  const at::Tensor encoded = encode(batch.images).to(cache_->dtype());
+  const at::Tensor encoded = encode(batch.pixel_values).to(cache_->dtype());
   const at::Tensor rows = encoded.cpu();
   const bool is_part = batch.features.defined();
   for (int64_t k = 0; k < rows.size(0); ++k) {
@@ -81,7 +81,7 @@ at::Tensor FeatureProvider::features(const Batch& batch) {
   if (batch.features.defined() && batch.missing.empty()) {
     return batch.features.to(device_, /*non_blocking=*/true);
   }
-  if (!batch.images.defined()) {
+  if (!batch.pixel_values.defined()) {
     return {};
   }
   if (cache_ != nullptr && batch.image_hashes.size() == batch.image_names.size()) {

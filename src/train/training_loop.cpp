@@ -36,7 +36,7 @@ TrainingLoop::TrainingLoop(const TrainOptions& options, Stage stage, ProcessGrou
       checkpoints_(checkpoint_folder(options, setup_.config(), stage), stage_name(stage), options.keep_last),
       bad_steps_(options.max_bad_steps),
       on_step_(std::move(on_step)) {
-  int64_t total = options.epochs * loader_->steps_per_epoch();
+  int64_t total = options.epochs * loader_->micro_steps_per_epoch();
   if (options.max_steps > 0) {
     total = std::min(total, options.max_steps);
   }
@@ -59,10 +59,10 @@ void TrainingLoop::continue_from(const Checkpoint& checkpoint) {
   position_ = checkpoint.info.position;
   // With another number of processes the same groups are another number of steps. Where they do not divide, the epoch
   // has a step less than it counts.
-  const bool is_through = position_.group >= loader_->groups_per_epoch();
-  position_.group = std::min(position_.group, loader_->groups_per_epoch());
-  position_.step = position_.epoch * loader_->steps_per_epoch() +
-                   (is_through ? loader_->steps_per_epoch() : position_.group / group_.world_size());
+  const bool is_through = position_.group >= loader_->micro_batches_per_epoch();
+  position_.group = std::min(position_.group, loader_->micro_batches_per_epoch());
+  position_.step = position_.epoch * loader_->micro_steps_per_epoch() +
+                   (is_through ? loader_->micro_steps_per_epoch() : position_.group / group_.world_size());
   adam_.load(checkpoint.state, checkpoint.path.string());
   scaler_.load(checkpoint.state);
   first_step_ = position_.step;
@@ -77,7 +77,7 @@ ReportedRun TrainingLoop::reported_run() {
   run.experts = setup_.config().use_moe ? setup_.config().n_routed_experts : 0;
   run.first_step = first_step_;
   run.total_steps = schedule_.total;
-  run.steps_per_epoch = loader_->steps_per_epoch();
+  run.steps_per_epoch = loader_->micro_steps_per_epoch();
   run.device = setup_.device;
   run.operations = OperationCount(setup_.config(), setup_.encoder->config(), options_.freeze);
   run.operation_rate = group_.sum(std::vector<double>{matrix_product_rate(setup_.device, setup_.dtype)})[0];
@@ -256,7 +256,7 @@ TrainResult TrainingLoop::run() {
     validate();
     ++position_.epoch;
     position_.group = 0;
-    position_.step = position_.epoch * loader_->steps_per_epoch();
+    position_.step = position_.epoch * loader_->micro_steps_per_epoch();
   }
   reporter_->break_line();
   require_learning();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data_support.h"
+#include "minimind/data/loader.h"
 
 namespace minimind::testing {
 
@@ -52,7 +53,7 @@ TEST(Audit, FindsEveryKindOfProblemOnce) {
   const ByteTokenizer tokenizer;
   const ImagePattern pattern = make_image_pattern(tokenizer, "<<<>>>", 6);
   const Dataset data = Dataset::load(path, DataKind::kPretrain);
-  const auto images = open_image_source(folder / "pictures");
+  const auto images = open_image_source(folder / "images");
   for (const int64_t workers : {0, 1, 3}) {
     LoaderOptions options;
     options.max_seq_len = 100;
@@ -96,7 +97,7 @@ TEST(Audit, FindsEveryKindOfProblemOnce) {
     int64_t supervised = 0;
     int64_t positions = 0;
     while (const auto batch = loader.next()) {
-      rows += std::ssize(batch->sample_ids);
+      rows += batch->samples();
       tokens += batch->tokens;
       supervised += batch->supervised_tokens;
       positions += batch->ids.defined() ? batch->ids.numel() : 0;
@@ -129,7 +130,7 @@ TEST(Audit, SaysSoWhereNothingIsWrong) {
   const ByteTokenizer tokenizer;
   const ImagePattern pattern = make_image_pattern(tokenizer, "<<<>>>", 6);
   const Dataset data = Dataset::load(path, DataKind::kInstruction);
-  const auto images = open_image_source(folder / "pictures");
+  const auto images = open_image_source(folder / "images");
   LoaderOptions options;
   options.instruction_prefix = "COCO_";
   const AuditReport report =

@@ -44,7 +44,7 @@ fs::path write_folder(const fs::path& folder, const std::map<std::string, std::s
 TEST(ImageSource, ReadsFolderAndZipEqually) {
   TemporaryFolder folder;
   const auto files = some_files();
-  const auto plain = open_image_source(write_folder(folder / "pictures", files));
+  const auto plain = open_image_source(write_folder(folder / "images", files));
   ZipWriter stored;
   ZipWriter deflated;
   ZipWriter wide(ZipWriter::Form::kZip64);
@@ -72,7 +72,7 @@ TEST(ImageSource, ReadsFolderAndZipEqually) {
 TEST(ImageSource, ReadsWhatTheZipProgramWrites) {
   TemporaryFolder folder;
   const auto files = some_files();
-  write_folder(folder / "pictures", files);
+  write_folder(folder / "images", files);
   const std::string command =
       "cd '" + folder.path().string() + "' && python3 -m zipfile -c real.zip images/ > /dev/null 2>&1";
   if (std::system(command.c_str()) != 0) {
@@ -149,7 +149,7 @@ TEST(ImageSource, RefusesNamesThatLeaveThePlace) {
   ZipWriter writer;
   writer.add("../secret.txt", "s");
   writer.add("a.jpg", "a");
-  const auto plain = open_image_source(folder / "pictures");
+  const auto plain = open_image_source(folder / "images");
   const auto zip = open_image_source(write_bytes(folder / "z.zip", writer.finish()));
   for (const auto* source : {plain.get(), zip.get()}) {
     for (const std::string name : {std::string("../secret.txt"), std::string("in/../../secret.txt"), std::string(".."),
@@ -263,7 +263,7 @@ TEST(ImageSource, DoesNotBelieveHugeSizes) {
   }
   const auto large = write_bytes(folder / "images/large.jpg", "");
   fs::resize_file(large, uint64_t{5} << 30U);
-  const auto images = open_image_source(folder / "pictures");
+  const auto images = open_image_source(folder / "images");
   EXPECT_NE(error_of([&] { images->read("large.jpg"); }).find("found a file of 5368709120 bytes"), std::string::npos);
 }
 

@@ -22,6 +22,7 @@
 #include "data/sample_order.h"
 #include "data_support.h"
 #include "minimind/data/encode_sample.h"
+#include "minimind/data/feature_cache.h"
 #include "minimind/data/loader.h"
 
 namespace minimind::testing {
@@ -106,9 +107,9 @@ class LoaderOfAHundred : public ::testing::Test {
   std::unique_ptr<MemoryImages> images_;
 };
 
-inline std::vector<Batch> take_epoch(Loader& loader, int64_t epoch, int64_t first_group = 0) {
+inline std::vector<Batch> take_epoch(Loader& loader, int64_t epoch, int64_t first_micro_batch = 0) {
   std::vector<Batch> batches;
-  loader.start_epoch(epoch, first_group);
+  loader.start_epoch(epoch, first_micro_batch);
   while (auto batch = loader.next()) {
     batches.push_back(std::move(*batch));
   }
@@ -116,18 +117,17 @@ inline std::vector<Batch> take_epoch(Loader& loader, int64_t epoch, int64_t firs
 }
 
 inline void expect_equal(const Batch& a, const Batch& b) {
-  ASSERT_EQ(a.sample_indices, b.sample_indices);
+  ASSERT_EQ(a.sample_ids, b.sample_ids);
   ASSERT_EQ(a.ids.defined(), b.ids.defined());
   if (a.ids.defined()) {
     EXPECT_TRUE(at::equal(a.ids, b.ids));
     EXPECT_TRUE(at::equal(a.targets, b.targets));
     EXPECT_TRUE(at::equal(a.mask, b.mask));
   }
-  ASSERT_EQ(a.images.defined(), b.images.defined());
-  EXPECT_TRUE(!a.images.defined() || at::equal(a.images, b.images));
+  ASSERT_EQ(a.pixel_values.defined(), b.pixel_values.defined());
+  EXPECT_TRUE(!a.pixel_values.defined() || at::equal(a.pixel_values, b.pixel_values));
   EXPECT_EQ(a.spans, b.spans);
   EXPECT_EQ(a.image_names, b.image_names);
-  EXPECT_EQ(a.sample_ids, b.sample_ids);
   EXPECT_EQ(a.supervised_tokens, b.supervised_tokens);
   EXPECT_EQ(a.tokens, b.tokens);
 }
@@ -140,10 +140,20 @@ inline void expect_equal(const std::vector<Batch>& a, const std::vector<Batch>& 
   }
 }
 
+/// Positions in the data set: sample 17 has the id "s17".
+inline std::vector<int64_t> indices_of(const Batch& batch) {
+  std::vector<int64_t> indices;
+  for (const auto& id : batch.sample_ids) {
+    indices.push_back(std::stoll(id.substr(1)));
+  }
+  return indices;
+}
+
 inline std::vector<int64_t> indices_of(const std::vector<Batch>& batches) {
   std::vector<int64_t> indices;
   for (const auto& batch : batches) {
-    indices.insert(indices.end(), batch.sample_indices.begin(), batch.sample_indices.end());
+    const auto part = indices_of(batch);
+    indices.insert(indices.end(), part.begin(), part.end());
   }
   return indices;
 }

@@ -34,7 +34,7 @@ TEST_F(LoaderOfAHundred, FillsABatchAsTheModelWantsIt) {
   const std::vector<Batch> batches = take_epoch(loader, 0);
   ASSERT_EQ(batches.size(), 13U);
   const Batch& batch = batches[0];
-  EXPECT_EQ(batch.sample_indices, (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(indices_of(batch), (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6}));
   const int64_t rows = 7;
   int64_t longest = 0;
   int64_t supervised = 0;
@@ -55,20 +55,22 @@ TEST_F(LoaderOfAHundred, FillsABatchAsTheModelWantsIt) {
     if (row != 3) {
       std::vector<uint8_t> bytes(3 * kImageSize * kImageSize);
       resize_to_planar(decode_image(images_->read(std::to_string(row) + ".jpg"), "x"), kImageSize, bytes.data());
-      EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), batch.images[image].contiguous().data_ptr<uint8_t>()));
+      EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), batch.pixel_values[image].contiguous().data_ptr<uint8_t>()));
       EXPECT_EQ(batch.spans[static_cast<size_t>(image)], (ImageSpan{row, encoded.spans[0]}));
       EXPECT_EQ(batch.image_names[static_cast<size_t>(image)], std::to_string(row) + ".jpg");
       ++image;
     }
   }
-  EXPECT_EQ(batch.images.sizes(), (std::vector<int64_t>{6, 3, kImageSize, kImageSize}));
-  EXPECT_TRUE(batch.images.is_contiguous());
+  EXPECT_EQ(batch.pixel_values.sizes(), (std::vector<int64_t>{6, 3, kImageSize, kImageSize}));
+  EXPECT_TRUE(batch.pixel_values.is_contiguous());
   EXPECT_EQ(batch.ids.sizes(), (std::vector<int64_t>{rows, longest}));
   EXPECT_EQ(batch.supervised_tokens, supervised);
   EXPECT_EQ(batch.supervised_tokens, batch.mask.sum().item<int64_t>());
   EXPECT_EQ(batch.tokens, tokens);
+  EXPECT_EQ(batch.samples(), 7);
+  EXPECT_EQ(batch.images(), 6);
   EXPECT_TRUE(batch.image_hashes.empty());
-  EXPECT_EQ(batches.back().sample_indices, (std::vector<int64_t>{96, 97, 98, 99}));
+  EXPECT_EQ(indices_of(batches.back()), (std::vector<int64_t>{96, 97, 98, 99}));
 }
 
 TEST_F(LoaderOfAHundred, GivesTheSameBatchesWithAnyNumberOfThreads) {
@@ -105,7 +107,7 @@ TEST_F(LoaderOfAHundred, ComesOnceThroughEverySampleInANewOrderEachEpoch) {
   EXPECT_EQ(orders.size(), 4U);
 }
 
-TEST_F(LoaderOfAHundred, DealsTheSameGroupsToOneRankAndToMore) {
+TEST_F(LoaderOfAHundred, DealsTheSameMicroBatchesToOneRankAndToMore) {
   Loader alone(input(), options(1));
   const auto expected = take_epoch(alone, 2);
   for (const int64_t world : {2, 3, 5}) {
@@ -115,16 +117,16 @@ TEST_F(LoaderOfAHundred, DealsTheSameGroupsToOneRankAndToMore) {
       mine.world_size = world;
       mine.block_size = 8;
       Loader loader(input(), mine);
-      EXPECT_EQ(loader.groups_per_epoch(), 13);
-      EXPECT_EQ(loader.steps_per_epoch(), (13 + world - 1) / world);
+      EXPECT_EQ(loader.micro_batches_per_epoch(), 13);
+      EXPECT_EQ(loader.micro_steps_per_epoch(), (13 + world - 1) / world);
       const auto batches = take_epoch(loader, 2);
-      ASSERT_EQ(std::ssize(batches), loader.steps_per_epoch());
+      ASSERT_EQ(std::ssize(batches), loader.micro_steps_per_epoch());
       for (int64_t step = 0; step < std::ssize(batches); ++step) {
-        const int64_t group = step * world + rank;
-        if (group < std::ssize(expected)) {
-          expect_equal(batches[static_cast<size_t>(step)], expected[static_cast<size_t>(group)]);
+        const int64_t micro_batch = step * world + rank;
+        if (micro_batch < std::ssize(expected)) {
+          expect_equal(batches[static_cast<size_t>(step)], expected[static_cast<size_t>(micro_batch)]);
         } else {
-          EXPECT_FALSE(batches[static_cast<size_t>(step)].ids.defined()) << "a rank beyond the last group";
+          EXPECT_FALSE(batches[static_cast<size_t>(step)].ids.defined()) << "a rank beyond the last micro-batch";
         }
       }
     }
@@ -147,21 +149,21 @@ TEST_F(LoaderOfAHundred, GivesTwoRanksTogetherWhatOneGetsWithTheDoubleBatch) {
   std::vector<int64_t> dealt;
   for (size_t step = 0; step < of_ranks[0].size(); ++step) {
     for (const auto& batches : of_ranks) {
-      const auto& part = batches.at(step).sample_indices;
+      const auto part = indices_of(batches.at(step));
       dealt.insert(dealt.end(), part.begin(), part.end());
     }
   }
   EXPECT_EQ(dealt, expected);
 }
 
-TEST_F(LoaderOfAHundred, ResumesExactlyAtAnyGroup) {
+TEST_F(LoaderOfAHundred, ResumesExactlyAtAnyMicroBatch) {
   Loader loader(input(), options(3));
   const auto whole = take_epoch(loader, 1);
   for (const int64_t first : {1, 4, 12, 13}) {
     const auto rest = take_epoch(loader, 1, first);
     expect_equal(rest, {whole.begin() + first, whole.end()});
   }
-  // Four groups by two ranks, then the rest by three.
+  // Two ranks trained on four micro-batches; three ranks go on.
   std::vector<Batch> dealt;
   std::vector<std::vector<Batch>> of_ranks;
   for (int64_t rank = 0; rank < 3; ++rank) {
@@ -180,7 +182,7 @@ TEST_F(LoaderOfAHundred, ResumesExactlyAtAnyGroup) {
   expect_equal(dealt, {whole.begin() + 4, whole.end()});
 }
 
-TEST_F(LoaderOfAHundred, PadsLessWithBatchesOfLikeLength) {
+TEST_F(LoaderOfAHundred, PadsLessWithBatchesOfSimilarLength) {
   const auto padding = [&](bool bucket) {
     LoaderOptions chosen = options(1);
     chosen.bucket_by_length = bucket;
@@ -209,7 +211,7 @@ TEST_F(LoaderOfAHundred, ReportsEachSkippedSampleOnceWithItsReason) {
   EXPECT_EQ(reasons["s27"], "image 27.jpg not found in memory");
 }
 
-TEST_F(LoaderOfAHundred, HandsOutAnEmptyBatchWhereAGroupHasNoGoodSample) {
+TEST_F(LoaderOfAHundred, HandsOutAnEmptyBatchIfAMicroBatchHasNoGoodSample) {
   LoaderOptions single = options(1);
   single.batch_size = 1;
   single.original_order = true;
@@ -217,10 +219,10 @@ TEST_F(LoaderOfAHundred, HandsOutAnEmptyBatchWhereAGroupHasNoGoodSample) {
   const auto batches = take_epoch(loader, 0);
   ASSERT_EQ(batches.size(), 100U);
   EXPECT_FALSE(batches[7].ids.defined());
-  EXPECT_FALSE(batches[7].images.defined());
+  EXPECT_FALSE(batches[7].pixel_values.defined());
   EXPECT_TRUE(batches[7].sample_ids.empty());
   EXPECT_TRUE(batches[3].ids.defined());
-  EXPECT_FALSE(batches[3].images.defined()) << "text alone";
+  EXPECT_FALSE(batches[3].pixel_values.defined()) << "text alone";
   EXPECT_EQ(batches[8].ids.size(0), 1);
 }
 
@@ -239,7 +241,7 @@ TEST_F(LoaderOfAHundred, RethrowsAWorkersExceptionAndStopsCleanly) {
   images_->throw_at = "50.jpg";
   for (const int64_t workers : {0, 1, 4}) {
     LoaderOptions plain = options(workers);
-    plain.original_order = true;  // sample 50 comes in the seventh group
+    plain.original_order = true;  // sample 50 comes in the seventh micro-batch
     Loader loader(input(), plain);
     loader.start_epoch(0);
     for (int i = 0; i < 6; ++i) {
@@ -308,9 +310,9 @@ TEST_F(LoaderOfAHundred, TakesCachedFeaturesAndStopsReading) {
     EXPECT_EQ(images_->reads() - reads, 1) << "only the damaged image is read";
     int64_t cached = 0;
     for (size_t i = 0; i < with.size(); ++i) {
-      EXPECT_EQ(with[i].sample_indices, without[i].sample_indices);
+      EXPECT_EQ(indices_of(with[i]), indices_of(without[i]));
       EXPECT_EQ(with[i].spans, without[i].spans);
-      EXPECT_FALSE(with[i].images.defined());
+      EXPECT_FALSE(with[i].pixel_values.defined());
       if (with[i].spans.empty()) {
         continue;
       }
@@ -336,7 +338,7 @@ TEST_F(LoaderOfAHundred, DecodesOnlyTheImagesThatAreNotCached) {
   loader.start_epoch(0);
   const Batch first = *loader.next();  // sample 7's image cannot be decoded, sample 3 has none
   ASSERT_EQ(first.image_hashes.size(), 6U);
-  EXPECT_EQ(first.images.size(0), 6);
+  EXPECT_EQ(first.pixel_values.size(0), 6);
   EXPECT_FALSE(first.features.defined());
   for (const size_t k : {0U, 1U, 3U, 5U}) {
     features->put(first.image_hashes[k], at::full({kVisionTokens, 4}, static_cast<double>(k)));
@@ -351,13 +353,13 @@ TEST_F(LoaderOfAHundred, DecodesOnlyTheImagesThatAreNotCached) {
     for (const int64_t k : {0, 1, 3, 5}) {
       EXPECT_TRUE(at::equal(again.features[k], at::full({kVisionTokens, 4}, static_cast<double>(k))));
     }
-    ASSERT_EQ(again.images.size(0), 2);
-    EXPECT_TRUE(at::equal(again.images[0], first.images[2]));
-    EXPECT_TRUE(at::equal(again.images[1], first.images[4]));
+    ASSERT_EQ(again.pixel_values.size(0), 2);
+    EXPECT_TRUE(at::equal(again.pixel_values[0], first.pixel_values[2]));
+    EXPECT_TRUE(at::equal(again.pixel_values[1], first.pixel_values[4]));
   }
 }
 
-TEST_F(LoaderOfAHundred, KeepsCachedFeaturesInPlaceWhereASampleBeforeIsLeftOut) {
+TEST_F(LoaderOfAHundred, KeepsCachedFeaturesInPlaceIfAnEarlierSampleIsSkipped) {
   const auto features = cache();
   LoaderOptions plain = options(0);
   plain.original_order = true;
@@ -374,7 +376,7 @@ TEST_F(LoaderOfAHundred, KeepsCachedFeaturesInPlaceWhereASampleBeforeIsLeftOut) 
   loader.start_epoch(1);
   const Batch again = *loader.next();
   ASSERT_EQ(again.image_names, first.image_names);
-  EXPECT_FALSE(std::ranges::count(again.sample_indices, 7)) << "between the others";
+  EXPECT_FALSE(std::ranges::count(again.sample_ids, "s7")) << "it stands between the other samples";
   ASSERT_EQ(again.features.size(0), std::ssize(again.image_names));
   for (size_t k = 0; k < again.image_names.size(); ++k) {
     if (known(k)) {
@@ -386,7 +388,7 @@ TEST_F(LoaderOfAHundred, KeepsCachedFeaturesInPlaceWhereASampleBeforeIsLeftOut) 
   }
 }
 
-TEST(SampleOrder, IsAPermutationOfLikeLengthsWhoseLastGroupIsNotTheLongest) {
+TEST(SampleOrder, IsAPermutationOfSimilarLengthsWhoseLastBlockIsNotTheLongest) {
   Random random(1);
   std::vector<uint32_t> lengths(10007);
   for (auto& length : lengths) {

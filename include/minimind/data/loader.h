@@ -1,82 +1,53 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "minimind/data/batch.h"
-#include "minimind/data/dataset.h"
-#include "minimind/data/feature_cache.h"
-#include "minimind/data/image_source.h"
-#include "minimind/text/chat_prompt.h"
-#include "minimind/text/tokenizer.h"
+#include "minimind/data/loader_options.h"
 
 namespace minimind {
 
-struct LoaderOptions {
-  int64_t batch_size = 32;
-  int64_t num_workers = 8;    ///< decoding threads, at most most_threads(); 0: in the caller's thread
-  int64_t max_seq_len = 512;  ///< samples are truncated to this many tokens
-  int64_t image_size = 224;
-  int64_t prefetch = 4;  ///< finished batches that may wait
-  uint64_t seed = 1337;
-  bool original_order = false;   ///< file order in every epoch
-  bool bucket_by_length = true;  ///< samples of like length share a batch; seeded, same expectation
-  int64_t block_size = 0;        ///< samples of like length that stay together; 0: batch_size * world_size
-  Supervision supervision = Supervision::kLastAnswer;
-  int64_t rank = 0;
-  int64_t world_size = 1;
-  std::string instruction_prefix = "COCO_train2014_";  ///< prefix of image files in DataKind::kInstruction
-};
-
-/// What a loader reads from. The references outlive it.
-struct LoaderInput {
-  const Dataset& dataset;
-  DataKind kind;
-  const Tokenizer& tokenizer;
-  const ImagePattern& pattern;
-  const ImageSource& images;
-  const FeatureCache* cache = nullptr;  ///< null: images are always decoded
-};
-
-/// A sample that was left out, and why.
+/// A sample that no batch contains, and the reason.
 struct SkippedSample {
   std::string id;
   std::string reason;
 };
 
-/// Batches of one epoch after the other, prepared by threads ahead of the consumer and handed out in an order that
-/// depends only on (seed, epoch, block_size), not on the number of threads. Group g of an epoch's order (its samples
-/// from g * batch_size on) goes to rank g % world_size: with the same block_size any number of ranks sees the same
-/// order, and n ranks see together what one with n times the batch_size sees. Bad samples are skipped, reported once
-/// (log_warning) and counted; a batch without supervised tokens is skipped.
+/// Loads the micro-batches of one epoch after the other in worker threads, ahead of the consumer. The order of the
+/// samples depends on (seed, epoch, block_size) alone, not on the number of threads.
+///
+/// Micro-batch m of an epoch holds the samples [m * batch_size, (m + 1) * batch_size) of the epoch's order and goes to
+/// rank m % world_size. With equal block_size any number of ranks sees the same order, and n ranks together see the
+/// samples that one rank sees with n times the batch_size. Bad samples are skipped; each is counted and logged once.
 class Loader {
  public:
+  /// Throws Error if an option is out of range.
   Loader(const LoaderInput& input, const LoaderOptions& options);
   ~Loader();
 
-  /// Micro-batches (groups) of an epoch over all ranks: ceil(size / batch_size).
-  int64_t groups_per_epoch() const;
-  /// Micro-steps of this rank in an epoch: ceil(groups_per_epoch / world_size). On the last one, ranks beyond the last
-  /// group get an empty batch.
-  int64_t steps_per_epoch() const;
+  /// Micro-batches of an epoch over all ranks: ceil(size / batch_size).
+  int64_t micro_batches_per_epoch() const;
+  /// Micro-steps of one rank in an epoch: ceil(micro_batches_per_epoch / world_size). In the last one, ranks beyond the
+  /// last micro-batch get an empty batch.
+  int64_t micro_steps_per_epoch() const;
 
-  /// Starts (or restarts) at group `first_group` of an epoch's order, from which the groups are dealt to the ranks:
-  /// after a restart with another number of ranks it is the number of groups that all ranks have trained on.
-  void start_epoch(int64_t epoch, int64_t first_group = 0);
-  /// This rank's next batch; a batch without rows (ids undefined) where every sample of the group was skipped or the
-  /// group does not exist, so that all ranks make the same number of steps; nullopt at the end of the epoch. Throws
-  /// what a worker threw, and Error where nothing but skipped samples comes (a wrong folder, most likely).
+  /// Starts an epoch at its micro-batch `first_micro_batch`, and deals the micro-batches from there to the ranks. A
+  /// resumed run passes the number of micro-batches that all ranks together have trained on.
+  void start_epoch(int64_t epoch, int64_t first_micro_batch = 0);
+  /// This rank's next batch; nullopt at the end of the epoch. The batch is empty (ids undefined) if all its samples
+  /// were skipped or the micro-batch does not exist, so that all ranks make the same number of steps. Rethrows what a
+  /// worker threw. Throws Error if all samples so far were skipped (most likely a wrong folder).
   std::optional<Batch> next();
 
-  /// The `count` longest samples by estimate as one batch, out of turn: what a step needs at most. Not while an epoch
-  /// is under way.
+  /// The `count` longest samples by estimated length as one batch, to find the largest memory need of a step. Only
+  /// while no epoch is under way.
   Batch longest(int64_t count);
 
-  /// Skipped so far, over all epochs, each sample once.
+  /// Samples skipped so far, over all epochs, each once.
   std::vector<SkippedSample> skipped() const;
   /// Seconds that next() has waited for the workers.
   double waited_seconds() const;
