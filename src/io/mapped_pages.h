@@ -2,13 +2,30 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "minimind/base/file.h"
+
 namespace minimind {
 
-/// Tells the system that the memory pages of a tensor that read_state_dict() mapped are not needed now; they are read
-/// again when touched. Nothing happens to a tensor with memory of its own.
-void release_mapped_pages(const at::Tensor& tensor);
+/// A flat tensor over `bytes`, which lie in the mapping of `file`. The tensor keeps the mapping alive and is read-only.
+/// If the bytes are not aligned for the dtype, or there are none, the tensor is a copy.
+at::Tensor mapped_tensor(const MappedFile& file, std::string_view bytes, at::ScalarType dtype);
 
 /// Whether the tensor lies in a file that read_state_dict() mapped.
 bool is_mapped(const at::Tensor& tensor);
+
+/// Lets the system drop the memory pages of a mapped tensor; the next access reads them again. Other tensors stay as
+/// they are.
+void release_mapped_pages(const at::Tensor& tensor);
+
+/// The bytes of a contiguous CPU tensor.
+std::string_view tensor_bytes(const at::Tensor& tensor);
+
+/// The number of elements of a shape that a file names. Throws Error, with `where` in front, if a size is negative or
+/// the number (with a hundredfold margin) exceeds 64 bits.
+int64_t checked_numel(at::IntArrayRef sizes, const std::string& where);
 
 }  // namespace minimind

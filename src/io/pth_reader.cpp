@@ -1,20 +1,26 @@
 #include <ATen/Tensor.h>
+#include <zlib.h>
 
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "base/utf8.h"
-#include "io/crc32.h"
-#include "io/formats.h"
-#include "io/pickle_reader.h"
+#include "io/mapped_pages.h"
+#include "io/pickle.h"
+#include "io/pth.h"
 #include "io/zip_reader.h"
 #include "minimind/base/error.h"
 
-namespace minimind::detail {
+namespace minimind {
 
 namespace {
 
 constexpr std::string_view kPickleName = "/data.pkl";
+
+bool fits_checksum(const ZipRecord& record) {
+  return ::crc32_z(0, reinterpret_cast<const Bytef*>(record.bytes.data()), record.bytes.size()) == record.crc;
+}
 
 /// The archive's top folder: `archive`, or the name under which torch.save wrote the file.
 std::string top_folder(const ZipReader& zip, const std::string& where) {
@@ -29,7 +35,8 @@ std::string top_folder(const ZipReader& zip, const std::string& where) {
     }
   }
   require(!folder.empty(), where,
-          ": expected an archive written by torch.save (with a record …/data.pkl), found another zip archive");
+          ": expected an archive written by torch.save (with a record …/data.pkl), found a zip archive without "
+          "it");
   return folder;
 }
 
@@ -37,13 +44,13 @@ class PthReader {
  public:
   explicit PthReader(const MappedFile& file)
       : file_(file), where_(file.path().string()), zip_(file), folder_(top_folder(zip_, where_)) {
-    const ZipRecord* order = zip_.find(folder_ + "/byteorder");
-    require(order == nullptr || order->bytes == "little", where_,
-            ": expected little-endian weights, found another byte order; save the file again on the usual kind of "
-            "machine");
+    if (const ZipRecord* order = zip_.find(folder_ + "/byteorder")) {
+      require(order->bytes == "little", where_, ": expected little-endian weights, found byte order \"",
+              printable(order->bytes.substr(0, 16)), "\"; save the file again on the usual kind of machine");
+    }
     // torch.serialization.set_crc32_options(False) leaves wrong checksums everywhere: then there is none to compare.
     const ZipRecord* version = zip_.find(folder_ + "/version");
-    has_checksums_ = version == nullptr || crc32(version->bytes) == version->crc;
+    has_checksums_ = version == nullptr || fits_checksum(*version);
   }
 
   StateDict read() {
@@ -51,52 +58,51 @@ class PthReader {
     check(pickle, "data.pkl");
     StateDict state;
     for (const auto& [key, tensor] : read_pickled_state(pickle.bytes, where_)) {
-      state.add(key, view(key, tensor));
+      state.add(key, view(tensor, concat(where_, ": key \"", printable(key), '"')));
     }
     return state;
   }
 
  private:
   void check(const ZipRecord& record, const std::string& name) const {
-    require(!has_checksums_ || crc32(record.bytes) == record.crc, where_, ": record ", name,
+    require(!has_checksums_ || fits_checksum(record), where_, ": record ", name,
             ": the checksum does not fit: the file is damaged; copy or download it again");
   }
 
-  at::Tensor storage(const std::string& key, const PickledTensor& tensor) {
+  /// The storage of a tensor as a flat tensor; `where` names the key.
+  at::Tensor storage(const PickledTensor& tensor, const std::string& where) {
     const auto [found, is_new] = storages_.try_emplace(tensor.storage);
     at::Tensor& storage = found->second;
+    const std::string name = "data/" + printable(tensor.storage);
     if (is_new) {
       const ZipRecord* record = zip_.find(folder_ + "/data/" + tensor.storage);
-      require(record != nullptr, where_, ": key \"", printable(key), "\": expected its bytes in record data/",
-              printable(tensor.storage), ", found none; the file is damaged");
-      check(*record, "data/" + printable(tensor.storage));
-      const int64_t width = static_cast<int64_t>(c10::elementSize(tensor.dtype));
-      const int64_t bytes = static_cast<int64_t>(record->bytes.size());
-      require(bytes % width == 0 && tensor.storage_numel == bytes / width, where_, ": key \"", printable(key),
-              "\": expected ", tensor.storage_numel, " elements of ", width, " bytes in record data/",
-              printable(tensor.storage), ", found ", bytes, " bytes; the file is damaged");
+      require(record != nullptr, where, ": expected its bytes in record ", name, ", found none; the file is damaged");
+      check(*record, name);
+      const size_t width = c10::elementSize(tensor.dtype), bytes = record->bytes.size();
+      require(bytes % width == 0 && static_cast<uint64_t>(tensor.storage_numel) == bytes / width, where, ": expected ",
+              tensor.storage_numel, " elements of ", width, " bytes in record ", name, ", found ", bytes,
+              " bytes; the file is damaged");
       storage = mapped_tensor(file_, record->bytes, tensor.dtype);
     }
-    require(storage.scalar_type() == tensor.dtype && storage.numel() == tensor.storage_numel, where_, ": key \"",
-            printable(key), "\": record data/", printable(tensor.storage),
-            " is used with two dtypes or sizes; the file is damaged");
+    require(storage.scalar_type() == tensor.dtype && storage.numel() == tensor.storage_numel, where, ": record ", name,
+            ": expected one dtype and size, found two uses that differ; the file is damaged");
     return storage;
   }
 
-  at::Tensor view(const std::string& key, const PickledTensor& tensor) {
-    const int64_t numel = checked_numel(tensor.sizes, where_ + ": key \"" + printable(key) + "\"");
-    require(numel <= tensor.storage_numel, where_, ": key \"", printable(key), "\": expected at most the ",
-            tensor.storage_numel, " elements of its storage, found a tensor ", shape_text(tensor.sizes),
+  at::Tensor view(const PickledTensor& tensor, const std::string& where) {
+    const int64_t numel = checked_numel(tensor.sizes, where);
+    require(numel <= tensor.storage_numel, where, ": expected at most the ", tensor.storage_numel,
+            " elements of its storage, found a tensor ", at::IntArrayRef(tensor.sizes),
             " that repeats them; save tensor.contiguous() in its place");
     // Elements in front of the last one; __int128 because offset and strides are the file's.
     __int128 last = tensor.offset;
     for (size_t i = 0; i < tensor.sizes.size(); ++i) {
       last += static_cast<__int128>(tensor.sizes[i] - 1) * tensor.strides[i];
     }
-    require(numel == 0 || last < tensor.storage_numel, where_, ": key \"", printable(key), "\": expected a tensor ",
-            shape_text(tensor.sizes), " inside its storage of ", tensor.storage_numel,
+    require(numel == 0 || last < tensor.storage_numel, where, ": expected a tensor ", at::IntArrayRef(tensor.sizes),
+            " inside its storage of ", tensor.storage_numel,
             " elements, found one that passes its end; the file is damaged");
-    const at::Tensor base = storage(key, tensor);
+    const at::Tensor base = storage(tensor, where);
     if (numel == 0) {
       return base.slice(0, 0, 0).reshape(tensor.sizes);
     }
@@ -113,8 +119,12 @@ class PthReader {
 
 }  // namespace
 
+bool is_zip(const MappedFile& file) {
+  return file.bytes().starts_with("PK\x03\x04");
+}
+
 StateDict read_pth(const MappedFile& file) {
   return PthReader(file).read();
 }
 
-}  // namespace minimind::detail
+}  // namespace minimind

@@ -1,50 +1,22 @@
 #include <ATen/Tensor.h>
+#include <c10/util/Exception.h>
+#include <caffe2/serialize/inline_container.h>
 
+#include <exception>
 #include <map>
 #include <stdexcept>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
-#include "io/formats.h"
-#include "io/zip_writer.h"
+#include "io/dtype_names.h"
+#include "io/mapped_pages.h"
+#include "io/pth.h"
 #include "minimind/base/error.h"
-#include "minimind/io/state_dict.h"
 
 namespace minimind {
 
 namespace {
-
-const char* storage_class(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kFloat:
-      return "FloatStorage";
-    case at::kHalf:
-      return "HalfStorage";
-    case at::kBFloat16:
-      return "BFloat16Storage";
-    case at::kDouble:
-      return "DoubleStorage";
-    case at::kLong:
-      return "LongStorage";
-    case at::kInt:
-      return "IntStorage";
-    case at::kShort:
-      return "ShortStorage";
-    case at::kChar:
-      return "CharStorage";
-    case at::kByte:
-      return "ByteStorage";
-    case at::kBool:
-      return "BoolStorage";
-    case at::kComplexFloat:
-      return "ComplexFloatStorage";
-    case at::kComplexDouble:
-      return "ComplexDoubleStorage";
-    default:
-      throw std::logic_error(concat("write_pth: a dtype that .pth files of ours never hold: ", c10::toString(dtype)));
-  }
-}
 
 /// The few pickle instructions (protocol 2) that describe a state dict.
 class PickleText {
@@ -54,40 +26,28 @@ class PickleText {
     return *this;
   }
   PickleText& global(std::string_view module, std::string_view name) {
-    text_ += concat('c', module, '\n', name, '\n');
-    return *this;
+    return op(concat('c', module, '\n', name, '\n'));
   }
-  PickleText& text(std::string_view value) {
-    text_ += 'X';
-    little_endian(value.size(), 4);
-    text_ += value;
-    return *this;
-  }
+  PickleText& text(std::string_view value) { return op("X").little_endian(value.size(), 4).op(value); }
   PickleText& integer(int64_t value) {
-    if (value >= 0 && value <= 0x7FFFFFFF) {
-      text_ += 'J';
-      little_endian(static_cast<uint64_t>(value), 4);
-    } else {
-      text_ += "\x8a\x08";
-      little_endian(static_cast<uint64_t>(value), 8);
-    }
-    return *this;
+    const bool is_short = value >= 0 && value <= INT32_MAX;
+    return op(is_short ? "J" : "\x8a\x08").little_endian(static_cast<uint64_t>(value), is_short ? 4 : 8);
   }
   PickleText& integers(at::IntArrayRef values) {
-    text_ += '(';
+    op("(");
     for (const int64_t value : values) {
       integer(value);
     }
-    text_ += 't';
-    return *this;
+    return op("t");
   }
   const std::string& str() const { return text_; }
 
  private:
-  void little_endian(uint64_t value, int width) {
+  PickleText& little_endian(uint64_t value, int width) {
     for (int i = 0; i < width; ++i) {
       text_.push_back(static_cast<char>((value >> (8 * i)) & 0xFF));
     }
+    return *this;
   }
 
   std::string text_;
@@ -102,7 +62,7 @@ class StorageList {
     const auto [found, is_new] = indices_.try_emplace(key, storages_.size());
     if (is_new) {
       // The whole storage as a flat tensor: views of it stay views.
-      const int64_t numel = static_cast<int64_t>(tensor.storage().nbytes() / tensor.element_size());
+      const auto numel = static_cast<int64_t>(tensor.storage().nbytes() / static_cast<size_t>(tensor.element_size()));
       storages_.push_back(tensor.as_strided({numel}, {1}, 0));
     } else if (storages_[found->second].scalar_type() != tensor.scalar_type()) {
       throw std::logic_error("write_pth: two tensors of different dtypes share one storage");
@@ -115,6 +75,14 @@ class StorageList {
   std::map<const c10::StorageImpl*, size_t> indices_;
   std::vector<at::Tensor> storages_;
 };
+
+std::string_view storage_class(at::ScalarType dtype) {
+  const std::string_view name = names_of(dtype).storage;
+  if (name.empty()) {
+    throw std::logic_error(concat("write_pth: a .pth file cannot hold the dtype ", c10::toString(dtype)));
+  }
+  return name;
+}
 
 std::string pickle_state(const StateDict& state, StorageList& storages) {
   PickleText pickle;
@@ -132,21 +100,61 @@ std::string pickle_state(const StateDict& state, StorageList& storages) {
   return pickle.str();
 }
 
+/// Writes the records of a `.pth` into an AtomicFile; LibTorch's writer lays out the zip archive.
+class RecordWriter {
+ public:
+  explicit RecordWriter(const std::filesystem::path& path)
+      : file_(path), archive_([this](const void* data, size_t size) { return write(data, size); }) {}
+
+  void add(const std::string& name, std::string_view bytes) {
+    archive_.writeRecord(name, bytes.data(), bytes.size());
+    rethrow();
+  }
+  void commit() {
+    archive_.writeEndOfFile();
+    rethrow();
+    file_.commit();
+  }
+
+ private:
+  /// Keeps the first error for rethrow(): no exception may cross the zip library, which would also report another one.
+  size_t write(const void* data, size_t size) {
+    try {
+      if (!error_) {
+        file_.write(data, size);
+      }
+    } catch (const Error&) {
+      error_ = std::current_exception();
+    }
+    return size;
+  }
+  void rethrow() const {
+    if (error_) {
+      std::rethrow_exception(error_);
+    }
+  }
+
+  AtomicFile file_;
+  std::exception_ptr error_;
+  caffe2::serialize::PyTorchStreamWriter archive_;
+};
+
 }  // namespace
 
 void write_pth(const std::filesystem::path& path, const StateDict& state) {
   StorageList storages;
   const std::string pickle = pickle_state(state, storages);
-  AtomicFile file(path);
-  detail::ZipWriter zip(file);
-  zip.add("archive/data.pkl", pickle);
-  zip.add("archive/byteorder", "little");
-  for (size_t i = 0; i < storages.storages().size(); ++i) {
-    zip.add("archive/data/" + std::to_string(i), detail::tensor_bytes(storages.storages()[i].cpu()));
+  try {
+    RecordWriter writer(path);
+    writer.add("data.pkl", pickle);
+    writer.add("byteorder", "little");
+    for (size_t i = 0; i < storages.storages().size(); ++i) {
+      writer.add("data/" + std::to_string(i), tensor_bytes(storages.storages()[i].cpu()));
+    }
+    writer.commit();
+  } catch (const c10::Error& error) {
+    fail(path.string(), ": cannot be written: ", error.what_without_backtrace());
   }
-  zip.add("archive/version", "3\n");
-  zip.finish();
-  file.commit();
 }
 
 }  // namespace minimind

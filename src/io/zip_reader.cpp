@@ -8,7 +8,7 @@
 #include "base/utf8.h"
 #include "minimind/base/error.h"
 
-namespace minimind::detail {
+namespace minimind {
 
 namespace {
 
@@ -145,4 +145,4 @@ std::string_view ZipReader::local_bytes(uint64_t header, uint64_t size, const st
   return slice(header + kLocalSize + number(header + 26, 2) + number(header + 28, 2), size);
 }
 
-}  // namespace minimind::detail
+}  // namespace minimind

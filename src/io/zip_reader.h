@@ -7,7 +7,7 @@
 
 #include "minimind/base/file.h"
 
-namespace minimind::detail {
+namespace minimind {
 
 /// One file of a zip archive; `bytes` points into the mapping.
 struct ZipRecord {
@@ -44,4 +44,4 @@ class ZipReader {
   std::unordered_map<std::string, ZipRecord> records_;
 };
 
-}  // namespace minimind::detail
+}  // namespace minimind

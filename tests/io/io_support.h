@@ -13,8 +13,10 @@
 #include <stdexcept>
 #include <string>
 
+#include "io/pth.h"
+#include "io/safetensors.h"
+#include "io/state_dict_file.h"
 #include "minimind/base/error.h"
-#include "minimind/io/state_dict.h"
 
 namespace minimind::testing {
 

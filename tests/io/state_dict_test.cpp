@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "io/crc32.h"
 #include "io/io_support.h"
 
 namespace minimind {
@@ -49,12 +48,6 @@ void expect_same(const StateDict& found, const StateDict& expected) {
     ASSERT_NE(found.find(name), nullptr) << name;
     EXPECT_TRUE(same_bytes(*found.find(name), tensor)) << name;
   }
-}
-
-TEST(Crc32, IsTheZipFormatsChecksum) {
-  EXPECT_EQ(detail::crc32("123456789"), 0xCBF43926U);
-  EXPECT_EQ(detail::crc32(""), 0U);
-  EXPECT_EQ(detail::crc32("The quick brown fox jumps over the lazy dog"), 0x414FA339U);
 }
 
 TEST(Pth, GivesBackEveryDtypeShapeAndStride) {
@@ -180,7 +173,7 @@ TEST(StateDictFormat, NamesWhatWasFoundInstead) {
   EXPECT_NE(message("a.pth", "version https://git-lfs.github.com/spec/v1\n").find("Git LFS"), std::string::npos);
   EXPECT_NE(message("a.pth", "<!DOCTYPE html>").find("web page"), std::string::npos);
   EXPECT_NE(message("a.pth", "\x80\x02\x8a\x0al\xfc\x9c").find("legacy"), std::string::npos);
-  EXPECT_NE(message("a.pth", "hello").find("found neither"), std::string::npos);
+  EXPECT_NE(message("a.pth", "hello").find("found a file that begins with \"hello\""), std::string::npos);
   EXPECT_NE(error_of([&] { read_state_dict(folder / "none.pth"); }).find("none.pth"), std::string::npos);
   EXPECT_NE(error_of([&] { read_state_dict(folder.path()); }).find("folder"), std::string::npos);
 }

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "minimind/io/state_dict.h"
+
+namespace minimind {
+
+/// Safetensors metadata key of a training checkpoint: a JSON object whose `config` is the model's configuration as
+/// text.
+inline constexpr const char* kCheckpointMetadataKey = "minimind_checkpoint";
+
+/// Prefix of the model's tensors in a training checkpoint; the other tensors are the optimiser's and the scaler's.
+inline constexpr const char* kCheckpointModelPrefix = "model.";
+
+/// The model's tensors of a training checkpoint, without the prefix.
+StateDict model_of_checkpoint(const StateDict& checkpoint);
+
+}  // namespace minimind
