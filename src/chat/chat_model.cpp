@@ -1,6 +1,5 @@
 #include "minimind/chat/chat_model.h"
 
-#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/GradMode.h>
@@ -12,28 +11,13 @@
 #include "minimind/infer/prompt.h"
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
+#include "model/clip_weights.h"
+#include "model/device.h"
 #include "model/skip_init.h"
 
 namespace minimind {
 
 namespace {
-
-c10::Device chat_device(const std::string& name) {
-  if (name == "auto") {
-    return at::hasCUDA() ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
-  }
-  require(name == "cpu" || name == "cuda" || name.starts_with("cuda:"),
-          "device: expected auto, cpu, cuda or cuda:N, found ", name);
-  if (name == "cpu") {
-    return c10::kCPU;
-  }
-  require(at::hasCUDA(), "device ", name, ": expected a GPU and a build with CUDA, found none; use --device cpu");
-  try {
-    return name == "cuda" ? c10::Device(c10::kCUDA, 0) : c10::Device(name);
-  } catch (const c10::Error&) {
-    fail("device: expected auto, cpu, cuda or cuda:N, found ", name);
-  }
-}
 
 /// The pattern of the configuration, or of the released models where the encoder has their number of tokens.
 ImagePattern chat_pattern(const LmConfig& config, const Tokenizer& tokenizer, const ChatModelFiles& files,
@@ -67,7 +51,7 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
       notice(text);
     }
   };
-  const c10::Device device = chat_device(files.device);
+  const c10::Device device = device_of(files.device);
   if (device.is_cpu() && files.weights != WeightFormat::kFloat32) {
     limit_primitive_cache();
   }
@@ -84,7 +68,7 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
     encoding.dtype = at::kBFloat16;
   }
   LoadReport encoder_report;
-  ClipVision encoder = load_clip_vision(files.clip_dir, &encoder_report, /*share_file=*/true, encoding);
+  ClipVision encoder = load_clip_vision(files.clip_dir, &encoder_report, /*map_weights=*/true, encoding);
   log_info(concat(files.clip_dir, ":\n", encoder_report.summary()));
   const ClipVisionConfig& vision = encoder->config();
   require(vision.hidden_size == file.config.vision_dim, files.clip_dir, ": expected features of width ",
@@ -93,7 +77,7 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
   ImagePattern pattern = chat_pattern(file.config, *tokenizer, files, vision.tokens());
   Vlm model = unfilled_model(file.config);
   const LoadReport report = load_vlm(*model, file.state, file.weights.string(),
-                                     {/*allow_missing_projection=*/false, files.allow_missing, /*share_file=*/true});
+                                     {/*allow_missing_projection=*/false, files.allow_missing, /*map_weights=*/true});
   log_info(concat(file.weights.string(), ":\n", report.summary()));
   if (report.lacks_projection()) {
     tell(file.weights.string() + ": a language model without vision_proj: it cannot look at images yet");

@@ -11,7 +11,7 @@ namespace minimind::detail {
 
 namespace {
 
-/// A number whose exponent's bits are all set is NaN or infinity; a loop without a branch, which compilers vectorise.
+/// Whether a number has all exponent bits set, as NaN and infinity have. Without a branch, so that compilers vectorise.
 template <class Bits>
 bool any_full_exponent(const Bits* numbers, int64_t count, Bits exponent) {
   Bits found = 0;

@@ -4,8 +4,7 @@
 
 namespace minimind::detail {
 
-/// Whether a tensor on the CPU is free of NaN and infinity. Reads contiguous numbers once, as fast as memory gives
-/// them.
+/// Whether a CPU tensor holds no NaN and no infinity. Reads each number once, on all threads.
 bool all_finite(const at::Tensor& tensor);
 
 }  // namespace minimind::detail

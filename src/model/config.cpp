@@ -144,6 +144,14 @@ int64_t LmConfig::inner_dim() const {
   return (inner + multiple_of - 1) / multiple_of * multiple_of;
 }
 
+double LmConfig::approximate_parameters() const {
+  const auto width = static_cast<double>(dim);
+  const double heads = 2.0 + 2.0 * static_cast<double>(n_kv_heads) / static_cast<double>(n_heads);
+  const double experts = use_moe ? static_cast<double>(n_routed_experts) + (has_shared_experts ? 1 : 0) : 1;
+  const double layer = heads * width * width + 3 * experts * width * static_cast<double>(inner_dim());
+  return static_cast<double>(vocab_size + vision_dim) * width + static_cast<double>(n_layers) * layer;
+}
+
 Fields ClipVisionConfig::fields() {
   return {
       {"hidden_size", &hidden_size},
@@ -173,6 +181,12 @@ void ClipVisionConfig::validate() const {
           "vision configuration: layer_norm_eps: expected more than 0, found ", layer_norm_eps);
   require(hidden_act == "quick_gelu", "vision configuration: hidden_act: expected \"quick_gelu\", found \"", hidden_act,
           "\"; another encoder than CLIP ViT-B/32's family does not fit");
+}
+
+double ClipVisionConfig::approximate_parameters() const {
+  const auto width = static_cast<double>(hidden_size), patch = static_cast<double>(patch_size);
+  const double layer = 4 * width * width + 2 * width * static_cast<double>(intermediate_size);
+  return width * (3 * patch * patch + static_cast<double>(tokens())) + static_cast<double>(num_hidden_layers) * layer;
 }
 
 LmConfig lm_config_from_json(const std::string& json, const std::string& where) {

@@ -2,13 +2,11 @@
 
 #include "minimind/base/error.h"
 #include "minimind/model/config.h"
+#include "model/model_file.h"
 
-namespace minimind::detail {
+namespace minimind {
 
 namespace {
-
-constexpr const char* kWeightFiles[] = {"model.safetensors", "pytorch_model.bin", "model.safetensors.index.json",
-                                        "pytorch_model.bin.index.json"};
 
 bool is_tokenizer_file(const fs::path& path) {
   const std::string name = path.filename().string();
@@ -26,7 +24,7 @@ void require_replaceable_config(const fs::path& path) {
     lm_config_from_json(read_file(path), path.string());
   } catch (const Error& error) {
     fail(path.string(),
-         ": expected no file or the configuration of a MiniMind model, which is replaced, found another: ",
+         ": expected no file or the configuration of a MiniMind model, which is replaced, found another file: ",
          error.what(), "; give --out another name");
   }
 }
@@ -37,11 +35,13 @@ void require_room_in_folder(const fs::path& folder, const std::string& weights_n
   }
   require(fs::is_directory(folder), folder.string(),
           ": expected NAME.pth, NAME.bin, NAME.safetensors or a folder, found a file of another name");
-  for (const char* name : kWeightFiles) {
-    // Readers of a folder take the first form that they know: two would be two models in one place.
-    require(name == weights_name || !fs::exists(folder / name), folder.string(), ": expected a folder without other ",
-            "weights, found ", name, ", which would stay beside ", weights_name,
-            "; remove it, or give --out another folder");
+  for (const std::string weights : kFolderWeights) {
+    for (const std::string& name : {weights, weights + ".index.json"}) {
+      // Readers take the first format that they know: two would be two models in one folder.
+      require(name == weights_name || !fs::exists(folder / name), folder.string(),
+              ": expected a folder without other weights, found ", name, ", which would stay beside ", weights_name,
+              "; remove it, or give --out another folder");
+    }
   }
   require(!fs::exists(folder / weights_name) || fs::exists(folder / "config.json"), folder.string(),
           ": expected the folder of a MiniMind model, found ", weights_name,
@@ -60,8 +60,9 @@ std::vector<fs::path> tokenizer_files(const fs::path& tokenizer) {
   } else if (fs::exists(tokenizer)) {
     files.push_back(tokenizer);
   }
-  require(!files.empty(), tokenizer.string(), ": expected a tokenizer (tokenizer.json or a .model file), found none");
+  require(!files.empty(), tokenizer.string(),
+          ": expected a tokenizer (tokenizer.json or a .model file), found no such file");
   return files;
 }
 
-}  // namespace minimind::detail
+}  // namespace minimind

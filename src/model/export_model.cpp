@@ -6,63 +6,51 @@
 #include <array>
 
 #include "base/utf8.h"
+#include "io/dtype_names.h"
+#include "io/pth.h"
+#include "io/safetensors.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
 #include "model/all_finite.h"
 #include "model/export_folder.h"
+#include "model/model_file.h"
 
 namespace minimind {
 
 namespace {
 
-at::ScalarType export_dtype(const std::string& name) {
-  if (name == "float32") {
-    return at::kFloat;
-  }
-  if (name == "float16") {
-    return at::kHalf;
-  }
-  require(name == "bfloat16", "dtype: expected float32, float16 or bfloat16, found ", name);
-  return at::kBFloat16;
-}
-
 bool is_head(const std::string& key) {
   return key == "output.weight";
 }
 
-/// Numbers beyond float16's range would become infinite.
-at::Tensor narrowed(const std::string& key, const at::Tensor& tensor, const std::string& dtype) {
-  const at::Tensor narrow = tensor.to(export_dtype(dtype));
-  if (!detail::all_finite(narrow)) {
-    fail("key \"", key, "\": expected numbers that ", dtype, " can hold, found the magnitude ",
-         tensor.abs().max().item<double>(), "; --dtype bfloat16 or float32 keeps its range");
+/// The tensor in `dtype`. Throws Error if a number exceeds the range of `dtype` and would become infinite.
+at::Tensor converted_tensor(const std::string& key, const at::Tensor& tensor, at::ScalarType dtype) {
+  const at::Tensor result = tensor.to(dtype);
+  if (!detail::all_finite(result)) {
+    fail("key \"", key, "\": expected numbers that ", names_of(dtype).flag, " can hold, found the magnitude ",
+         tensor.abs().max().item<double>(), "; use --dtype bfloat16 or float32, which have a larger range");
   }
-  return narrow;
+  return result;
 }
 
-/// All keys in the dtype asked for; the tied pair stays one storage.
-StateDict converted(const StateDict& state, const std::string& dtype, bool with_projection) {
+/// All keys in `dtype`; the tied pair shares its storage.
+StateDict converted(const StateDict& state, at::ScalarType dtype, bool with_projection) {
   StateDict result;
   for (const auto& [key, tensor] : state.entries()) {
     if (is_head(key)) {
       result.add(key, *result.find("tok_embeddings.weight"));
     } else if (with_projection || !key.starts_with("vision_proj.")) {
-      result.add(key, narrowed(key, tensor, dtype));
+      result.add(key, converted_tensor(key, tensor, dtype));
     }
   }
   return result;
 }
 
-/// safetensors refuses tensors that share their data: the head stays out, as readers of tied models expect.
-StateDict without_head(const StateDict& state) {
-  StateDict result;
-  for (const auto& [key, tensor] : state.entries()) {
-    if (!is_head(key)) {
-      result.add(key, tensor);
-    }
-  }
-  return result;
+/// safetensors refuses tensors that share their data: readers of tied models expect a file without the head.
+StateDict without_head(StateDict state) {
+  std::erase_if(state.entries(), [](const StateDict::Entry& entry) { return is_head(entry.first); });
+  return state;
 }
 
 std::string ending_of(const fs::path& target) {
@@ -73,7 +61,7 @@ bool is_pth(const fs::path& target) {
   return ending_of(target) == ".pth" || ending_of(target) == ".bin";
 }
 
-/// Suffixes of other programs' model files: a folder of such a name is hardly what is meant.
+/// Whether the name has the suffix of another kind of model file: the user hardly means a folder.
 bool looks_like_a_file(const fs::path& target) {
   constexpr std::array<const char*, 7> kSuffixes = {".pt", ".ckpt", ".gguf", ".onnx", ".h5", ".pkl", ".json"};
   return std::ranges::find(kSuffixes, ending_of(target)) != kSuffixes.end();
@@ -89,11 +77,10 @@ void copy_files(const std::vector<fs::path>& files, const fs::path& folder, std:
   }
 }
 
-/// The model's own form: the shapes do not tell all settings (head counts), so the configuration lies beside.
+/// Writes the weights, and beside them the configuration: the shapes do not show all settings (head counts).
 std::vector<fs::path> export_pth(const fs::path& target, const StateDict& state, const std::string& config) {
-  fs::path beside = target;
-  beside.replace_extension(".json");
-  detail::require_replaceable_config(beside);
+  const fs::path beside = fs::path(target).replace_extension(".json");
+  require_replaceable_config(beside);
   write_pth(target, state);
   write_file_atomically(beside, config);
   return {target, beside};
@@ -102,11 +89,11 @@ std::vector<fs::path> export_pth(const fs::path& target, const StateDict& state,
 std::vector<fs::path> export_folder(const ExportOptions& options, const StateDict& state, const std::string& config,
                                     const std::map<std::string, std::string>& metadata) {
   const fs::path& folder = options.target;
-  const std::string weights = options.weights == "bin" ? "pytorch_model.bin" : "model.safetensors";
-  detail::require_room_in_folder(folder, weights);
+  const std::string weights = kFolderWeights[options.weights == "bin" ? 1 : 0];
+  require_room_in_folder(folder, weights);
   std::vector<fs::path> tokenizer;
   if (!options.tokenizer.empty()) {
-    tokenizer = detail::tokenizer_files(options.tokenizer);
+    tokenizer = tokenizer_files(options.tokenizer);
   }
   ensure_writable_folder(folder);
   std::vector<fs::path> written = {folder / weights, folder / "config.json"};
@@ -127,20 +114,20 @@ bool exports_folder(const fs::path& target) {
 }
 
 std::vector<fs::path> export_model(const ModelFile& source, const ExportOptions& options) {
-  export_dtype(options.dtype);  // an unknown one ends here
+  const at::ScalarType dtype = dtype_of_flag(options.dtype, "dtype");
   require(options.weights == "safetensors" || options.weights == "bin", "weights: expected safetensors or bin, found ",
           options.weights);
   require(!looks_like_a_file(options.target), options.target.string(),
           ": expected NAME.pth, NAME.bin, NAME.safetensors or a folder to be written, found the name of another kind "
           "of file");
   require(options.tokenizer.empty() || exports_folder(options.target), options.target.string(),
-          ": expected a folder, where a tokenizer can lie, found one file; leave --tokenizer out");
+          ": expected a folder for a tokenizer, found the name of one file; leave --tokenizer out");
   Vlm model(source.config);
   LoadOptions contract;
   contract.allow_missing = options.allow_missing;
   const LoadReport report = load_vlm(*model, source.state, source.weights.string(), contract);
   log_info(concat(source.weights.string(), ":\n", report.summary()));
-  const StateDict state = converted(vlm_state_dict(*model), options.dtype, !report.lacks_projection());
+  const StateDict state = converted(vlm_state_dict(*model), dtype, !report.lacks_projection());
   const std::string config = lm_config_to_json(source.config) + "\n";
   if (is_pth(options.target)) {
     return export_pth(options.target, state, config);

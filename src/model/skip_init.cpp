@@ -7,20 +7,20 @@ namespace minimind {
 namespace {
 
 // As with LibTorch's own guards, the thread is the scope.
-thread_local bool is_unfilled = false;
+thread_local bool skips_init = false;
 
 }  // namespace
 
-SkipInit::SkipInit() : before_(is_unfilled) {
-  is_unfilled = true;
+SkipInit::SkipInit() : before_(skips_init) {
+  skips_init = true;
 }
 
 SkipInit::~SkipInit() {
-  is_unfilled = before_;
+  skips_init = before_;
 }
 
 at::Tensor new_weights(at::IntArrayRef sizes, at::ScalarType dtype) {
-  return is_unfilled ? at::zeros({1}, dtype).expand(sizes) : at::zeros(sizes, dtype);
+  return skips_init ? at::zeros({1}, dtype).expand(sizes) : at::zeros(sizes, dtype);
 }
 
 }  // namespace minimind

@@ -4,9 +4,9 @@
 
 namespace minimind {
 
-/// While one lives, modules built by its thread get placeholders in place of matrices: right in shape, without memory
-/// of their own and not to be written. A load with LoadOptions::share_file then gives each its tensor, so that a
-/// model that is only used costs neither the time nor the memory of being filled with zeros first.
+/// While an object lives, new_weights() gives its thread placeholders: tensors of the right shape, without memory of
+/// their own and read-only. A load with LoadOptions::map_weights then replaces them. This saves the time and memory of
+/// filling the weights with zeros first.
 class SkipInit {
  public:
   SkipInit();
@@ -18,7 +18,7 @@ class SkipInit {
   bool before_;
 };
 
-/// Zeros of this shape, or a placeholder where SkipInit says so.
+/// Zeros of this shape, or a placeholder while a SkipInit lives.
 at::Tensor new_weights(at::IntArrayRef sizes, at::ScalarType dtype = at::kFloat);
 
 }  // namespace minimind

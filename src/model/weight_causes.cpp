@@ -1,18 +1,20 @@
+#include "model/weight_causes.h"
+
 #include <ATen/Tensor.h>
 
 #include <algorithm>
 #include <charconv>
+#include <string_view>
 
 #include "minimind/base/error.h"
-#include "model/weight_match.h"
 
-namespace minimind::detail {
+namespace minimind {
 
 namespace {
 
 using Entries = std::vector<StateDict::Entry>;
 
-/// The matrix of that name; null if there is none or if it is no matrix.
+/// The matrix of this name; null if there is no tensor of the name, or not a matrix.
 const at::Tensor* find_matrix(const Entries& entries, std::string_view name) {
   const auto found = std::ranges::find(entries, name, &StateDict::Entry::first);
   return found == entries.end() || found->second.dim() != 2 ? nullptr : &found->second;
@@ -30,8 +32,8 @@ bool has_prefix(const Entries& entries, std::string_view prefix) {
   return any_key(entries, [&](const std::string& key) { return key.starts_with(prefix); });
 }
 
-/// 1 + the highest index after `layers.`; 0 without one. At most the number of keys: no key may ask for a model of a
-/// million layers.
+/// 1 + the highest index after `layers.`, 0 if no key has one. At most the number of keys, so that no key can ask for a
+/// model of a million layers.
 int64_t count_layers(const Entries& entries) {
   constexpr std::string_view kPrefix = "layers.";
   int64_t count = 0;
@@ -65,22 +67,22 @@ void deduce_feed_forward(const Entries& entries, LmConfig* config) {
   }
 }
 
-void add_difference(std::string& flags, const char* name, int64_t meant, int64_t found) {
-  if (meant != found) {
+void add_difference(std::string& flags, const char* name, int64_t expected, int64_t found) {
+  if (expected != found) {
     flags += concat(" --", name, " ", found);
   }
 }
 
-/// The flags with which a model of the file's shape would be made; "" if they are those of `config`.
+/// The flags that would make a model of the file's shape; "" if `config` has this shape.
 std::string shape_flags(const LmConfig& config, const LmConfig& file) {
   std::string flags;
   add_difference(flags, "dim", config.dim, file.dim);
   add_difference(flags, "n_layers", config.n_layers, file.n_layers);
   add_difference(flags, "vocab_size", config.vocab_size, file.vocab_size);
-  // Heads as the model has them: the file's key/value width tells their ratio alone.
+  // The file's key/value width shows only the ratio of the head counts.
   if (config.n_kv_heads != file.n_kv_heads) {
-    flags += concat(" --n_kv_heads ", file.n_kv_heads, " (where --n_heads is ", config.n_heads,
-                    "; the file tells their ratio alone)");
+    flags += concat(" --n_kv_heads ", file.n_kv_heads, " (if --n_heads is ", config.n_heads,
+                    "; the file shows only their ratio)");
   }
   if (config.use_moe != file.use_moe) {
     flags += concat(" --use_moe ", file.use_moe ? "true" : "false");
@@ -103,7 +105,7 @@ std::string foreign_cause(const Entries& entries) {
   if (has_part(entries, ".self_attn.q_proj") && !has_prefix(entries, "vision_model.")) {
     return "these are the key names of a later MiniMind generation (or another Hugging Face model), whose rotary "
            "layout "
-           "is the half-split one; this program is for MiniMind-V v1 weights (layers.*.attention.wq)";
+           "is half-split; this program reads MiniMind-V v1 weights (layers.*.attention.wq)";
   }
   if (has_prefix(entries, "vision_model.") || has_prefix(entries, "text_model.")) {
     return "this is a CLIP encoder, which belongs to --clip_dir";
@@ -156,10 +158,11 @@ std::string likely_cause(const Entries& entries, const LmConfig& config, bool wa
                   config.vision_dim, ": was another --clip_dir meant?");
   }
   if (wants_projection && !has_prefix(entries, "vision_proj.")) {
-    return "a language-only checkpoint (…_llm): train the projection first with pretrain_vlm, whose …_vlm_pretrain "
-           "file is meant here (--allow_missing vision_proj goes on without)";
+    return "a language-only checkpoint (…_llm): train the projection first with pretrain_vlm and give its "
+           "…_vlm_pretrain "
+           "file here (--allow_missing vision_proj goes on without a projection)";
   }
   return "";
 }
 
-}  // namespace minimind::detail
+}  // namespace minimind

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <unordered_map>
 
 #include "base/utf8.h"
@@ -14,27 +15,53 @@
 #include "minimind/base/log.h"
 #include "model/all_finite.h"
 
-namespace minimind::detail {
+namespace minimind {
 
 namespace {
 
-std::string sizes_text(const at::Tensor& tensor) {
-  std::string text = "[";
-  for (const int64_t size : tensor.sizes()) {
-    text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-  }
-  return text + "]";
+/// The module that a key is counted under: its first part, or its first two below vision_model.
+std::string module_of(const std::string& key) {
+  const size_t first = key.find('.');
+  const bool is_vision = key.starts_with("vision_model.");
+  return key.substr(0, is_vision ? key.find('.', first + 1) : first);
 }
 
-bool is_leftover(const std::string& key) {
-  return key.find("mask") != std::string::npos || key.find("pos_cis") != std::string::npos;
+bool may_be_missing(const std::string& key, const std::vector<std::string>& allow_missing) {
+  return std::ranges::any_of(allow_missing,
+                             [&](const std::string& prefix) { return !prefix.empty() && key.starts_with(prefix); });
+}
+
+/// Adds a parameter and the file's tensor of its name (null if there is none) to the match.
+void add_parameter(WeightMatch& match, const std::string& key, const at::Tensor& parameter, const at::Tensor* tensor,
+                   const std::vector<std::string>& allow_missing) {
+  LoadReport::Counts& counts = match.report.modules[module_of(key)];
+  if (tensor == nullptr) {
+    ++counts.missing;
+    if (may_be_missing(key, allow_missing)) {
+      match.report.missing_allowed.push_back(key);
+      match.absent.push_back(parameter);
+    } else {
+      match.problems.push_back(concat(key, " expected ", parameter.sizes(), ", found none"));
+    }
+  } else if (!tensor->is_floating_point()) {
+    ++counts.wrong_shape;
+    match.problems.push_back(
+        concat(key, " expected floating-point numbers, found ", c10::toString(tensor->scalar_type())));
+  } else if (tensor->sizes() != parameter.sizes()) {
+    ++counts.wrong_shape;
+    match.problems.push_back(concat(key, " expected ", parameter.sizes(), ", found ", tensor->sizes()));
+  } else {
+    ++counts.matched;
+    match.fits.emplace_back(parameter, *tensor);
+  }
 }
 
 }  // namespace
 
 WeightMatch match_weights(const std::vector<StateDict::Entry>& expected, const std::vector<StateDict::Entry>& found,
-                          const std::vector<std::string>& allow_missing) {
+                          const std::vector<std::string>& allow_missing, LoadReport report) {
   WeightMatch match;
+  match.report = std::move(report);
   std::unordered_map<std::string, const at::Tensor*> by_name;
   for (const auto& [key, tensor] : found) {
     if (!by_name.emplace(key, &tensor).second) {
@@ -43,71 +70,47 @@ WeightMatch match_weights(const std::vector<StateDict::Entry>& expected, const s
     }
   }
   for (const auto& [key, parameter] : expected) {
-    LoadReport::Counts& counts = match.report.modules[module_of(key)];
-    const auto source = by_name.find(key);
-    if (source == by_name.end()) {
-      ++counts.missing;
-      if (std::ranges::any_of(allow_missing,
-                              [&](const std::string& prefix) { return !prefix.empty() && key.starts_with(prefix); })) {
-        match.report.missing_allowed.push_back(key);
-        match.absent.push_back(parameter);
-      } else {
-        match.problems.push_back(concat(key, " expected ", sizes_text(parameter), ", found none"));
-      }
-      continue;
-    }
-    const at::Tensor& tensor = *source->second;
-    if (!tensor.is_floating_point()) {
-      ++counts.wrong_shape;
-      match.problems.push_back(
-          concat(key, " expected floating-point numbers, found ", c10::toString(tensor.scalar_type())));
-    } else if (tensor.sizes() != parameter.sizes()) {
-      ++counts.wrong_shape;
-      match.problems.push_back(concat(key, " expected ", sizes_text(parameter), ", found ", sizes_text(tensor)));
-    } else {
-      ++counts.matched;
-      match.fits.emplace_back(parameter, tensor);
-    }
-    by_name.erase(source);
+    const auto source = by_name.extract(key);
+    add_parameter(match, key, parameter, source.empty() ? nullptr : source.mapped(), allow_missing);
   }
   for (const auto& [key, tensor] : found) {
     if (by_name.contains(key)) {
       ++match.report.modules[module_of(key)].unexpected;
-      match.problems.push_back(concat(printable(key), " ", sizes_text(tensor), " unexpected"));
+      match.problems.push_back(concat(printable(key), " ", tensor.sizes(), " unexpected"));
     }
   }
   return match;
 }
 
-void apply_weights(const WeightMatch& match, const std::string& where, const std::string& cause, bool share_file) {
-  if (!match.problems.empty()) {
-    constexpr size_t kShown = 4;
-    const LoadReport::Counts counts = match.report.total();
-    std::string shown;
-    for (size_t i = 0; i < std::min(kShown, match.problems.size()); ++i) {
-      shown += (i > 0 ? "; " : "") + match.problems[i];
-    }
-    if (match.problems.size() > kShown) {
-      shown += concat("; and ", match.problems.size() - kShown, " more");
-    }
-    log_info(concat(where, " does not fit:\n", match.report.summary()));
-    const size_t allowed = match.absent.size();
-    const int64_t keys = counts.matched + counts.missing + counts.unexpected + counts.wrong_shape;
-    fail(where, ": ", match.problems.size(), " of ", keys, " keys do not fit (", counts.matched, " matched, ",
-         counts.missing, " missing", allowed > 0 ? ", of which " : "", allowed > 0 ? concat(allowed, " may be") : "",
-         ", ", counts.unexpected, " unexpected, ", counts.wrong_shape, " of another shape): ", shown,
-         cause.empty() ? "" : "; " + cause);
+void refuse_weights(const WeightMatch& match, const std::string& where, const std::string& cause) {
+  constexpr size_t kShown = 4;
+  const LoadReport::Counts counts = match.report.total();
+  std::string shown;
+  for (size_t i = 0; i < std::min(kShown, match.problems.size()); ++i) {
+    shown += (i > 0 ? "; " : "") + match.problems[i];
   }
+  if (match.problems.size() > kShown) {
+    shown += concat("; and ", match.problems.size() - kShown, " more");
+  }
+  log_info(concat(where, " does not fit:\n", match.report.summary()));
+  const std::string allowed = match.absent.empty() ? "" : concat(", of which ", match.absent.size(), " may be");
+  const int64_t keys = counts.matched + counts.missing + counts.unexpected + counts.wrong_shape;
+  fail(where, ": ", match.problems.size(), " of ", keys, " keys do not fit (", counts.matched, " matched, ",
+       counts.missing, " missing", allowed, ", ", counts.unexpected, " unexpected, ", counts.wrong_shape,
+       " of another shape): ", shown, cause.empty() ? "" : "; " + cause);
+}
+
+void apply_weights(const WeightMatch& match, bool map_weights) {
   const at::NoGradGuard without_gradients;
   for (const auto& [parameter, tensor] : match.fits) {
-    if (share_file) {
+    if (map_weights) {
       parameter.set_data(tensor.to(parameter.scalar_type()).contiguous());
     } else {
       parameter.copy_(tensor);
     }
   }
   for (const at::Tensor& parameter : match.absent) {
-    if (share_file) {
+    if (map_weights) {
       parameter.set_data(at::zeros(parameter.sizes(), parameter.options()));
     }
   }
@@ -115,9 +118,11 @@ void apply_weights(const WeightMatch& match, const std::string& where, const std
 
 void require_finite(const std::vector<StateDict::Entry>& entries, const std::string& where) {
   for (const auto& [key, tensor] : entries) {
-    require(!tensor.is_floating_point() || all_finite(tensor), where, ": key \"", printable(key),
-            "\": expected numbers, found NaN or infinity; the run that wrote this file had failed: take an earlier "
-            "checkpoint of it, or copy or download the file again");
+    if (tensor.is_floating_point() && !detail::all_finite(tensor)) {
+      fail(where, ": key \"", printable(key),
+           "\": expected numbers, found NaN or infinity; the run that wrote this file had failed: take an earlier "
+           "checkpoint of it, or copy or download the file again");
+    }
     release_mapped_pages(tensor);
   }
 }
@@ -142,12 +147,6 @@ std::vector<StateDict::Entry> named_weights(const torch::nn::Module& module) {
   return entries;
 }
 
-std::string module_of(const std::string& key) {
-  const size_t first = key.find('.');
-  const bool is_vision = key.starts_with("vision_model.");
-  return key.substr(0, is_vision ? key.find('.', first + 1) : first);
-}
-
 std::string plain_key(std::string_view name) {
   for (bool stripped = true; stripped;) {
     stripped = false;
@@ -161,11 +160,16 @@ std::string plain_key(std::string_view name) {
   return std::string(name);
 }
 
-std::vector<StateDict::Entry> clean_keys(const StateDict& state, LoadReport* report) {
+bool is_leftover(const std::string& key) {
+  return key.find("mask") != std::string::npos || key.find("pos_cis") != std::string::npos;
+}
+
+std::vector<StateDict::Entry> clean_keys(const StateDict& state, bool (*is_skipped)(const std::string& key),
+                                         LoadReport* report) {
   std::vector<StateDict::Entry> entries;
   for (const auto& [name, tensor] : state.entries()) {
     std::string key = plain_key(name);
-    if (!is_leftover(key)) {
+    if (!is_skipped(key)) {
       entries.emplace_back(std::move(key), tensor);
     } else if (report != nullptr) {
       ++report->modules[module_of(key)].skipped;
@@ -174,4 +178,4 @@ std::vector<StateDict::Entry> clean_keys(const StateDict& state, LoadReport* rep
   return entries;
 }
 
-}  // namespace minimind::detail
+}  // namespace minimind

@@ -1,6 +1,5 @@
 #include "train/agreement.h"
 
-#include <c10/core/GradMode.h>
 #include <c10/core/ScalarType.h>
 
 #include <algorithm>
@@ -8,8 +7,10 @@
 #include <string_view>
 #include <utility>
 
+#include "io/tensor_hash.h"
 #include "minimind/base/content_hash.h"
 #include "minimind/base/error.h"
+#include "model/weight_match.h"
 #include "train/features.h"
 
 namespace minimind {
@@ -73,14 +74,7 @@ std::pair<std::string, std::string> first_difference(std::string_view a, std::st
 }
 
 std::string weights_digest(const VlmImpl& model) {
-  const c10::NoGradGuard no_grad;
-  ContentHash hash;
-  for (const auto& item : model.named_parameters()) {
-    const at::Tensor bytes = item.value().detach().cpu().contiguous();
-    hash = hash_content(item.key(), hash);
-    hash = hash_content({static_cast<const char*>(bytes.const_data_ptr()), bytes.nbytes()}, hash);
-  }
-  return to_hex(hash);
+  return to_hex(hash_tensors(named_weights(model)));
 }
 
 }  // namespace

@@ -9,13 +9,16 @@
 #include <utility>
 
 #include "base/json_limits.h"
+#include "io/checkpoint_keys.h"
+#include "io/safetensors.h"
+#include "io/state_dict_file.h"
+#include "io/tensor_hash.h"
 #include "minimind/base/content_hash.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
 namespace {
 
-constexpr const char* kMetadataKey = "minimind_checkpoint";
 constexpr const char* kDigestKey = "minimind_digest";
 constexpr int kVersion = 3;
 
@@ -39,14 +42,7 @@ std::string info_to_json(const CheckpointInfo& info) {
 
 /// Over description, names, types, shapes and numbers, whatever the order in the file.
 std::string digest_of(const std::string& description, const StateDict& state) {
-  std::map<std::string, at::Tensor> by_name(state.entries().begin(), state.entries().end());
-  ContentHash hash = hash_content(description);
-  for (const auto& [name, tensor] : by_name) {
-    const at::Tensor numbers = tensor.detach().cpu().contiguous();
-    hash = hash_content(concat(name, ' ', numbers.scalar_type(), numbers.sizes()), hash);
-    hash = hash_content({static_cast<const char*>(numbers.const_data_ptr()), numbers.nbytes()}, hash);
-  }
-  return to_hex(hash);
+  return to_hex(hash_tensors(state.entries(), hash_content(description)));
 }
 
 /// A `.pth` is a zip archive.
@@ -105,7 +101,7 @@ Checkpoint checkpoint_from_outline(const std::string& outline) {
 
 void write_checkpoint(const std::filesystem::path& path, const CheckpointInfo& info, const StateDict& state) {
   const std::string description = info_to_json(info);
-  write_safetensors(path, state, {{kMetadataKey, description}, {kDigestKey, digest_of(description, state)}});
+  write_safetensors(path, state, {{kCheckpointMetadataKey, description}, {kDigestKey, digest_of(description, state)}});
 }
 
 Checkpoint read_checkpoint(const std::filesystem::path& path) {
@@ -113,10 +109,10 @@ Checkpoint read_checkpoint(const std::filesystem::path& path) {
           ": expected a training checkpoint (step_*.safetensors), found weights (.pth); ",
           "--init_from starts a run from weights, --resume alone goes on from the newest checkpoint");
   const std::map<std::string, std::string> metadata = read_safetensors_metadata(path);
-  const auto found = metadata.find(kMetadataKey);
+  const auto found = metadata.find(kCheckpointMetadataKey);
   require(found != metadata.end(), path.string(),
-          ": expected a training checkpoint (step_*.safetensors of --out_dir), found a file without ", kMetadataKey,
-          "; weights alone go to --init_from");
+          ": expected a training checkpoint (step_*.safetensors of --out_dir), found a file without ",
+          kCheckpointMetadataKey, "; weights alone go to --init_from");
   CheckpointInfo info = info_from_json(found->second, path.string());
   StateDict state = read_state_dict(path);
   const auto digest = metadata.find(kDigestKey);
@@ -129,7 +125,7 @@ Checkpoint read_checkpoint(const std::filesystem::path& path) {
 std::optional<std::string> checkpoint_stage(const std::filesystem::path& path) {
   try {
     const std::map<std::string, std::string> metadata = read_safetensors_metadata(path);
-    const auto found = metadata.find(kMetadataKey);
+    const auto found = metadata.find(kCheckpointMetadataKey);
     return found != metadata.end() ? std::optional(info_from_json(found->second, path.string()).stage) : std::nullopt;
   } catch (const Error&) {
     return std::nullopt;

@@ -9,8 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "io/mapped_pages.h"
+#include "io/tensor_hash.h"
 #include "minimind/base/content_hash.h"
+#include "model/weight_match.h"
 #include "train/precision.h"
 
 namespace minimind {
@@ -91,24 +92,12 @@ at::Tensor FeatureProvider::features(const Batch& batch) {
 }
 
 std::string encoder_key(ClipVisionImpl& encoder) {
-  const c10::NoGradGuard no_grad;
-  ContentHash hash;
-  const auto add = [&hash](const at::Tensor& tensor) {
-    const at::Tensor bytes = tensor.detach().cpu().contiguous();
-    hash = hash_content({static_cast<const char*>(bytes.const_data_ptr()), bytes.nbytes()}, hash);
-    release_mapped_pages(tensor);
-  };
-  for (const auto& item : encoder.named_parameters()) {
-    hash = hash_content(item.key(), hash);
-    add(item.value());
-  }
+  std::vector<StateDict::Entry> entries = named_weights(encoder);
   for (const auto& item : encoder.named_buffers()) {
-    hash = hash_content(item.key(), hash);
-    add(item.value());
+    entries.emplace_back(item.key(), item.value());
   }
   ClipVisionConfig config = encoder.config();
-  hash = hash_content(fields_to_json(config.fields()), hash);
-  return to_hex(hash);
+  return to_hex(hash_content(fields_to_json(config.fields()), hash_tensors(entries)));
 }
 
 }  // namespace minimind

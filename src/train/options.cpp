@@ -6,6 +6,7 @@
 
 #include "base/machine_limits.h"
 #include "minimind/base/error.h"
+#include "model/device.h"
 
 namespace minimind {
 
@@ -249,7 +250,7 @@ void TrainOptions::validate() const {
   at_least("seed", seed, int64_t{0});
   at_least("learning_rate", learning_rate.value_or(0), 0.0);
   at_least("projection_learning_rate", projection_learning_rate.value_or(0), 0.0);
-  if (device != "auto" && device != "cpu" && device != "cuda" && !device.starts_with("cuda:")) {
+  if (!is_device_name(device)) {
     throw UsageError(concat("--device: expected auto, cpu, cuda or cuda:N, found '", device, "'"));
   }
 }

@@ -4,9 +4,10 @@
 
 #include <string>
 
+#include "io/checkpoint_keys.h"
+#include "io/pth.h"
 #include "minimind/base/fields.h"
 #include "minimind/base/file.h"
-#include "minimind/io/state_dict.h"
 #include "minimind/model/weights.h"
 
 namespace minimind {
@@ -27,7 +28,7 @@ void save_run_checkpoint(const RunState& run, const TrainingPosition& position, 
   info.order_block = run.setup.order_block;
   StateDict state;
   for (const auto& item : run.setup.model->named_parameters()) {
-    state.add("model." + item.key(), item.value().detach().cpu());
+    state.add(kCheckpointModelPrefix + item.key(), item.value().detach().cpu());
   }
   run.adam.save(state);
   run.scaler.save(state);

@@ -1,19 +1,21 @@
 #include "train/setup.h"
 
-#include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <utility>
 
+#include "io/checkpoint_keys.h"
+#include "io/dtype_names.h"
 #include "minimind/base/content_hash.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
+#include "model/clip_weights.h"
+#include "model/device.h"
 #include "train/features.h"
 #include "train/precision.h"
 
@@ -65,13 +67,7 @@ void finish_config(LmConfig& config, const TrainOptions& options, const std::str
 
 /// A checkpoint holds the trained parameters by the model's own names.
 void load_from_checkpoint(VlmImpl& model, const Checkpoint& checkpoint) {
-  StateDict state;
-  constexpr std::string_view kPrefix = "model.";
-  for (const auto& [name, tensor] : checkpoint.state.entries()) {
-    if (name.starts_with(kPrefix)) {
-      state.add(name.substr(kPrefix.size()), tensor);
-    }
-  }
+  const StateDict state = model_of_checkpoint(checkpoint.state);
   LoadOptions strict;
   strict.allow_missing_projection = false;
   log_info(load_vlm(model, state, checkpoint.path.string(), strict).summary());
@@ -118,9 +114,7 @@ void open_cache(TrainingSetup& setup, const TrainOptions& options) {
   }
   at::ScalarType dtype = setup.dtype;
   if (options.feature_cache_dtype != "auto") {
-    dtype = options.feature_cache_dtype == "float32"    ? at::kFloat
-            : options.feature_cache_dtype == "bfloat16" ? at::kBFloat16
-                                                        : at::kHalf;
+    dtype = dtype_of_flag(options.feature_cache_dtype, "--feature_cache_dtype");
   }
   const ClipVisionConfig& config = setup.encoder->config();
   setup.cache =
@@ -136,24 +130,7 @@ void open_cache(TrainingSetup& setup, const TrainOptions& options) {
 }  // namespace
 
 c10::Device training_device(const std::string& device, int64_t local_rank) {
-  if (device == "cpu") {
-    return c10::kCPU;
-  }
-  const bool has_cuda = at::hasCUDA() && at::globalContext().hasCUDA();
-  if (device == "auto" && !has_cuda) {
-    return c10::kCPU;
-  }
-  require(has_cuda, "--device ", device,
-          ": expected a CUDA device and a build with CUDA, found none; use --device cpu");
-  const auto count = static_cast<int64_t>(at::getNumGPUs());
-  int64_t index = local_rank;
-  if (device.starts_with("cuda:")) {
-    const std::string text = device.substr(5);
-    const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), index);
-    require(error == std::errc() && stop == text.data() + text.size(), "--device: expected cuda:N, found ", device);
-  }
-  require(index >= 0 && index < count, "--device: expected a device below ", count, ", found cuda:", index);
-  return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
+  return device_of(device, local_rank);
 }
 
 TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::Device& device,
@@ -172,7 +149,7 @@ TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::De
     encoding.dtype = setup.dtype == at::kBFloat16 ? at::kBFloat16 : at::kFloat;
   }
   LoadReport encoder_report;
-  setup.encoder = load_clip_vision(options.clip_dir, &encoder_report, /*share_file=*/true, encoding);
+  setup.encoder = load_clip_vision(options.clip_dir, &encoder_report, /*map_weights=*/true, encoding);
   log_info(concat(options.clip_dir, ":\n", encoder_report.summary()));
   setup.encoder->to(device);
   setup.dataset = Dataset::load(options.data_path, data_kind(stage));

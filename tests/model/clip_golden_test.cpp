@@ -1,3 +1,4 @@
+#include "model/clip_weights.h"
 #include "model/golden_model.h"
 
 namespace minimind::testing {

@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "io/state_dict_file.h"
 #include "minimind/base/error.h"
-#include "minimind/io/state_dict.h"
 #include "minimind/model/vlm.h"
 #include "minimind/model/weights.h"
 #include "support/fixtures.h"

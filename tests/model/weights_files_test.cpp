@@ -6,6 +6,7 @@
 #include "io/io_support.h"
 #include "io/mapped_pages.h"
 #include "minimind/model/weights.h"
+#include "model/clip_weights.h"
 #include "model/skip_init.h"
 #include "model/small_model.h"
 #include "support/fixtures.h"
@@ -62,7 +63,7 @@ TEST(SharedWeights, AreTheFilesOwnAndEqualCopiedOnes) {
   const StateDict file = read_state_dict(folder / "32_vlm_sft.pth");
   Vlm target = unfilled();
   LoadOptions options;
-  options.share_file = true;
+  options.map_weights = true;
   load_vlm(*target, file, "x.pth", options);
   for (const auto& named : target->named_parameters()) {
     SCOPED_TRACE(named.key());
@@ -84,7 +85,7 @@ TEST(SharedWeights, AreZeroWhereTheFileLacksThem) {
   }
   Vlm target = unfilled();
   LoadOptions options;
-  options.share_file = true;
+  options.map_weights = true;
   EXPECT_TRUE(load_vlm(*target, language_only, "x.pth", options).lacks_projection());
   EXPECT_TRUE(target->projection()->weight.is_contiguous());
   EXPECT_EQ(target->projection()->weight.abs().sum().item<double>(), 0.0);
@@ -205,7 +206,7 @@ TEST_F(ClipFolder, GivesTheSameFeaturesWhileItsFilesPagesComeAndGo) {
   ClipVision own = load_clip_vision(folder_.path());
   ClipVisionOptions options;
   options.release_pages = true;
-  ClipVision shared = load_clip_vision(folder_.path(), nullptr, /*share_file=*/true, options);
+  ClipVision shared = load_clip_vision(folder_.path(), nullptr, /*map_weights=*/true, options);
   for (const at::Tensor& parameter : shared->parameters()) {
     EXPECT_TRUE(is_mapped(parameter));
   }
@@ -254,6 +255,37 @@ TEST_F(ClipFolder, IsRefusedBeforeAHugeEncoderIsBuilt) {
                            "num_hidden_layers": 1000, "num_attention_heads": 16})");
   const std::string message = error_of([&] { load_clip_vision(folder_.path()); });
   EXPECT_NE(message.find("million parameters, as its configuration says"), std::string::npos) << message;
+}
+
+TEST_F(ClipFolder, IsRefusedIfItsImagesAreCroppedToAnotherSize) {
+  write([](const std::string&) { return true; });
+  const auto error = [&](const std::string& json) {
+    testing::write_bytes(folder_ / "preprocessor_config.json", json);
+    return error_of([&] { load_clip_vision(folder_.path()); });
+  };
+  EXPECT_EQ(error(R"({"crop_size": 224})"), "");
+  EXPECT_EQ(error(R"({"crop_size": {"height": 224, "width": 224}, "do_center_crop": true})"), "");
+  EXPECT_EQ(error(R"({"crop_size": 336, "do_center_crop": false})"), "");
+  EXPECT_EQ(error(R"({"size": {"shortest_edge": 224}})"), "");
+  EXPECT_NE(
+      error(R"({"crop_size": 336})").find("key \"crop_size\": expected 224, the image_size of config.json, found 336"),
+      std::string::npos);
+  EXPECT_NE(error(R"({"crop_size": {"height": 224, "width": 336}})").find("found {\"height\":224,\"width\":336}"),
+            std::string::npos);
+  EXPECT_NE(error(R"({"crop_size": "224"})").find("found \"224\""), std::string::npos);
+}
+
+TEST_F(ClipFolder, IsRefusedIfItsNormalisationIsNotThreeNumbers) {
+  write([](const std::string&) { return true; });
+  const auto error = [&](const std::string& json) {
+    testing::write_bytes(folder_ / "preprocessor_config.json", json);
+    return error_of([&] { load_clip_vision(folder_.path()); });
+  };
+  EXPECT_NE(error(R"({"image_mean": [1, 2], "image_std": [1, 1, 1]})").find("expected three numbers, found [1,2]"),
+            std::string::npos);
+  EXPECT_NE(error(R"({"image_mean": [1, 2, 3], "image_std": [1, -1, 1]})").find("above 0, found [1,-1,1]"),
+            std::string::npos);
+  EXPECT_NE(error("[1]").find("preprocessor_config.json"), std::string::npos);
 }
 
 /// Full-size files as the wheel's own Python writes them; the framework's state-dict names, random weights.

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 
+#include "io/checkpoint_keys.h"
 #include "io/io_support.h"
 #include "minimind/base/file.h"
 #include "model/weights_support.h"
@@ -178,7 +179,7 @@ TEST(LoadVlm, NamesTheFlagsThatWouldFit) {
   LmConfig heads = model_config();
   heads.n_kv_heads = 4;
   EXPECT_SAYS(load_error(model_config(), vlm_state_dict(*small_model(heads))),
-              "was --n_kv_heads 4 (where --n_heads is 4; the file tells their ratio alone) meant?");
+              "was --n_kv_heads 4 (if --n_heads is 4; the file shows only their ratio) meant?");
   LmConfig vision = model_config();
   vision.vision_dim = 48;
   EXPECT_SAYS(load_error(model_config(), vlm_state_dict(*small_model(vision))), "another --clip_dir");
@@ -226,7 +227,7 @@ TEST(FindModel, ReadsTheConfigurationThatBelongsToTheFile) {
   const LmConfig config = model_config();
   const StateDict state = vlm_state_dict(*small_model(config));
   write_pth(folder / "a.pth", state);
-  // Of another model: left out of account, and said so.
+  // Of another model: ignored, and the notice says so.
   LmConfig other = config;
   other.n_layers = 7;
   write_file_atomically(folder / "config.json", lm_config_to_json(other));
@@ -255,7 +256,7 @@ TEST(FindModel, GoesByContentNotByName) {
   EXPECT_EQ(find_model(folder / "a.pth").stage, "vlm_sft");
   write_pth(folder / "b.safetensors", state);
   EXPECT_FALSE(find_model(folder / "b.safetensors").config_is_given);
-  EXPECT_SAYS(find_model(folder / "b.safetensors").notice, "a configuration beside it, b.json, tells them");
+  EXPECT_SAYS(find_model(folder / "b.safetensors").notice, "give them in a configuration beside it, b.json");
 }
 
 TEST(FindModel, NamesTheFileOfAConfigurationThatCannotBe) {
@@ -287,7 +288,8 @@ TEST(FindModel, WarnsOfAnEarlierStage) {
   ModelFile file;
   file.weights = "out/512_vlm_pretrain.pth";
   file.stage = "vlm_pretrain";
-  EXPECT_SAYS(stage_warning(file, "vlm_sft"), "vlm_pretrain where vlm_sft is meant");
+  EXPECT_SAYS(stage_warning(file, "vlm_sft"),
+              "expected a file of the stage vlm_sft, found one of the stage vlm_pretrain");
   EXPECT_EQ(stage_warning(file, "vlm_pretrain"), "");
   file.stage = "vlm_sft_multi";
   EXPECT_EQ(stage_warning(file, "vlm_sft"), "");

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "io/pth.h"
+#include "io/safetensors.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "train/checkpoint_folder.h"

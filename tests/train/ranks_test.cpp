@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "dist/rank_threads.h"
+#include "io/state_dict_file.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/io/state_dict.h"
 #include "train/metrics.h"
 #include "train/tiny_run.h"
 

@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "base/utf8.h"
+#include "io/safetensors.h"
 #include "minimind/base/file.h"
 #include "minimind/base/random.h"
 #include "minimind/image/image.h"
-#include "minimind/io/state_dict.h"
 
 namespace minimind::testing {
 namespace {

@@ -14,6 +14,8 @@
 #include <vector>
 
 #include "dist/process_group.h"
+#include "io/pth.h"
+#include "io/state_dict_file.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/model/weights.h"

@@ -50,6 +50,8 @@ struct LmConfig {
   int64_t inner_dim() const;
   /// d.
   int64_t head_dim() const { return dim / n_heads; }
+  /// Number of parameters, roughly: matrices only, the tied head once. A double because it may exceed 64 bits.
+  double approximate_parameters() const;
 };
 
 /// The vision half of a CLIP folder's config.json (nested `vision_config` or flat). SPEC.md section 2.
@@ -67,6 +69,8 @@ struct ClipVisionConfig {
   void validate() const;
   /// P: patches and the class token.
   int64_t tokens() const { return (image_size / patch_size) * (image_size / patch_size) + 1; }
+  /// Number of parameters, roughly: matrices only.
+  double approximate_parameters() const;
 };
 
 /// Throws Error, with `where` as the file's name, on malformed JSON, unknown keys and impossible shapes. Ignores keys

@@ -1,0 +1,147 @@
+#include "model/clip_weights.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/json_limits.h"
+#include "io/mapped_pages.h"
+#include "io/state_dict_file.h"
+#include "minimind/base/error.h"
+#include "minimind/base/file.h"
+#include "model/model_file.h"
+#include "model/skip_init.h"
+#include "model/weight_match.h"
+
+namespace minimind {
+
+namespace {
+
+using Json = nlohmann::json;
+
+/// A value of the file for a message.
+std::string shown(const Json& value) {
+  return value.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 80);
+}
+
+/// The text tower, the projections into the common space, and what stands behind the features that we use.
+bool is_skipped_clip_key(const std::string& key) {
+  return key.starts_with("text_model.") || key.starts_with("vision_model.post_layernorm.") || key == "logit_scale" ||
+         key == "text_projection.weight" || key == "visual_projection.weight" || key.ends_with("position_ids");
+}
+
+std::array<float, 3> channel_values(const Json& object, const char* key, const std::string& where) {
+  const Json found = object.value(key, Json());
+  const bool fits = found.is_array() && found.size() == 3 && std::ranges::all_of(found, [](const Json& value) {
+                      return value.is_number() && std::isfinite(value.get<double>());
+                    });
+  if (!fits) {
+    fail(where, ": key \"", key, "\": expected three numbers, found ", shown(found));
+  }
+  return {found[0].get<float>(), found[1].get<float>(), found[2].get<float>()};
+}
+
+void read_normalisation(const Json& object, const std::string& where, ClipVisionOptions& options) {
+  if (!object.contains("image_mean") && !object.contains("image_std")) {
+    return;
+  }
+  options.mean = channel_values(object, "image_mean", where);
+  options.std = channel_values(object, "image_std", where);
+  if (std::ranges::min(options.std) <= 0) {
+    fail(where, ": key \"image_std\": expected numbers above 0, found ", shown(object["image_std"]));
+  }
+}
+
+/// Images are resized to the encoder's square without cropping: another crop size would be another preprocessing.
+void require_crop_size(const Json& object, const std::string& where, int64_t image_size) {
+  const auto found = object.find("crop_size");
+  if (found == object.end() || object.value("do_center_crop", Json(true)) == false) {
+    return;
+  }
+  const bool fits = *found == image_size || *found == Json{{"height", image_size}, {"width", image_size}};
+  if (!fits) {
+    fail(where, ": key \"crop_size\": expected ", image_size, ", the image_size of config.json, found ", shown(*found),
+         "; do both files belong to this encoder?");
+  }
+}
+
+void read_preprocessing(const fs::path& path, int64_t image_size, ClipVisionOptions& options) {
+  if (!fs::exists(path)) {
+    return;
+  }
+  const std::string text = read_file(path);
+  check_json_limits(text, path.string());
+  const Json object = Json::parse(text, nullptr, false);
+  if (!object.is_object()) {
+    fields_from_json({}, text, path.string());  // throws, and says why
+  }
+  require_crop_size(object, path.string(), image_size);
+  read_normalisation(object, path.string(), options);
+}
+
+std::string clip_cause(const StateDict& state, const fs::path& config) {
+  const bool has_tower = std::ranges::any_of(state.entries(), [](const StateDict::Entry& entry) {
+    return plain_key(entry.first).starts_with("vision_model.");
+  });
+  if (!has_tower) {
+    return "no key begins with vision_model. as in Hugging Face's CLIP: save its CLIPModel or CLIPVisionModel again "
+           "with save_pretrained()";
+  }
+  return "does " + config.string() + " belong to these weights?";
+}
+
+/// A tensor of the file as an encoder with bfloat16 matrices holds it. Biases and norms lie between the matrices in the
+/// file; copies of them save the system from reading their surroundings again with each of their pages.
+at::Tensor in_bfloat16(const std::string& key, const at::Tensor& tensor) {
+  if (!tensor.is_floating_point() || (tensor.dim() != 1 && key.find(".layers.") == std::string::npos)) {
+    return tensor;
+  }
+  const at::Tensor copy = tensor.dim() == 1 ? tensor.clone() : tensor.to(at::kBFloat16);
+  release_mapped_pages(tensor);
+  return copy;
+}
+
+/// The encoder, its weights not initialised if `map_weights` will replace them.
+ClipVision make_encoder(const ClipVisionConfig& config, const ClipVisionOptions& options, bool map_weights) {
+  std::optional<SkipInit> skip_init;
+  if (map_weights) {
+    skip_init.emplace();
+  }
+  return ClipVision(config, options);
+}
+
+}  // namespace
+
+ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report, bool map_weights, ClipVisionOptions options) {
+  require(fs::is_directory(clip_dir), clip_dir.string(), ": expected a CLIP folder (config.json and weights), found ",
+          fs::exists(clip_dir) ? "a file" : "nothing there");
+  const fs::path config_path = clip_dir / "config.json";
+  const ClipVisionConfig config = clip_config_from_json(read_file(config_path), config_path.string());
+  const fs::path weights = folder_weights(clip_dir);
+  const StateDict state = read_state_dict(weights);
+  const std::string cause = clip_cause(state, config_path);
+  require_like_size(config.approximate_parameters(), state, weights.string(), cause);
+  read_preprocessing(clip_dir / "preprocessor_config.json", config.image_size, options);
+  ClipVision vision = make_encoder(config, options, map_weights);
+  LoadReport skipped;
+  std::vector<StateDict::Entry> entries = clean_keys(state, is_skipped_clip_key, &skipped);
+  if (options.dtype != at::kFloat) {
+    std::ranges::for_each(entries, [](auto& entry) { entry.second = in_bfloat16(entry.first, entry.second); });
+  }
+  WeightMatch match = match_weights(named_weights(*vision), entries, {}, std::move(skipped));
+  if (!match.problems.empty()) {
+    refuse_weights(match, weights.string(), cause);
+  }
+  apply_weights(match, map_weights);
+  if (report != nullptr) {
+    *report = std::move(match.report);
+  }
+  return vision;
+}
+
+}  // namespace minimind
