@@ -12,12 +12,12 @@
 
 namespace minimind {
 
-/// One element of the JSON array: SPEC.md section 5.
+/// One element of the JSON array (SPEC.md section 5).
 struct Sample {
   std::string id;
   std::vector<std::string> images;                         ///< file names, split at commas and stripped
   std::vector<std::pair<std::string, std::string>> turns;  ///< question, answer; paired by position
-  std::string problem;  ///< what is wrong with its JSON shape: then it has neither images nor turns; "" otherwise
+  std::string problem;  ///< why its JSON has the wrong shape, else ""; such a sample has no images and no turns
 };
 
 enum class DataKind {
@@ -26,37 +26,38 @@ enum class DataKind {
   kMultiImage,   ///< first turn, several images
 };
 
-/// What an estimate of a sample's length goes by.
+/// What the length of a sample is estimated from.
 struct SampleSize {
-  int64_t text_bytes = 0;  ///< of its questions and answers (and a few for their lengths)
+  int64_t text_bytes = 0;  ///< bytes of its questions and answers, plus a few bytes for their lengths
   int64_t images = 0;
 };
 
-/// The samples of a JSON file, kept compactly (one text buffer and offsets); order as in the file.
+/// The samples of a JSON file, in the order of the file. They are kept compactly: one text buffer and offsets.
 class Dataset {
  public:
-  /// Streams the file. Rules of SPEC.md section 5: pairs by position, `from` is not read, an unanswered last question
-  /// and a pair with an empty side are dropped; `image` may be absent or null (a sample of text alone) or an array of
-  /// names; without an `id` a sample is called #position. A sample of a wrong shape (a value that is no text, say) is
-  /// kept with its problem. Throws Error with line and column on malformed JSON, where no sample has the right shape,
-  /// and on an empty array.
+  /// Reads the file from front to back by the rules of SPEC.md section 5: messages are paired by position, `from` is
+  /// not read, and a last question without an answer or a pair with an empty side is dropped. `image` may be absent or
+  /// null (a sample of text alone) or an array of names. A sample without an `id` is called #position. The last of
+  /// repeated keys counts. A sample of the wrong shape (for example a value that is not a string) is kept with its
+  /// problem. Throws Error if the JSON is malformed (with line and column), if the array is empty, or if no sample has
+  /// the right shape.
   static Dataset load(const std::filesystem::path& json_path, DataKind kind);
 
   int64_t size() const;
   Sample sample(int64_t index) const;
   std::string_view id(int64_t index) const;
-  /// Without decoding the sample: cheap.
+  /// Cheap: does not decode the sample.
   SampleSize sample_size(int64_t index) const;
-  /// Of all samples in their order: equal where a training sees the same, wherever the file lies and however it is laid
-  /// out.
+  /// Hash of all samples in their order. It does not depend on the file's path or layout.
   ContentHash digest() const { return hash_content(text_); }
 
  private:
+  void append(const Sample& sample);
   const char* record(int64_t index) const;
 
-  std::string text_;              ///< one record per sample: id, image names, turns, each with its length in front
-  std::vector<uint64_t> starts_;  ///< size + 1: where each record begins
-  std::unordered_map<int64_t, std::string> problems_;  ///< of the samples of a wrong shape, by position
+  std::string text_;                 ///< one record per sample: id, image names, turns; each with its length in front
+  std::vector<uint64_t> starts_{0};  ///< size + 1: where each record begins
+  std::unordered_map<int64_t, std::string> problems_;  ///< of the samples of the wrong shape, by position
 };
 
 }  // namespace minimind
