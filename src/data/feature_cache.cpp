@@ -1,14 +1,13 @@
 #include "minimind/data/feature_cache.h"
 
 #include <ATen/core/TensorBody.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
-#include <cstring>
-#include <mutex>
 #include <stdexcept>
+#include <string_view>
+#include <system_error>
+#include <utility>
 
 #include "base/progress.h"
 #include "data/feature_file.h"
@@ -21,6 +20,8 @@ namespace minimind {
 
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr std::string_view kRowsSuffix = ".rows";
 
 bool is_cache_dtype(at::ScalarType dtype) {
@@ -31,7 +32,7 @@ int64_t row_size(int64_t tokens, int64_t width, at::ScalarType dtype) {
   return tokens * width * static_cast<int64_t>(c10::elementSize(dtype));
 }
 
-// Rows of encoders that are no longer used stay until the user removes them: say so, they are large.
+// Rows of other encoders are large and stay until the user removes them.
 void report_other_caches(const fs::path& folder, const fs::path& own_rows) {
   uint64_t bytes = 0;
   int64_t count = 0;
@@ -45,7 +46,7 @@ void report_other_caches(const fs::path& folder, const fs::path& own_rows) {
   }
   if (count > 0) {
     log_info(concat(folder.string(), ": ", count,
-                    " feature file(s) of other encoders, dtypes or preprocessing lie here too (",
+                    " feature file(s) of other encoders, dtypes or preprocessing are in this folder (",
                     format_bytes(static_cast<double>(bytes)), "); remove them if they are not needed"));
   }
 }
@@ -107,8 +108,9 @@ std::unique_ptr<FeatureCache> FeatureCache::open(const std::filesystem::path& fo
     throw;
   }
   if (!obstacle.empty()) {
-    log_warning(concat(obstacle, ". The ", state->file.size(),
-                       " images of the feature cache there are used, the others are encoded each time"));
+    log_warning(
+        concat(obstacle, ". The ", state->file.size(),
+               " images that the feature cache there holds are used; all other images are encoded in every epoch"));
   }
   report_other_caches(folder, state->file.rows_path());
   return std::unique_ptr<FeatureCache>(new FeatureCache(std::move(state)));
@@ -126,10 +128,6 @@ bool FeatureCache::lookup(const ContentHash& image, at::Tensor row_out) const {
   return lookup(image, row_out.data_ptr());
 }
 
-bool FeatureCache::contains(const ContentHash& image) const {
-  return state_->file.contains(image);
-}
-
 void FeatureCache::put(const ContentHash& image, const at::Tensor& row) {
   if (row.dim() != 2 || row.size(0) != state_->tokens || row.size(1) != state_->width) {
     throw std::logic_error("FeatureCache::put: row must be [P, W]");
@@ -139,8 +137,8 @@ void FeatureCache::put(const ContentHash& image, const at::Tensor& row) {
   }
   const at::Tensor stored = row.detach().to(at::kCPU, state_->dtype).contiguous();
   if (!state_->file.append(image, stored.data_ptr()) && !state_->disk_full.exchange(true)) {
-    log_warning(concat(state_->folder.string(), ": the disk is full: the feature cache stops at ", size(),
-                       " images, the others are encoded each time"));
+    log_warning(concat(state_->folder.string(), ": the disk is full; the feature cache stops at ", size(),
+                       " images, all other images are encoded in every epoch"));
   }
 }
 
@@ -177,7 +175,7 @@ std::string FeatureCache::disk_need(int64_t images) const {
   if (!error) {
     line += concat("; ", format_bytes(static_cast<double>(space.available)), " free on the disk");
     if (static_cast<double>(space.available) < missing) {
-      line += concat(", ", format_bytes(missing), " wanted: what does not fit is encoded each time");
+      line += concat(", ", format_bytes(missing), " needed; images that do not fit are encoded in every epoch");
     }
   }
   return line;

@@ -51,7 +51,7 @@ bool holds(const FeatureCache& cache, int64_t image) {
 
 bool lacks(const FeatureCache& cache, int64_t image) {
   at::Tensor row = at::zeros({kTokens, kWidth}, cache.dtype());
-  return !cache.lookup(key_of(image), row) && !cache.contains(key_of(image));
+  return !cache.lookup(key_of(image), row);
 }
 
 std::unique_ptr<FeatureCache> open_cache(const fs::path& folder, const std::string& key = "encoder",
@@ -178,7 +178,7 @@ TEST(FeatureCache, RebuildsADamagedRow) {
   EXPECT_TRUE(holds(*open_cache(folder.path()), 3));
 }
 
-TEST(FeatureCache, LeavesOutADamagedIndexEntry) {
+TEST(FeatureCache, IgnoresADamagedIndexEntry) {
   TemporaryFolder folder;
   {
     const auto cache = open_cache(folder.path());
@@ -196,7 +196,7 @@ TEST(FeatureCache, LeavesOutADamagedIndexEntry) {
   }
 }
 
-TEST(FeatureCache, StartsAnewOnADamagedHeaderAndCutFiles) {
+TEST(FeatureCache, StartsEmptyOnADamagedHeaderAndKeepsTheRestOfCutFiles) {
   TemporaryFolder folder;
   const auto fill = [&] {
     const auto cache = open_cache(folder.path());
@@ -307,7 +307,7 @@ TEST(FeatureCache, NeverGivesAWrongRowAfterKills) {
 TEST(FeatureCache, ServesReadersWhileItGrows) {
   TemporaryFolder folder;
   const auto cache = open_cache(folder.path());
-  constexpr int64_t kImages = 9000;  // beyond one segment and several sizes of the table
+  constexpr int64_t kImages = 9000;
   std::atomic<int64_t> written{0};
   std::atomic<int64_t> wrong{0};
   std::vector<std::thread> readers;
@@ -406,14 +406,14 @@ TEST(FeatureCache, RefusesWrongUse) {
   EXPECT_THROW(cache->lookup(key_of(1), at::zeros({kTokens, kWidth}, at::kHalf)), std::logic_error);
 }
 
-TEST(FeatureCache, TellsTheDiskNeed) {
+TEST(FeatureCache, SaysTheDiskNeed) {
   TemporaryFolder folder;
   EXPECT_EQ(FeatureCache::bytes_per_image(50, 768, at::kBFloat16), 50 * 768 * 2 + 32);
   const auto cache = open_cache(folder.path());
   const std::string need = cache->disk_need(1000);
   EXPECT_NE(need.find("1000 images x 288 B = 288.0 kB; 0 are there"), std::string::npos) << need;
-  EXPECT_EQ(need.find("wanted"), std::string::npos) << need;
-  EXPECT_NE(cache->disk_need(1000000000000).find("wanted"), std::string::npos);
+  EXPECT_EQ(need.find("needed"), std::string::npos) << need;
+  EXPECT_NE(cache->disk_need(1000000000000).find("needed"), std::string::npos);
 }
 
 }  // namespace minimind::testing
