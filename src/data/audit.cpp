@@ -13,6 +13,7 @@
 
 #include "base/machine_limits.h"
 #include "base/progress.h"
+#include "base/stopwatch.h"
 #include "data/sample_order.h"
 #include "minimind/base/error.h"
 #include "minimind/data/encode_sample.h"
@@ -23,6 +24,7 @@ namespace minimind {
 namespace {
 
 constexpr int64_t kHistogramBins = 16;
+// Samples that a thread takes at a time.
 constexpr int64_t kChunk = 64;
 
 AuditKind kind_of(SampleProblem problem) {
@@ -51,20 +53,19 @@ struct SampleFacts {
   bool usable = false;
 };
 
-// One pass; threads take chunks of samples.
+// One pass over the data set in several threads.
 class AuditPass {
  public:
   AuditPass(const LoaderInput& input, const LoaderOptions& options)
       : input_(input),
         encoding_{input.tokenizer, input.pattern, options.max_seq_len, options.supervision},
-        prefix_(input.kind == DataKind::kInstruction ? options.instruction_prefix : std::string()),
-        image_size_(options.image_size),
+        prefix_(options.image_prefix(input.kind)),
         facts_(static_cast<size_t>(input.dataset.size())) {}
 
   void run(int64_t threads);
   void find_duplicate_ids();
-  /// Tells every sample that refers to a bad image.
-  void spread_bad_images();
+  /// Adds a finding to every sample that names a bad image.
+  void find_bad_images();
 
   int64_t images() const { return std::ssize(seen_); }
   const std::vector<SampleFacts>& facts() const { return facts_; }
@@ -84,7 +85,6 @@ class AuditPass {
   LoaderInput input_;
   SampleEncoding encoding_;
   std::string prefix_;
-  int64_t image_size_;
   std::vector<SampleFacts> facts_;
   std::atomic<int64_t> next_{0};
   std::atomic<int64_t> done_{0};
@@ -176,7 +176,7 @@ void AuditPass::run(int64_t threads) {
   }
 }
 
-void AuditPass::spread_bad_images() {
+void AuditPass::find_bad_images() {
   if (bad_.empty()) {
     return;
   }
@@ -197,30 +197,29 @@ void AuditPass::find_duplicate_ids() {
   for (int64_t index = 0; index < input_.dataset.size(); ++index) {
     const auto [place, is_new] = first.emplace(input_.dataset.id(index), index);
     if (!is_new) {
-      add_finding(AuditKind::kDuplicateId, index, concat("the id of position ", place->second, " too"));
+      add_finding(AuditKind::kDuplicateId, index, concat("position ", place->second, " has the same id"));
     }
   }
 }
 
-// Positions of all batches against real tokens, for groups of `order`; unusable samples are left out as the loader
-// does.
+// The share of padding in an epoch's batches. Unusable samples are skipped, as in the loader.
 double padding_of(const std::vector<uint32_t>& order, const std::vector<SampleFacts>& facts,
                   const LoaderOptions& options) {
   int64_t positions = 0;
   int64_t real = 0;
-  const auto group = static_cast<size_t>(options.batch_size);
-  for (size_t begin = 0; begin < order.size(); begin += group) {
+  const auto batch_size = static_cast<size_t>(options.batch_size);
+  for (size_t begin = 0; begin < order.size(); begin += batch_size) {
     int64_t longest = 0;
-    int64_t rows = 0;
-    for (size_t i = begin; i < std::min(begin + group, order.size()); ++i) {
+    int64_t samples = 0;
+    for (size_t i = begin; i < std::min(begin + batch_size, order.size()); ++i) {
       if (facts[order[i]].usable) {
         const int64_t length = std::min<int64_t>(facts[order[i]].full_length, options.max_seq_len) - 1;
         longest = std::max(longest, length);
         real += length;
-        ++rows;
+        ++samples;
       }
     }
-    positions += longest * rows;
+    positions += longest * samples;
   }
   return positions == 0 ? 0.0 : 1.0 - static_cast<double>(real) / static_cast<double>(positions);
 }
@@ -263,10 +262,10 @@ void measure_lengths(const std::vector<SampleFacts>& facts, AuditReport& report)
 AuditReport audit_data(const LoaderInput& input, const LoaderOptions& options, const std::string& data) {
   require(options.batch_size > 0, "batch_size: expected at least 1, found ", options.batch_size);
   require(options.max_seq_len > 1, "max_seq_len: expected at least 2, found ", options.max_seq_len);
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch stopwatch;
   AuditPass pass(input, options);
   pass.run(std::clamp<int64_t>(options.num_workers, 1, most_threads()));
-  pass.spread_bad_images();
+  pass.find_bad_images();
   pass.find_duplicate_ids();
   AuditReport report;
   report.data = data;
@@ -290,7 +289,7 @@ AuditReport audit_data(const LoaderInput& input, const LoaderOptions& options, c
   report.padding_share_unsorted = padding_of(order(false), pass.facts(), options);
   const int64_t full = report.usable * (options.max_seq_len - 1);
   report.padding_share_full = full == 0 ? 0.0 : 1.0 - static_cast<double>(report.tokens) / static_cast<double>(full);
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = stopwatch.seconds();
   return report;
 }
 

@@ -18,59 +18,59 @@ enum class AuditKind {
   kNoTurn,
   kNoMarker,
   kNothingSupervised,
-  kBadSample,    ///< cannot be encoded for another reason
-  kDuplicateId,  ///< told, but no reason to skip
+  kBadSample,    ///< cannot be encoded for a reason that is not listed here
+  kDuplicateId,  ///< is reported; such a sample is not skipped
 };
 constexpr int kAuditKinds = 10;
 
-/// One finding about one sample.
+/// One problem of one sample.
 struct AuditFinding {
   AuditKind kind;
-  int64_t position = 0;  ///< in the data set, from 0
+  int64_t position = 0;  ///< in the data set, counted from 0
   std::string id;
   std::string detail;
 };
 
 struct HistogramBin {
-  int64_t from = 0;  ///< tokens
-  int64_t to = 0;    ///< included
-  int64_t count = 0;
+  int64_t from = 0;   ///< tokens, included
+  int64_t to = 0;     ///< tokens, included
+  int64_t count = 0;  ///< samples
 };
 
-/// What one pass over a data set finds. Lengths are of the usable samples, in tokens before truncation.
+/// The result of one pass over a data set. Lengths are those of the usable samples, in tokens before truncation.
 struct AuditReport {
   int64_t samples = 0;
-  int64_t usable = 0;  ///< what a training run would not skip
-  int64_t images = 0;  ///< distinct names
+  int64_t usable = 0;  ///< samples that a training run does not skip
+  int64_t images = 0;  ///< distinct names of images
   int64_t max_seq_len = 0;
-  int64_t truncated = 0;  ///< usable ones that are longer than max_seq_len
+  int64_t truncated = 0;  ///< usable samples that are longer than max_seq_len
   int64_t longest = 0;
   double mean_length = 0;
   int64_t median_length = 0;
-  int64_t tokens = 0;                 ///< real positions of an epoch
-  int64_t supervised_tokens = 0;      ///< of them, targets that count in the loss
-  double padding_share = 0;           ///< of an epoch's positions, in the loader's own batches
-  double padding_share_unsorted = 0;  ///< the same without batches of like length
-  double padding_share_full = 0;      ///< padded to max_seq_len - 1, as the original does
-  double seconds = 0;
-  std::string data;          ///< for the report's head: where the samples are from
-  std::string image_source;  ///< and the images
+  int64_t tokens = 0;                 ///< real tokens of an epoch, without padding
+  int64_t supervised_tokens = 0;      ///< tokens of an epoch that count in the loss
+  double padding_share = 0;           ///< share of padding in the positions of an epoch, in the loader's batches
+  double padding_share_unsorted = 0;  ///< the same in batches of random lengths
+  double padding_share_full = 0;      ///< the same if padded to max_seq_len - 1, as the original does
+  double seconds = 0;                 ///< duration of the pass
+  std::string data;                   ///< file of the samples, for the head of the report
+  std::string image_source;           ///< source of the images, for the head of the report
   std::array<int64_t, kAuditKinds> counts{};
-  std::vector<AuditFinding> findings;  ///< all, by kind and position
+  std::vector<AuditFinding> findings;  ///< sorted by kind and position
   std::vector<HistogramBin> histogram;
 
   int64_t count(AuditKind kind) const { return counts[static_cast<size_t>(kind)]; }
   /// For the terminal: counts, the first findings of each kind, histogram, padding.
   std::string summary() const;
-  /// Everything, as a JSON object.
+  /// All of the report as a JSON object.
   std::string json() const;
 };
 
 /// `missing_picture` and so on: the key in the JSON report.
 const char* audit_kind_name(AuditKind kind);
 
-/// Encodes every sample and decodes every image once, in `options.num_workers` threads (at least one); no training.
-/// `data` names the samples' file in the report.
+/// Checks a data set without training: encodes every sample and decodes every image once, in `options.num_workers`
+/// threads (at least one). `data` names the samples' file in the report. Throws Error if an option is out of range.
 AuditReport audit_data(const LoaderInput& input, const LoaderOptions& options, const std::string& data);
 
 }  // namespace minimind

@@ -1,7 +1,8 @@
 #include <algorithm>
 #include <array>
-#include <cstdio>
+#include <iomanip>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 
 #include "base/progress.h"
@@ -18,76 +19,56 @@ constexpr int64_t kBarWidth = 40;
 
 struct KindText {
   const char* key;
-  const char* words;
+  const char* text;
 };
 constexpr std::array<KindText, kAuditKinds> kKinds = {{
     {"wrong_shape", "wrong JSON shape"},
     {"missing_picture", "missing image"},
     {"corrupt_picture", "corrupt image"},
-    {"marks_against_pictures", "image placeholders against images"},
-    {"slot_cut", "image span cut by max_seq_len"},
+    {"marks_against_pictures", "image placeholders do not match the images"},
+    {"slot_cut", "image span truncated by max_seq_len"},
     {"no_turn", "no question with an answer"},
-    {"no_marker", "start of the answer cut by max_seq_len"},
+    {"no_marker", "answer start truncated by max_seq_len"},
     {"nothing_supervised", "no supervised token"},
     {"bad_sample", "cannot be encoded"},
     {"duplicate_id", "id used before (not skipped)"},
 }};
 
-template <class... Values>
-std::string format_text(const char* format, Values... values) {
-  char text[512];
-  std::snprintf(text, sizeof(text), format, values...);
-  return text;
+double percent(int64_t part, int64_t whole) {
+  return whole == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
 }
 
-double percent(double share) {
-  return 100.0 * share;
-}
-
-double ratio(int64_t part, int64_t whole) {
-  return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
-}
-
-long long wide(int64_t value) {
-  return static_cast<long long>(value);
-}
-
-std::string findings_text(const AuditReport& report) {
-  std::string text;
+void write_findings(const AuditReport& report, std::ostream& out) {
   for (int number = 0; number < kAuditKinds; ++number) {
     const auto kind = static_cast<AuditKind>(number);
-    if (report.count(kind) == 0) {
+    const int64_t count = report.count(kind);
+    if (count == 0) {
       continue;
     }
-    text += format_text("  %-40s %lld\n", kKinds[static_cast<size_t>(number)].words, wide(report.count(kind)));
+    out << "  " << std::left << std::setw(40) << kKinds[static_cast<size_t>(number)].text << ' ' << count << '\n';
     int64_t shown = 0;
     for (const auto& finding : report.findings) {
-      if (finding.kind != kind) {
-        continue;
+      if (finding.kind == kind && shown++ < kShownFindings) {
+        out << "    " << printable(concat("'", finding.id, "' (position ", finding.position, "): ", finding.detail))
+            << '\n';
       }
-      if (shown++ == kShownFindings) {
-        text += concat("    … and ", report.count(kind) - kShownFindings, " more (all in the JSON report)\n");
-        break;
-      }
-      text += concat("    ",
-                     printable(concat("'", finding.id, "' (position ", finding.position, "): ", finding.detail)), "\n");
+    }
+    if (count > kShownFindings) {
+      out << "    … and " << count - kShownFindings << " more (all of them in the JSON report)\n";
     }
   }
-  return text;
 }
 
-std::string histogram_text(const AuditReport& report) {
+void write_histogram(const AuditReport& report, std::ostream& out) {
   int64_t most = 1;
   for (const auto& bin : report.histogram) {
     most = std::max(most, bin.count);
   }
-  std::string text;
   for (const auto& bin : report.histogram) {
     const int64_t width = (bin.count * kBarWidth + most - 1) / most;
-    text += format_text("  %5lld-%-5lld %9lld ", wide(bin.from), wide(bin.to), wide(bin.count));
-    text += std::string(static_cast<size_t>(width), '#') + "\n";
+    out << "  " << std::right << std::setw(5) << bin.from << '-' << std::left << std::setw(5) << bin.to << ' '
+        << std::right << std::setw(9) << bin.count << ' ' << std::string(static_cast<size_t>(width), '#') << '\n';
   }
-  return text;
 }
 
 }  // namespace
@@ -97,19 +78,21 @@ const char* audit_kind_name(AuditKind kind) {
 }
 
 std::string AuditReport::summary() const {
-  std::string text = concat("data ", data, ", images from ", image_source, "\n");
-  text += format_text("%lld samples, %lld usable (%.2f %%), %lld images, %s\n", wide(samples), wide(usable),
-                      percent(ratio(usable, samples)), wide(images), format_duration(seconds).c_str());
-  text += findings.empty() ? std::string("no problem found\n") : "findings:\n" + findings_text(*this);
-  text += format_text("length in tokens: median %lld, mean %.1f, longest %lld; %lld truncated to %lld\n",
-                      wide(median_length), mean_length, wide(longest), wide(truncated), wide(max_seq_len));
-  text += histogram_text(*this);
-  text += format_text("supervised: %lld of %lld tokens (%.1f %%)\n", wide(supervised_tokens), wide(tokens),
-                      percent(ratio(supervised_tokens, tokens)));
-  text += format_text("padding: %.1f %% of all positions (%.1f %% in unsorted batches, %.1f %% if padded to %lld)\n",
-                      percent(padding_share), percent(padding_share_unsorted), percent(padding_share_full),
-                      wide(max_seq_len - 1));
-  return text;
+  std::ostringstream out;
+  out << "data " << data << ", images from " << image_source << '\n' << std::fixed << std::setprecision(2);
+  out << samples << " samples, " << usable << " usable (" << percent(usable, samples) << " %), " << images
+      << " images, " << format_duration(seconds) << '\n'
+      << std::setprecision(1);
+  out << (findings.empty() ? "no problem found\n" : "findings:\n");
+  write_findings(*this, out);
+  out << "length in tokens: median " << median_length << ", mean " << mean_length << ", longest " << longest << "; "
+      << truncated << " truncated to " << max_seq_len << '\n';
+  write_histogram(*this, out);
+  out << "supervised: " << supervised_tokens << " of " << tokens << " tokens (" << percent(supervised_tokens, tokens)
+      << " %)\n";
+  out << "padding: " << 100 * padding_share << " % of all positions (" << 100 * padding_share_unsorted
+      << " % in unsorted batches, " << 100 * padding_share_full << " % if padded to " << max_seq_len - 1 << ")\n";
+  return out.str();
 }
 
 std::string AuditReport::json() const {
@@ -141,7 +124,7 @@ std::string AuditReport::json() const {
     report["findings"][audit_kind_name(finding.kind)].push_back(
         {{"id", finding.id}, {"position", finding.position}, {"detail", finding.detail}});
   }
-  // File names may be any bytes.
+  // File names may hold invalid UTF-8.
   return report.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 

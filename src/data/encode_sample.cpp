@@ -47,7 +47,7 @@ void find_problems(const Sample& sample, const SampleEncoding& encoding, const E
                        " placeholder(s) and ", sample.images.size(), " image(s)"));
   }
   const auto span_tokens = std::ssize(encoding.pattern.ids);
-  // The last id is a target only: a span must end before it to be whole in the inputs.
+  // The last id is only a target, so a span must end before it to be complete in the inputs.
   const auto inputs = std::ssize(chat.ids) - 1;
   const auto cut =
       std::count_if(chat.spans.begin(), chat.spans.end(), [&](int64_t start) { return start + span_tokens > inputs; });
@@ -77,7 +77,7 @@ EncodedSample encode_sample(const Sample& sample, const SampleEncoding& encoding
     return encoded;
   }
   if (sample.turns.empty()) {
-    set_problem(encoded, SampleProblem::kNoTurn, "expected a question with an answer, found none");
+    set_problem(encoded, SampleProblem::kNoTurn, "expected a question with an answer, found no such turn");
     return encoded;
   }
   EncodedChat chat = encode_chat(encoding.tokenizer, encoding.pattern, conversation_of(sample));

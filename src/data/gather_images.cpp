@@ -39,7 +39,7 @@ const std::vector<ContentHash>& hashes_of(ImageInput& input, int64_t index, std:
 }
 
 char* row_of(const at::Tensor& tensor, int64_t row) {
-  return static_cast<char*>(tensor.data_ptr()) + row * tensor.stride(0) * static_cast<int64_t>(tensor.element_size());
+  return static_cast<char*>(tensor.data_ptr()) + row * tensor.stride(0) * tensor.element_size();
 }
 
 void decode_into(const ImageInput& input, ImageFile& file, char* out) {

@@ -1,7 +1,6 @@
 #include "minimind/data/loader.h"
 
 #include <algorithm>
-#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <map>
@@ -15,6 +14,7 @@
 #include <utility>
 
 #include "base/machine_limits.h"
+#include "base/stopwatch.h"
 #include "base/utf8.h"
 #include "data/collate.h"
 #include "data/gather_images.h"
@@ -42,7 +42,7 @@ void check_options(const LoaderInput& input, const LoaderOptions& options) {
         concat("Loader: rank ", options.rank, " of ", options.world_size, ", image size ", options.image_size));
   }
   require(input.cache == nullptr || input.cache->tokens() == std::ssize(input.pattern.ids),
-          "feature cache: expected rows of ", input.pattern.ids.size(), " tokens, as many as the image pattern has");
+          "feature cache: expected rows of ", input.pattern.ids.size(), " tokens, like the image pattern");
 }
 
 int64_t divide_up(int64_t a, int64_t b) {
@@ -100,11 +100,7 @@ Loader::State::State(const LoaderInput& loader_input, const LoaderOptions& loade
     : input(loader_input),
       options(loader_options),
       encoding{input.tokenizer, input.pattern, options.max_seq_len, options.supervision},
-      images{input.images,
-             input.kind == DataKind::kInstruction ? options.instruction_prefix : std::string(),
-             options.image_size,
-             input.cache,
-             {}},
+      images{input.images, options.image_prefix(input.kind), options.image_size, input.cache, {}},
       lengths(detail::estimate_lengths(input.dataset, std::ssize(input.pattern.ids), options.max_seq_len)) {
   if (input.cache != nullptr) {
     images.known_hashes.resize(lengths.size());
@@ -132,8 +128,8 @@ void Loader::State::start_workers() {
       threads.emplace_back([this] { work(); });
     }
   } catch (const std::system_error& error) {
-    fail("num_workers: expected ", count, " threads, found that the system gives ", threads.size(), " (",
-         error.code().message(), "); lower --num_workers");
+    fail("num_workers: expected ", count, " threads, found a limit of ", threads.size(), " (", error.code().message(),
+         "); lower --num_workers");
   }
 }
 
@@ -266,9 +262,9 @@ std::optional<Batch> Loader::next() {
   if (step >= state.steps) {
     return std::nullopt;
   }
-  const auto before = std::chrono::steady_clock::now();
+  const Stopwatch stopwatch;
   State::Result result = state.wait_for(step);
-  state.waited_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count();
+  state.waited_seconds += stopwatch.seconds();
   if (result.error) {
     std::rethrow_exception(result.error);
   }

@@ -9,13 +9,14 @@ namespace minimind::detail {
 
 namespace {
 
-// Blocks that are sorted together: more pad less and mix less.
+// Order blocks that are sorted together. A larger window pads less but is less random.
 constexpr size_t kWindowBlocks = 64;
-// Of the released tokenizer on the page's data.
+// Measured with the released tokenizer on the released data.
 constexpr int64_t kBytesPerToken = 4;
 
-void bucket(std::vector<uint32_t>& order, const std::vector<uint32_t>& lengths, size_t block_size, Random& random) {
-  // The last, smaller block is taken as the shuffle left it: in the sorted part it would always hold the longest.
+void bucket_by_length(std::vector<uint32_t>& order, const std::vector<uint32_t>& lengths, size_t block_size,
+                      Random& random) {
+  // The last block, which is smaller, is not sorted: it would always hold the longest samples.
   const size_t whole = order.size() / block_size * block_size;
   const size_t window = kWindowBlocks * block_size;
   for (size_t begin = 0; begin < whole; begin += window) {
@@ -57,7 +58,7 @@ std::vector<uint32_t> epoch_order(const std::vector<uint32_t>& lengths, const Or
   Random random(options.seed, static_cast<uint64_t>(epoch));
   random.shuffle(order);
   if (options.bucket_by_length) {
-    bucket(order, lengths, static_cast<size_t>(options.block_size), random);
+    bucket_by_length(order, lengths, static_cast<size_t>(options.block_size), random);
   }
   return order;
 }

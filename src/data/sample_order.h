@@ -8,18 +8,18 @@
 namespace minimind::detail {
 
 struct OrderOptions {
-  int64_t block_size = 32;  ///< samples of like length that stay together
+  int64_t block_size = 32;  ///< samples per order block
   uint64_t seed = 0;
   bool original_order = false;
   bool bucket_by_length = true;
 };
 
-/// A guess at each sample's number of tokens, without tokenising; longer than max_seq_len counts as that.
+/// Estimates the tokens of each sample without tokenizing it; at most max_seq_len.
 std::vector<uint32_t> estimate_lengths(const Dataset& dataset, int64_t vision_tokens, int64_t max_seq_len);
 
-/// The sample order of an epoch. Depends on the options, the lengths and the epoch alone. Bucketing sorts by length
-/// inside windows of many blocks and then shuffles the blocks, so that every sample still comes once and at a random
-/// time.
+/// The order of the samples in an epoch. It depends on the options, the lengths and the epoch alone. Bucketing shuffles
+/// the samples, sorts windows of many blocks by length, and shuffles the order blocks: samples of similar length that
+/// stay together. Every sample still comes once, at a random time.
 std::vector<uint32_t> epoch_order(const std::vector<uint32_t>& lengths, const OrderOptions& options, int64_t epoch);
 
 }  // namespace minimind::detail

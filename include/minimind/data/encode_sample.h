@@ -11,7 +11,7 @@
 
 namespace minimind {
 
-/// What turns a sample into ids.
+/// How encode_sample() turns a sample into token ids. The referenced objects must outlive it.
 struct SampleEncoding {
   const Tokenizer& tokenizer;
   const ImagePattern& pattern;
@@ -22,27 +22,27 @@ struct SampleEncoding {
 /// Why a sample cannot be trained on (SPEC.md section 5).
 enum class SampleProblem {
   kNone,
-  kWrongShape,                 ///< of its JSON
+  kWrongShape,                 ///< its JSON has the wrong shape
   kNoTurn,                     ///< no question with an answer
-  kPlaceholdersAgainstImages,  ///< more image placeholders than images, or fewer
-  kSpanCut,                    ///< truncation takes a span or a part of one
+  kPlaceholdersAgainstImages,  ///< their numbers differ
+  kSpanCut,                    ///< truncation removes an image span or a part of it
   kNoMarker,                   ///< truncation leaves no `<s>assistant`
-  kNothingSupervised,          ///< no token of an answer is left
+  kNothingSupervised,          ///< truncation leaves no token of an answer
 };
 
-/// A sample as the model sees it.
+/// A sample as token ids.
 struct EncodedSample {
-  std::vector<TokenId> ids;    ///< truncated to max_seq_len; inputs are ids[:-1], targets ids[1:]
-  std::vector<uint8_t> mask;   ///< aligned with ids: mask[i] says whether ids[i] is a supervised target
+  std::vector<TokenId> ids;    ///< truncated to max_seq_len; inputs are ids[:-1], targets are ids[1:]
+  std::vector<uint8_t> mask;   ///< mask[i] is 1 if ids[i] is a target that counts in the loss
   std::vector<int64_t> spans;  ///< start of each image span, in order
   int64_t full_length = 0;     ///< tokens before truncation
   int64_t supervised = 0;      ///< sum of mask[1:]
   SampleProblem problem = SampleProblem::kNone;
-  std::string reason;  ///< the problem in words, with the numbers; empty without one
+  std::string reason;  ///< a text for the problem, with its numbers; empty if there is no problem
 };
 
-/// Renders, tokenises, truncates and masks. A sample with a problem keeps what was computed until the problem was met:
-/// ids and mask are the original's except for kWrongShape and kNoTurn.
+/// Renders the chat, tokenizes and truncates it, and builds the loss mask. ids and mask equal those of the original,
+/// except that a sample with kWrongShape or kNoTurn has none.
 EncodedSample encode_sample(const Sample& sample, const SampleEncoding& encoding);
 
 }  // namespace minimind

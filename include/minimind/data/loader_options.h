@@ -27,6 +27,8 @@ struct LoaderOptions {
   int64_t rank = 0;
   int64_t world_size = 1;
   std::string instruction_prefix = "COCO_train2014_";  ///< file-name prefix of the images of DataKind::kInstruction
+
+  std::string image_prefix(DataKind kind) const { return kind == DataKind::kInstruction ? instruction_prefix : ""; }
 };
 
 /// What a loader reads from. The referenced objects must outlive the loader.
