@@ -1,4 +1,4 @@
-// The server's API, as any other client uses it.
+// A client of the server's API.
 
 export class ApiFailure extends Error {
   constructor(message, code) {
@@ -21,19 +21,8 @@ async function failureOf(response) {
   }
 }
 
-// Streams an answer; onText hears every piece. Resolves to {finish, usage}. Rejects with ApiFailure, or as fetch does
-// (an AbortError after signal).
-export async function streamAnswer(body, signal, onText) {
-  const response = await fetch('v1/chat/completions', {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
-    signal,
-  });
-  if (!response.ok) {
-    throw await failureOf(response);
-  }
-  const result = { finish: null, usage: null };
+// The JSON of each event of a stream, up to [DONE].
+async function* eventsOf(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let waiting = '';
   for (;;) {
@@ -46,18 +35,36 @@ export async function streamAnswer(body, signal, onText) {
     for (const event of events) {
       const data = event.slice('data: '.length);
       if (data === '[DONE]') {
-        return result;
+        return;
       }
-      const json = JSON.parse(data);
-      if (json.error) {
-        throw new ApiFailure(json.error.message, json.error.code);
-      }
-      const choice = json.choices[0];
-      if (choice && choice.delta.content) {
-        onText(choice.delta.content);
-      }
-      result.finish = (choice && choice.finish_reason) || result.finish;
-      result.usage = json.usage || result.usage;
+      yield JSON.parse(data);
     }
   }
+}
+
+// Streams an answer and calls onText with each piece. Resolves to {finish, usage}. Rejects with ApiFailure, or as fetch
+// does (an AbortError after signal).
+export async function streamAnswer(body, signal, onText) {
+  const response = await fetch('v1/chat/completions', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
+    signal,
+  });
+  if (!response.ok) {
+    throw await failureOf(response);
+  }
+  const result = { finish: null, usage: null };
+  for await (const event of eventsOf(response)) {
+    if (event.error) {
+      throw new ApiFailure(event.error.message, event.error.code);
+    }
+    const choice = event.choices[0];
+    if (choice?.delta.content) {
+      onText(choice.delta.content);
+    }
+    result.finish = choice?.finish_reason || result.finish;
+    result.usage = event.usage || result.usage;
+  }
+  return result;
 }

@@ -1,32 +1,38 @@
-// Files to data URLs that the server can read.
+// Makes data URLs of files, in formats that the server reads.
 
-const kSentAsIs = ['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/bmp'];
-const kLargestAsIs = 3 << 20;
-const kLongestSide = 1600;
+const kFormats = ['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/bmp'];
+const kMaxBytes = 3 << 20;
+const kMaxSide = 1600;
+const kExif = 0x45786966;
+const kOrientation = 0x0112;
 
-// The server reads pixels as they are stored; cameras store some sideways and say so in EXIF.
-function isTurned(bytes) {
-  const view = new DataView(bytes);
+// Where the TIFF part of a JPEG's EXIF segment begins; null if there is no such segment.
+function findExif(view) {
   if (view.byteLength < 4 || view.getUint16(0) !== 0xffd8) {
-    return false;
+    return null;
   }
   for (let at = 2; at + 10 < view.byteLength && view.getUint8(at) === 0xff; at += 2 + view.getUint16(at + 2)) {
-    if (view.getUint16(at) !== 0xffe1 || view.getUint32(at + 4) !== 0x45786966) {
-      continue;
+    if (view.getUint16(at) === 0xffe1 && view.getUint32(at + 4) === kExif) {
+      return at + 10;
     }
-    const tiff = at + 10;
-    if (tiff + 8 > view.byteLength) {
-      return false;
-    }
-    const little = view.getUint16(tiff) === 0x4949;
-    const list = tiff + view.getUint32(tiff + 4, little);
-    const count = list + 2 <= view.byteLength ? view.getUint16(list, little) : 0;
-    for (let i = 0; i < count && list + 14 + 12 * i <= view.byteLength; ++i) {
-      if (view.getUint16(list + 2 + 12 * i, little) === 0x0112) {
-        return view.getUint16(list + 10 + 12 * i, little) > 1;
-      }
-    }
+  }
+  return null;
+}
+
+// Whether a browser rotates the image: the server reads pixels as they are stored and ignores EXIF.
+function isRotated(bytes) {
+  const view = new DataView(bytes);
+  const tiff = findExif(view);
+  if (tiff === null || tiff + 8 > view.byteLength) {
     return false;
+  }
+  const little = view.getUint16(tiff) === 0x4949;
+  const list = tiff + view.getUint32(tiff + 4, little);
+  const count = list + 2 <= view.byteLength ? view.getUint16(list, little) : 0;
+  for (let entry = list + 2; entry < list + 2 + 12 * count && entry + 12 <= view.byteLength; entry += 12) {
+    if (view.getUint16(entry, little) === kOrientation) {
+      return view.getUint16(entry + 8, little) > 1;
+    }
   }
   return false;
 }
@@ -48,7 +54,7 @@ async function decoded(url) {
 }
 
 function redrawn(image) {
-  const scale = Math.min(1, kLongestSide / Math.max(image.naturalWidth, image.naturalHeight));
+  const scale = Math.min(1, kMaxSide / Math.max(image.naturalWidth, image.naturalHeight));
   const canvas = document.createElement('canvas');
   canvas.width = Math.max(1, Math.round(image.naturalWidth * scale));
   canvas.height = Math.max(1, Math.round(image.naturalHeight * scale));
@@ -59,8 +65,8 @@ function redrawn(image) {
   return canvas.toDataURL('image/jpeg', 0.92);
 }
 
-// An image {name, url} of a file; rejects where the browser cannot show it. A small image in a format that the server
-// knows goes as it is; any other that the browser can show is drawn anew.
+// The image {name, url} of a file. Rejects if the browser cannot show it. A small image in a format that the server
+// reads stays as it is; other images are drawn again as JPEG.
 export async function imageOfFile(file) {
   if (file.type && !file.type.startsWith('image/')) {
     throw new Error('not an image');
@@ -68,8 +74,8 @@ export async function imageOfFile(file) {
   const object = URL.createObjectURL(file);
   try {
     const image = await decoded(object);
-    const asIs = kSentAsIs.includes(file.type) && file.size <= kLargestAsIs && !isTurned(await file.arrayBuffer());
-    return { name: file.name, url: asIs ? await dataUrlOf(file) : redrawn(image) };
+    const stays = kFormats.includes(file.type) && file.size <= kMaxBytes && !isRotated(await file.arrayBuffer());
+    return { name: file.name, url: stays ? await dataUrlOf(file) : redrawn(image) };
   } finally {
     URL.revokeObjectURL(object);
   }

@@ -8,7 +8,7 @@ import {
 
 // ---- images
 
-// The question is held back until all of them are read.
+// No question can be asked until all files are read.
 async function addFiles(files) {
   showAlert(null);
   const conversation = state.turns;
@@ -22,18 +22,23 @@ async function addFiles(files) {
   byId('question').focus();
 }
 
+// Shows an alert if no further image may be added.
+function hasRoom() {
+  const limit = state.server.max_pictures;
+  if (state.waiting.length >= limit) {
+    showAlert(() => say().tooManyImages(limit));
+  }
+  return state.waiting.length < limit;
+}
+
 async function addFile(file, conversation) {
-  if (state.waiting.length >= state.server.max_pictures) {
-    showAlert(() => say().tooManyImages(state.server.max_pictures));
+  if (!hasRoom()) {
     return;
   }
   try {
     const image = await imageOfFile(file);
-    if (state.turns !== conversation) {
-      return; // the conversation was cleared meanwhile
-    }
-    if (state.waiting.length >= state.server.max_pictures) {
-      showAlert(() => say().tooManyImages(state.server.max_pictures)); // another one came meanwhile
+    // Meanwhile the conversation may have been cleared, or another image added.
+    if (state.turns !== conversation || !hasRoom()) {
       return;
     }
     const bytes = state.waiting.reduce((sum, one) => sum + one.url.length, image.url.length);
@@ -49,8 +54,7 @@ async function addFile(file, conversation) {
 
 // ---- the server
 
-// Its name, limits and defaults. The model may be another one than before: a server can be started anew with the page
-// still open.
+// Reads name, limits and defaults, also after a restart of the server, which may bring another model.
 async function readSettings() {
   state.server = await settings();
   byId('model').textContent = state.server.model;
@@ -58,8 +62,8 @@ async function readSettings() {
 
 // ---- questions
 
-// Streams the answer into the turn. Resolves to the server's {finish, usage}. Turns that do not fit any more are marked,
-// once the server has answered without them, and never sent again.
+// Streams the answer into the turn and resolves to {finish, usage}. Turns that do not fit are marked as skipped after the
+// server has answered without them, and never sent again.
 async function streamTurn(turn, earlier, signal) {
   let turns = fittingTurns([...earlier, turn], state.server);
   let knowsModel = false;
@@ -74,7 +78,7 @@ async function streamTurn(turn, earlier, signal) {
         turn.answer = (turn.answer || '') + text;
         addText(turn, text);
       });
-      earlier.forEach((one) => { one.leftOut = !turns.includes(one); });
+      earlier.forEach((one) => { one.skipped = !turns.includes(one); });
       return result;
     } catch (error) {
       if (error.code === 'context_length_exceeded' && turns.length > 1) {
@@ -91,7 +95,7 @@ async function streamTurn(turn, earlier, signal) {
   }
 }
 
-function tellFailure(turn, error) {
+function showFailure(turn, error) {
   if (error.name === 'AbortError') {
     turn.notes.push(() => say().stopped);
     return;
@@ -106,8 +110,8 @@ function tellFailure(turn, error) {
   }
 }
 
-// A question that got no answer goes back to where it was written, unless something new is there already.
-function giveBack(turn, text) {
+// Puts a question without an answer back into the composer, unless something new is there.
+function restoreQuestion(turn, text) {
   if (!byId('question').value) {
     byId('question').value = text;
     resizeQuestion();
@@ -118,50 +122,58 @@ function giveBack(turn, text) {
   }
 }
 
-// Buttons that vanish take the keyboard's focus with them.
+// Sets the focus if it was on a button that is hidden now.
 function keepFocus(target) {
   if (document.activeElement === document.body || document.activeElement.hidden) {
     byId(target).focus();
   }
 }
 
-async function ask(text) {
-  const images = state.waiting;
-  const question = text.trim() || (images.length > 0 ? say().ask[imageCount()] : '');
-  if (!question || state.running || state.loading > 0) {
-    return;
-  }
-  const earlier = state.turns.filter((turn) => turn.answer !== null && !turn.leftOut);
-  const turn = { images, question, answer: null, leftOut: false, notes: [], failure: null, view: null, text: null, unshown: '' };
+// Moves the question from the composer into the conversation.
+function newTurn(text, question) {
+  const turn = { images: state.waiting, question, answer: null, skipped: false, notes: [], failure: null, view: null, text: null, unshown: '' };
   state.turns.push(turn);
   state.waiting = [];
-  state.running = new AbortController();
   if (byId('question').value === text) {
-    byId('question').value = ''; // an example leaves what is being written
+    byId('question').value = ''; // an example keeps a text that is being written
   }
   resizeQuestion();
   showAlert(null);
   showTurn(turn);
   showWaiting();
   keepFocus('stop');
+  return turn;
+}
+
+function noteResult(turn, result, milliseconds) {
+  turn.answer = turn.answer || '';
+  const seconds = (milliseconds / 1000).toFixed(milliseconds < 1000 ? 2 : 1);
+  turn.notes.push(() => say().speed(result.usage.completion_tokens, seconds));
+  if (result.finish === 'length') {
+    turn.notes.push(() => say().cutShort);
+  }
+  const skipped = state.turns.filter((one) => one.skipped).length;
+  if (skipped > 0) {
+    turn.notes.push(() => say().turnsSkipped(skipped));
+  }
+}
+
+async function ask(text) {
+  const question = text.trim() || (state.waiting.length > 0 ? say().ask[imageCount()] : '');
+  if (!question || state.running || state.loading > 0) {
+    return;
+  }
+  const earlier = state.turns.filter((turn) => turn.answer !== null && !turn.skipped);
+  state.running = new AbortController();
+  const turn = newTurn(text, question);
   const start = performance.now();
   try {
     const result = await streamTurn(turn, earlier, state.running.signal);
-    turn.answer = turn.answer || '';
-    const passed = (performance.now() - start) / 1000;
-    const seconds = passed.toFixed(passed < 1 ? 2 : 1);
-    turn.notes.push(() => say().speed(result.usage.completion_tokens, seconds));
-    if (result.finish === 'length') {
-      turn.notes.push(() => say().cutShort);
-    }
-    const leftOut = state.turns.filter((one) => one.leftOut).length;
-    if (leftOut > 0) {
-      turn.notes.push(() => say().turnsLeftOut(leftOut));
-    }
+    noteResult(turn, result, performance.now() - start);
   } catch (error) {
-    tellFailure(turn, error);
+    showFailure(turn, error);
     if (turn.answer === null && state.turns.includes(turn)) {
-      giveBack(turn, text);
+      restoreQuestion(turn, text);
     }
   }
   flushText(turn);
@@ -174,9 +186,7 @@ async function ask(text) {
 }
 
 function stop() {
-  if (state.running) {
-    state.running.abort();
-  }
+  state.running?.abort();
 }
 
 function clear() {
@@ -192,33 +202,37 @@ function clear() {
 // ---- events
 
 function listenForImages() {
-  byId('choose').addEventListener('click', () => byId('files').click());
-  byId('welcome-drop').addEventListener('click', () => byId('files').click());
+  for (const id of ['choose', 'welcome-drop']) {
+    byId(id).addEventListener('click', () => byId('files').click());
+  }
   byId('files').addEventListener('change', () => {
     addFiles([...byId('files').files]);
     byId('files').value = '';
   });
   document.addEventListener('paste', (event) => {
-    const files = [...event.clipboardData.files];
-    if (files.length > 0) {
+    if (event.clipboardData.files.length > 0) {
       event.preventDefault();
-      addFiles(files);
+      addFiles([...event.clipboardData.files]);
     }
   });
+}
+
+function listenForDrops() {
   const isFiles = (event) => event.dataTransfer && [...event.dataTransfer.types].includes('Files');
+  const showVeil = (shown) => document.body.classList.toggle('dropping', shown);
   document.addEventListener('dragover', (event) => {
     if (isFiles(event)) {
       event.preventDefault();
-      document.body.classList.add('dropping');
+      showVeil(true);
     }
   });
   document.addEventListener('dragleave', (event) => {
     if (event.relatedTarget === null) {
-      document.body.classList.remove('dropping');
+      showVeil(false);
     }
   });
   document.addEventListener('drop', (event) => {
-    document.body.classList.remove('dropping');
+    showVeil(false);
     if (isFiles(event)) {
       event.preventDefault();
       addFiles([...event.dataTransfer.files]);
@@ -270,6 +284,7 @@ function listenForSettings() {
 async function begin() {
   state.askExample = ask;
   listenForImages();
+  listenForDrops();
   listenForQuestions();
   listenForSettings();
   showTexts();

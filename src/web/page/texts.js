@@ -1,4 +1,4 @@
-// Everything that the page says, in both languages.
+// The texts of the page in both languages.
 export const texts = {
   en: {
     otherLanguage: '中文',
@@ -6,9 +6,9 @@ export const texts = {
     settings: 'Settings',
     clear: 'Clear',
     temperature: 'Temperature',
-    temperatureHint: '0: always the best word; higher: freer',
+    temperatureHint: '0: always the most likely token; higher: more varied',
     topK: 'Top-k',
-    topKHint: 'Draws among this many best tokens; 0: all',
+    topKHint: 'Samples from this many most likely tokens; 0: all',
     conversation: 'Conversation',
     dropHere: 'Show me an image',
     dropHow: 'Drop it here, paste it, or click to choose; several are fine',
@@ -25,8 +25,8 @@ export const texts = {
     image: 'Image',
     keys: 'Enter asks · Shift+Enter begins a line · Esc stops the answer',
     stopped: 'stopped',
-    cutShort: 'the answer reached its longest length',
-    turnsLeftOut: (n) => (n === 1 ? 'the oldest turn was left out: the conversation had grown too long'
+    cutShort: 'the answer reached its maximum length',
+    turnsSkipped: (n) => (n === 1 ? 'the oldest turn was left out: the conversation had grown too long'
       : `the oldest ${n} turns were left out: the conversation had grown too long`),
     otherModel: 'the server has another model now',
     speed: (tokens, seconds) => `${tokens} tokens in ${seconds} s`,
@@ -48,7 +48,7 @@ export const texts = {
     settings: '设置',
     clear: '清空',
     temperature: '温度',
-    temperatureHint: '0：总选最可能的词；越大越自由',
+    temperatureHint: '0：总选最可能的 token；越大越多样',
     topK: 'Top-k',
     topKHint: '只在这么多个最可能的 token 中抽取；0：全部',
     conversation: '对话',
@@ -68,7 +68,7 @@ export const texts = {
     keys: 'Enter 提问 · Shift+Enter 换行 · Esc 停止回答',
     stopped: '已停止',
     cutShort: '回答已达到最大长度',
-    turnsLeftOut: (n) => `对话过长，最早的 ${n} 轮已略去`,
+    turnsSkipped: (n) => `对话过长，最早的 ${n} 轮已略去`,
     otherModel: '服务器现在使用另一个模型',
     speed: (tokens, seconds) => `${tokens} 个 token，${seconds} 秒`,
     notAnImage: (name) => `“${name}”不是可读取的图片。支持 JPEG、PNG、WebP、GIF 和 BMP。`,

@@ -1,4 +1,4 @@
-// Which turns of the conversation go with a question, and how they look in a request.
+// Chooses the turns of a conversation that a request holds, and writes them as its messages.
 
 function contentOf(turn) {
   if (turn.images.length === 0) {
@@ -19,7 +19,7 @@ export function messagesOf(turns) {
   return messages;
 }
 
-// Of a request's bytes; the rest is for words.
+// Share of a request's bytes that images may take; the rest is for texts.
 export const IMAGES_SHARE = 0.9;
 
 function fits(turns, server) {
@@ -28,7 +28,7 @@ function fits(turns, server) {
   return turns.length * 2 - 1 <= server.max_messages && images.length <= server.max_pictures && bytes <= server.max_body_bytes * IMAGES_SHARE;
 }
 
-// What a request can hold of them by the server's own limits; the oldest go. The last one always stays.
+// The newest turns that fit into a request by the server's limits. The last turn always stays.
 export function fittingTurns(turns, server) {
   let kept = turns;
   while (kept.length > 1 && !fits(kept, server)) {
@@ -37,8 +37,8 @@ export function fittingTurns(turns, server) {
   return kept;
 }
 
-// Without the older half of the turns before the last one: only the server knows how many tokens they are, and asking
-// it after every turn would take a refused request each.
+// Drops the older half of the turns before the last one. Only the server knows their tokens; dropping one turn at a time
+// would cost a refused request each.
 export function shortened(turns) {
   return turns.slice(Math.ceil((turns.length - 1) / 2));
 }

@@ -1,4 +1,4 @@
-// What the page shows, and the state that it shows.
+// The state of the page, and the functions that show it.
 import { firstLanguage, texts } from './texts.js';
 
 export const byId = (id) => document.getElementById(id);
@@ -6,8 +6,8 @@ export const state = {
   language: firstLanguage(),
   server: { model: '', temperature: 0.5, top_k: 8, max_tokens: 512, max_messages: 256, max_pictures: 8, max_body_bytes: 24 << 20 },
   waiting: [], // images for the next question
-  loading: 0, // files that are still read for it
-  turns: [], // {images, question, answer, leftOut, notes, failure, view, text, unshown}
+  loading: 0, // files that are still read for the next question
+  turns: [], // {images, question, answer, skipped, notes, failure, view, text, unshown}
   running: null, // AbortController of the answer that is being written
   alert: null, // () => text
   askExample: null, // (text) => …
@@ -53,36 +53,37 @@ export function imageCount() {
   return count === 0 ? 'none' : count === 1 ? 'one' : 'several';
 }
 
+function thumbnail(image, index) {
+  const item = element('li');
+  const shown = element('img');
+  shown.src = image.url;
+  shown.alt = `${say().image} ${index + 1}: ${image.name}`;
+  const remove = element('button', '', '×');
+  remove.type = 'button';
+  remove.setAttribute('aria-label', `${say().remove} ${index + 1}`);
+  remove.addEventListener('click', () => {
+    state.waiting.splice(index, 1);
+    showWaiting();
+    byId('question').focus();
+  });
+  item.append(shown, remove);
+  return item;
+}
+
+function exampleButton(text) {
+  const button = element('button', '', text);
+  button.type = 'button';
+  button.addEventListener('click', () => state.askExample(text));
+  return button;
+}
+
 export function showWaiting() {
-  const list = byId('thumbnails');
-  list.replaceChildren(...state.waiting.map((image, index) => {
-    const item = element('li');
-    const image = element('img');
-    image.src = image.url;
-    image.alt = `${say().image} ${index + 1}: ${image.name}`;
-    const remove = element('button', '', '×');
-    remove.type = 'button';
-    remove.setAttribute('aria-label', `${say().remove} ${index + 1}`);
-    remove.addEventListener('click', () => {
-      state.waiting.splice(index, 1);
-      showWaiting();
-      byId('question').focus();
-    });
-    item.append(image, remove);
-    return item;
-  }));
-  for (let i = 0; i < state.loading; ++i) {
-    list.append(element('li', 'loading', '…'));
-  }
-  list.hidden = state.waiting.length + state.loading === 0;
+  const loading = Array.from({ length: state.loading }, () => element('li', 'loading', '…'));
+  byId('thumbnails').replaceChildren(...state.waiting.map(thumbnail), ...loading);
+  byId('thumbnails').hidden = state.waiting.length + state.loading === 0;
   byId('reading').textContent = state.loading > 0 ? say().reading : '';
   const follows = state.waiting.length === 0 && state.turns.some((turn) => turn.images.length > 0);
-  byId('examples').replaceChildren(...say().exampleList[follows ? 'one' : imageCount()].map((text) => {
-    const button = element('button', '', text);
-    button.type = 'button';
-    button.addEventListener('click', () => state.askExample(text));
-    return button;
-  }));
+  byId('examples').replaceChildren(...say().exampleList[follows ? 'one' : imageCount()].map(exampleButton));
   showButtons();
   scrollDown(false);
 }
@@ -109,13 +110,13 @@ export function showTurn(turn) {
   const whole = element('div', 'turn');
   const asked = element('div', 'asked');
   if (turn.images.length > 0) {
-    const images = element('div', turn.images.length > 1 ? 'images several' : 'pictures');
+    const images = element('div', turn.images.length > 1 ? 'images several' : 'images');
     for (const image of turn.images) {
-      const image = element('img');
-      image.src = image.url;
-      image.alt = `${say().image}: ${image.name}`;
-      image.addEventListener('load', () => scrollDown(false));
-      images.append(image);
+      const shown = element('img');
+      shown.src = image.url;
+      shown.alt = `${say().image}: ${image.name}`;
+      shown.addEventListener('load', () => scrollDown(false));
+      images.append(shown);
     }
     asked.append(images);
   }
@@ -130,7 +131,7 @@ export function showTurn(turn) {
   scrollDown(true);
 }
 
-// Shows a piece of an answer with the next frame: a fast model writes more pieces than a screen has frames.
+// Shows a piece of an answer with the next frame, because a fast model writes more pieces than a screen has frames.
 export function addText(turn, text) {
   if (!turn.unshown) {
     requestAnimationFrame(() => flushText(turn));
