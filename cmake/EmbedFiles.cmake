@@ -11,7 +11,7 @@ foreach(file ${FILES})
   math(EXPR number "${number} + 1")
 endforeach()
 file(WRITE "${OUTPUT}" "#include \"web/page.h\"\n
-namespace minimind::detail {\n
+namespace minimind {\n
 namespace {\n
 ${arrays}
 }  // namespace\n
@@ -20,4 +20,4 @@ const std::vector<PageFile>& page_files() {
 ${entries}  };
   return files;
 }\n
-}  // namespace minimind::detail\n")
+}  // namespace minimind\n")

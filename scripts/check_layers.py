@@ -20,7 +20,7 @@ RESERVED = {
     r"torch/csrc/distributed|gloo/": r"src/dist/",
     r"nlohmann/": r".*\.cpp$",
     r"stb/|stb_image|jpeglib|webp/": r"src/image/(decode|encode)",
-    r"boost/": r"src/web/http_server\.cpp",
+    r"boost/": r"src/web/http_(server\.cpp|(connection|reader)\.(h|cpp))",
     r"xxhash": r"src/base/content_hash\.cpp",
     r"CLI/": r"src/cli/",
     r"torch/torch\.h": r"$^",

@@ -35,8 +35,4 @@ HttpResponse api_error_response(const ApiError& error) {
   return response;
 }
 
-HttpResponse api_error_response(const HttpFailure& failure) {
-  return api_error_response(ApiError(failure.status, failure.message, "", failure.code));
-}
-
 }  // namespace minimind

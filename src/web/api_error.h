@@ -8,10 +8,10 @@
 
 namespace minimind {
 
-/// A request that the API refuses, with what the answer says.
+/// Why the API refuses a request or ends an answer: the content of its error object.
 class ApiError : public Error {
  public:
-  /// `param` names the field, "" for none; `code` is a word for programs.
+  /// `param`: the field, or ""; `code`: a constant for programs.
   ApiError(int status, const std::string& message, std::string param = "", std::string code = "")
       : Error(message), status_(status), param_(std::move(param)), code_(std::move(code)) {}
 
@@ -25,10 +25,8 @@ class ApiError : public Error {
   std::string code_;
 };
 
-/// `{"error": {"message", "type", "param", "code"}}`, as clients of OpenAI's API expect it.
+/// `{"error": {"message", "type", "param", "code"}}`, the form of OpenAI's API.
 std::string api_error_json(const ApiError& error);
-/// The whole answer.
 HttpResponse api_error_response(const ApiError& error);
-HttpResponse api_error_response(const HttpFailure& failure);
 
 }  // namespace minimind

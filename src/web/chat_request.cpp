@@ -5,10 +5,13 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <type_traits>
+#include <utility>
 
 #include "base/json_limits.h"
 #include "minimind/chat/session.h"
 #include "web/api_error.h"
+#include "web/data_url.h"
 
 namespace minimind {
 
@@ -16,223 +19,196 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr size_t kMostJsonValues = 20'000;
-constexpr size_t kDeepestJson = 16;
-constexpr size_t kMostStops = 4;
-constexpr size_t kLongestStop = 256;
+constexpr size_t kMaxJsonValues = 20'000;
+constexpr size_t kMaxJsonDepth = 16;
+constexpr size_t kMaxStops = 4;
+constexpr size_t kMaxStopBytes = 256;
 
-/// A value as it stands in a message, shortened.
-std::string shown(const Json& value) {
+/// A value as messages quote it, shortened.
+std::string quoted(const Json& value) {
   if (value.is_object() || value.is_array()) {
     return value.is_object() ? "an object" : concat("an array of ", value.size());
   }
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (text.size() > 60) {
-    text = text.substr(0, 57) + "…";
-  }
-  return text;
+  const std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return text.size() > 60 ? text.substr(0, 57) + "…" : text;
 }
 
 [[noreturn]] void refuse_field(const std::string& where, const std::string& expected, const Json& found,
                                const std::string& code = "invalid_value") {
-  throw ApiError(400, concat(where, ": expected ", expected, ", found ", shown(found)), where, code);
+  throw ApiError(400, concat(where, ": expected ", expected, ", found ", quoted(found)), where, code);
 }
 
-/// The field, or null where it is absent or null.
-const Json* field(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  return found == object.end() || found->is_null() ? nullptr : &*found;
+/// The field's value; JSON's null if it is absent.
+const Json& field(const Json& object, const std::string& name) {
+  static const Json kNull;
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  return found == object.end() ? kNull : *found;
 }
 
-void read_bool(const Json& object, const char* name, const std::string& where, bool& value) {
-  if (const Json* found = field(object, name)) {
-    if (!found->is_boolean()) {
-      refuse_field(where, "true or false", *found);
-    }
-    value = found->get<bool>();
+template <class Value>
+bool has_type(const Json& json) {
+  if constexpr (std::is_same_v<Value, bool>) {
+    return json.is_boolean();
+  } else if constexpr (std::is_same_v<Value, double>) {
+    return json.is_number() && std::isfinite(json.get<double>());
+  } else {
+    return json.is_number_unsigned() ? json.get<uint64_t>() <= std::numeric_limits<int64_t>::max()
+                                     : json.is_number_integer();
   }
 }
 
-/// `fits`: the range beyond what a finite number is.
-template <class Fits>
-void read_double(const Json& object, const char* name, const std::string& expected, const Fits& fits, double& value) {
-  if (const Json* found = field(object, name)) {
-    if (!found->is_number() || !std::isfinite(found->get<double>()) || !fits(found->get<double>())) {
-      refuse_field(name, expected, *found);
-    }
-    value = found->get<double>();
-  }
-}
-
-/// False where the field is absent.
-bool read_integer(const Json& object, const char* name, int64_t low, int64_t high, int64_t& value) {
-  const Json* found = field(object, name);
-  if (found == nullptr) {
+/// Reads a field into `value`, which stays if the field is absent or null. Returns whether it was read. Throws if its
+/// type is wrong or `fits` refuses the value.
+template <class Value, class Fits>
+bool read_field(const Json& object, const std::string& prefix, const std::string& name, const std::string& expected,
+                Value& value, const Fits& fits) {
+  const Json& found = field(object, name);
+  if (found.is_null()) {
     return false;
   }
-  const bool beyond = found->is_number_unsigned() &&
-                      found->get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
-  if (!found->is_number_integer() || beyond || found->get<int64_t>() < low || found->get<int64_t>() > high) {
-    const bool any = low == std::numeric_limits<int64_t>::min();
-    const bool open = high == std::numeric_limits<int64_t>::max();
-    refuse_field(name,
-                 any    ? "a whole number of 64 bits"
-                 : open ? concat("a whole number, ", low, " or more")
-                        : concat("a whole number from ", low, " to ", high),
-                 *found);
+  if (!has_type<Value>(found) || !fits(found.get<Value>())) {
+    refuse_field(prefix + name, expected, found);
   }
-  value = found->get<int64_t>();
+  value = found.get<Value>();
   return true;
 }
 
+constexpr auto kAny = [](auto) { return true; };
+
 Json parse_json(std::string_view body) {
   try {
-    check_json_limits(body, "body", {body.size(), kDeepestJson, kMostJsonValues});
+    check_json_limits(body, "body", {body.size(), kMaxJsonDepth, kMaxJsonValues});
     Json json = Json::parse(body);
-    if (!json.is_object()) {
-      throw ApiError(400, concat("body: expected a JSON object, found ", shown(json)), "", "invalid_json");
-    }
+    require(json.is_object(), "body: expected a JSON object, found ", quoted(json));
     return json;
-  } catch (const ApiError&) {
-    throw;
   } catch (const Error& error) {
     throw ApiError(400, error.what(), "", "invalid_json");
   } catch (const Json::exception& error) {
     const std::string_view what = error.what();
-    const size_t begin = what.find("] ");
-    throw ApiError(400, concat("body: expected JSON, found a ", what.substr(begin + 2, 200)), "", "invalid_json");
+    throw ApiError(400, concat("body: expected JSON, found a ", what.substr(what.find("] ") + 2, 200)), "",
+                   "invalid_json");
   }
 }
 
-/// One message while it is read.
-struct RequestMessage {
-  std::string where;
-  Message message;
-  int64_t images = 0;
-};
-
-void read_part(const Json& part, const std::string& where, RequestMessage& message, ChatRequest& request) {
-  const Json* type = part.is_object() ? field(part, "type") : nullptr;
-  if (type == nullptr || !type->is_string()) {
+void read_part(const Json& part, const std::string& where, Message& message, ChatRequest& request) {
+  const Json& type = field(part, "type");
+  if (!type.is_string()) {
     refuse_field(where, "an object with \"type\": \"text\" or \"image_url\"", part);
   }
-  if (*type == "text") {
-    const Json* text = field(part, "text");
-    if (text == nullptr || !text->is_string()) {
-      refuse_field(where + ".text", "a string", text == nullptr ? Json() : *text);
+  if (type == "text") {
+    const Json& text = field(part, "text");
+    if (!text.is_string()) {
+      refuse_field(where + ".text", "a string", text);
     }
-    message.message.content += (message.message.content.empty() ? "" : "\n") + text->get_ref<const std::string&>();
+    message.content += (message.content.empty() ? "" : "\n") + text.get<std::string>();
     return;
   }
-  if (*type != "image_url") {
-    refuse_field(where + ".type", "\"text\" or \"image_url\"", *type, "unsupported_content");
+  if (type != "image_url") {
+    refuse_field(where + ".type", "\"text\" or \"image_url\"", type, "unsupported_content");
   }
-  if (message.message.role != "user") {
-    refuse_field(where + ".type", "\"text\": only users show images", *type, "unsupported_content");
+  if (message.role != "user") {
+    refuse_field(where + ".type", "\"text\": only user messages hold images", type, "unsupported_content");
   }
-  const Json* image = field(part, "image_url");
-  const Json* url = image != nullptr && image->is_object() ? field(*image, "url") : nullptr;
-  if (url == nullptr || !url->is_string()) {
-    refuse_field(where + ".image_url", "an object with a \"url\"", image == nullptr ? Json() : *image);
+  const Json& image = field(part, "image_url");
+  if (!field(image, "url").is_string()) {
+    refuse_field(where + ".image_url", "an object with a \"url\"", image);
   }
   const std::string place = where + ".image_url.url";
-  request.images.push_back({image_of_data_url(url->get_ref<const std::string&>(), place), place});
-  ++message.images;
+  request.images.push_back({image_of_data_url(field(image, "url").get_ref<const std::string&>(), place), place});
 }
 
-void read_content(const Json& json, const ChatRequestRules& rules, RequestMessage& message, ChatRequest& request) {
-  const std::string where = message.where + ".content";
-  const Json* content = field(json, "content");
-  if (content != nullptr && content->is_string()) {
-    message.message.content = content->get<std::string>();
-  } else if (content != nullptr && content->is_array() && !content->empty()) {
-    for (size_t i = 0; i < content->size(); ++i) {
-      read_part((*content)[i], concat(where, "[", i, "]"), message, request);
-      if (std::ssize(request.images) > rules.images) {
-        throw ApiError(400, concat("messages: expected at most ", rules.images, " images, found more"), "messages",
-                       "too_many_images");
-      }
-    }
-  } else {
-    refuse_field(where, "a string or an array of parts", content == nullptr ? Json() : *content);
-  }
-}
-
-void mark_images(const ChatRequestRules& rules, RequestMessage& message) {
-  if (message.message.role != "user") {
+void read_content(const Json& content, const std::string& where, const ChatRequestRules& rules, Message& message,
+                  ChatRequest& request) {
+  if (content.is_string()) {
+    message.content = content.get<std::string>();
     return;
   }
-  std::string& text = message.message.content;
-  text = with_image_placeholders(text, message.images, rules.placeholder);
+  if (!content.is_array() || content.empty()) {
+    refuse_field(where, "a string or an array of parts", content);
+  }
+  for (size_t i = 0; i < content.size(); ++i) {
+    read_part(content[i], concat(where, "[", i, "]"), message, request);
+    if (std::ssize(request.images) > rules.images) {
+      throw ApiError(400, concat("messages: expected at most ", rules.images, " images, found more"), "messages",
+                     "too_many_images");
+    }
+  }
+}
+
+/// Puts placeholders in front of a user's text that has none. Refuses a text that has another number of placeholders
+/// than `images`, and an empty text.
+void place_images(const std::string& where, const std::string& placeholder, int64_t images, std::string& text) {
+  text = with_image_placeholders(text, images, placeholder);
   int64_t placeholders = 0;
-  for (size_t at = text.find(rules.placeholder); at != std::string::npos;
-       at = text.find(rules.placeholder, at + rules.placeholder.size())) {
+  for (size_t at = text.find(placeholder); at != text.npos; at = text.find(placeholder, at + placeholder.size())) {
     ++placeholders;
   }
-  const std::string where = message.where + ".content";
-  if (placeholders != message.images) {
+  if (placeholders != images) {
     throw ApiError(400,
-                   concat(where, ": expected an image for each ", rules.placeholder, " of the text (", placeholders,
-                          "), found ", message.images),
+                   concat(where, ": expected an image for each ", placeholder, " of the text (", placeholders,
+                          "), found ", images),
                    where, "marks_and_images_differ");
   }
   if (text.empty()) {
-    throw ApiError(400, where + ": expected a text or an image, found neither", where, "invalid_value");
+    throw ApiError(400, where + ": expected a text or an image, found an empty text", where, "invalid_value");
   }
 }
 
-RequestMessage read_message(const Json& json, const std::string& where, const ChatRequestRules& rules,
-                            ChatRequest& request) {
+Message read_message(const Json& json, const std::string& where, const ChatRequestRules& rules, ChatRequest& request) {
   if (!json.is_object()) {
     refuse_field(where, "an object with role and content", json);
   }
-  RequestMessage message{where, {}, 0};
-  const Json* role = field(json, "role");
-  constexpr std::array<std::string_view, 4> kRoles = {"system", "developer", "user", "assistant"};
-  if (role == nullptr || !role->is_string() ||
-      std::find(kRoles.begin(), kRoles.end(), role->get_ref<const std::string&>()) == kRoles.end()) {
-    refuse_field(where + ".role", "\"system\", \"user\" or \"assistant\"", role == nullptr ? Json() : *role);
+  const Json& role = field(json, "role");
+  if (role != "system" && role != "developer" && role != "user" && role != "assistant") {
+    refuse_field(where + ".role", "\"system\", \"user\" or \"assistant\"", role);
   }
-  message.message.role = *role == "developer" ? "system" : role->get<std::string>();
   for (const auto& [name, value] : json.items()) {
-    const bool harmless = name == "name" || value.is_null() || (value.is_array() && value.empty());
-    if (name != "role" && name != "content" && !harmless) {
-      refuse_field(concat(where, ".", name), "role and content alone", value, "unknown_parameter");
+    const bool is_harmless = name == "name" || value.is_null() || (value.is_array() && value.empty());
+    if (name != "role" && name != "content" && !is_harmless) {
+      refuse_field(concat(where, ".", name), "no fields but role and content", value, "unknown_parameter");
     }
   }
-  read_content(json, rules, message, request);
-  mark_images(rules, message);
+  Message message{role == "developer" ? "system" : role.get<std::string>(), ""};
+  const int64_t images_before = std::ssize(request.images);
+  read_content(field(json, "content"), where + ".content", rules, message, request);
+  if (message.role == "user") {
+    place_images(where + ".content", rules.placeholder, std::ssize(request.images) - images_before, message.content);
+  }
   return message;
 }
 
-void read_messages(const Json& json, const ChatRequestRules& rules, ChatRequest& request) {
-  const Json* messages = field(json, "messages");
-  if (messages == nullptr || !messages->is_array() || messages->empty()) {
-    refuse_field("messages", "an array of messages", messages == nullptr ? Json() : *messages);
+/// Appends a message, or joins it to the last one if both have the same role.
+void add_message(Message message, const std::string& where, std::vector<Message>& messages) {
+  if (message.role == "system" && !messages.empty()) {
+    refuse_field(where + ".role", "the system message first", Json(message.role));
   }
-  if (std::ssize(*messages) > rules.messages) {
-    refuse_field("messages", concat("at most ", rules.messages, " messages"), *messages);
+  const bool follows = !messages.empty() && messages.back().role != "system";
+  if (message.role == "assistant" && !follows) {
+    refuse_field(where + ".role", "\"user\": an answer follows a question", Json(message.role));
+  }
+  if (follows && messages.back().role == message.role) {
+    messages.back().content += "\n" + message.content;
+  } else {
+    messages.push_back(std::move(message));
+  }
+}
+
+void read_messages(const Json& messages, const ChatRequestRules& rules, ChatRequest& request) {
+  if (!messages.is_array() || messages.empty()) {
+    refuse_field("messages", "an array of messages", messages);
+  }
+  if (std::ssize(messages) > rules.messages) {
+    refuse_field("messages", concat("at most ", rules.messages, " messages"), messages);
   }
   size_t text_bytes = 0;
-  for (size_t i = 0; i < messages->size(); ++i) {
-    RequestMessage message = read_message((*messages)[i], concat("messages[", i, "]"), rules, request);
-    text_bytes += message.message.content.size();
-    const std::string& role = message.message.role;
-    if (role == "system" && i > 0) {
-      refuse_field(message.where + ".role", "the system message to come first", Json(role));
-    }
-    const bool follows = !request.messages.empty() && request.messages.back().role != "system";
-    if (role == "assistant" && !follows) {
-      refuse_field(message.where + ".role", "\"user\": an answer follows a question", Json(role));
-    }
-    if (follows && request.messages.back().role == role) {
-      request.messages.back().content += "\n" + message.message.content;
-    } else {
-      request.messages.push_back(std::move(message.message));
-    }
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const std::string where = concat("messages[", i, "]");
+    Message message = read_message(messages[i], where, rules, request);
+    text_bytes += message.content.size();
+    add_message(std::move(message), where, request.messages);
   }
   if (request.messages.back().role != "user") {
-    refuse_field(concat("messages[", messages->size() - 1, "].role"), "\"user\": the last message is the question",
+    refuse_field(concat("messages[", messages.size() - 1, "].role"), "\"user\": the last message is the question",
                  Json(request.messages.back().role));
   }
   if (text_bytes > rules.text_bytes) {
@@ -241,27 +217,28 @@ void read_messages(const Json& json, const ChatRequestRules& rules, ChatRequest&
   }
 }
 
-void read_stops(const Json& json, ChatRequest& request) {
-  const Json* stop = field(json, "stop");
-  if (stop == nullptr) {
-    return;
-  }
-  const Json list = stop->is_string() ? Json::array({*stop}) : *stop;
-  if (!list.is_array() || list.size() > kMostStops) {
-    refuse_field("stop", concat("a string or an array of at most ", kMostStops, " strings"), *stop);
+void read_stops(const Json& stop, std::vector<std::string>& stops) {
+  const Json list = stop.is_string() ? Json::array({stop}) : stop.is_null() ? Json::array() : stop;
+  if (!list.is_array() || list.size() > kMaxStops) {
+    refuse_field("stop", concat("a string or an array of at most ", kMaxStops, " strings"), stop);
   }
   for (const Json& one : list) {
-    if (!one.is_string() || one.get_ref<const std::string&>().empty() ||
-        one.get_ref<const std::string&>().size() > kLongestStop) {
-      refuse_field("stop", concat("strings of 1 to ", kLongestStop, " bytes"), one);
+    const std::string* text = one.get_ptr<const std::string*>();
+    if (text == nullptr || text->empty() || text->size() > kMaxStopBytes) {
+      refuse_field("stop", concat("strings of 1 to ", kMaxStopBytes, " bytes"), one);
     }
-    request.stop.push_back(one.get<std::string>());
+    stops.push_back(*text);
   }
 }
 
-/// Fields that are known but ask for what this server has not, unless they hold one of `neutral`.
-void refuse_what_is_not_there(const Json& json) {
-  static const std::vector<std::pair<const char*, std::vector<Json>>> kNeutral = {
+/// Refuses unknown fields, and fields that ask for features which the server lacks.
+void check_fields(const Json& json) {
+  static const std::vector<std::string> kAccepted = {
+      "model", "messages", "stream", "stream_options", "temperature", "top_p", "top_k", "repetition_penalty",
+      "max_tokens", "max_completion_tokens", "stop", "seed",
+      // without effect:
+      "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls"};
+  static const std::vector<std::pair<std::string, std::vector<Json>>> kNeutralValues = {
       {"n", {1}},
       {"logprobs", {false}},
       {"top_logprobs", {0}},
@@ -275,92 +252,83 @@ void refuse_what_is_not_there(const Json& json) {
       {"logit_bias", {Json::object()}},
       {"modalities", {Json::array({"text"})}},
   };
-  for (const auto& [name, neutral] : kNeutral) {
-    const Json* found = field(json, name);
-    if (found != nullptr && std::find(neutral.begin(), neutral.end(), *found) == neutral.end()) {
-      refuse_field(name, concat(neutral.front().dump(), " (this server has nothing else)"), *found,
+  for (const auto& [name, value] : json.items()) {
+    if (value.is_null() || std::find(kAccepted.begin(), kAccepted.end(), name) != kAccepted.end()) {
+      continue;
+    }
+    const auto found = std::find_if(kNeutralValues.begin(), kNeutralValues.end(),
+                                    [&, &wanted = name](const auto& neutral) { return neutral.first == wanted; });
+    if (found == kNeutralValues.end()) {
+      throw ApiError(400, concat(name.substr(0, 60), ": no such parameter"), name.substr(0, 60), "unknown_parameter");
+    }
+    if (std::find(found->second.begin(), found->second.end(), value) == found->second.end()) {
+      refuse_field(name, concat(found->second.front().dump(), " (this server supports nothing else)"), value,
                    "unsupported_parameter");
     }
   }
 }
 
-void refuse_unknown_fields(const Json& json) {
-  static const std::vector<std::string> kRead = {
-      "model", "messages",           "stream",     "stream_options",        "temperature", "top_p",
-      "top_k", "repetition_penalty", "max_tokens", "max_completion_tokens", "stop",        "seed"};
-  static const std::vector<std::string> kElsewhere = {"n",
-                                                      "logprobs",
-                                                      "top_logprobs",
-                                                      "tools",
-                                                      "functions",
-                                                      "tool_choice",
-                                                      "function_call",
-                                                      "response_format",
-                                                      "presence_penalty",
-                                                      "frequency_penalty",
-                                                      "logit_bias",
-                                                      "modalities"};
-  static const std::vector<std::string> kWithoutEffect = {
-      "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls"};
-  const auto holds = [](const std::vector<std::string>& list, const std::string& name) {
-    return std::find(list.begin(), list.end(), name) != list.end();
-  };
-  for (const auto& [name, value] : json.items()) {
-    if (!value.is_null() && !holds(kRead, name) && !holds(kElsewhere, name) && !holds(kWithoutEffect, name)) {
-      throw ApiError(400, concat(name.substr(0, 60), ": no such parameter"), name.substr(0, 60), "unknown_parameter");
-    }
+void read_sampling(const Json& json, SamplingOptions& sampling) {
+  constexpr double kLeast = SamplingOptions::kLeast;
+  read_field(json, "", "temperature", concat("0 (greedy), or a number from ", kLeast, " to ", kMaxTemperature),
+             sampling.temperature, [](double t) { return t == 0 || (t >= kLeast && t <= kMaxTemperature); });
+  read_field(json, "", "top_p", "a number above 0, at most 1", sampling.top_p,
+             [](double p) { return p > 0 && p <= 1; });
+  read_field(json, "", "repetition_penalty", concat("a number from ", kLeast, " to ", kMaxRepetitionPenalty),
+             sampling.repetition_penalty, [](double p) { return p >= kLeast && p <= kMaxRepetitionPenalty; });
+  read_field(json, "", "top_k", "a whole number, 0 or more", sampling.top_k, [](int64_t k) { return k >= 0; });
+}
+
+void read_length(const Json& json, int64_t limit, int64_t& max_new_tokens) {
+  const std::string expected = concat("a whole number from 1 to ", limit);
+  const auto fits = [limit](int64_t tokens) { return tokens >= 1 && tokens <= limit; };
+  max_new_tokens = limit;
+  const bool has_old_name = read_field(json, "", "max_tokens", expected, max_new_tokens, fits);
+  if (read_field(json, "", "max_completion_tokens", expected, max_new_tokens, fits) && has_old_name) {
+    throw ApiError(400, "max_completion_tokens: expected it or max_tokens, found both", "max_completion_tokens",
+                   "invalid_value");
   }
+}
+
+void read_stream(const Json& json, ChatRequest& request) {
+  read_field(json, "", "stream", "true or false", request.stream, kAny);
+  const Json& options = field(json, "stream_options");
+  if (options.is_null()) {
+    return;
+  }
+  if (!options.is_object()) {
+    refuse_field("stream_options", "an object", options);
+  }
+  if (!request.stream) {
+    refuse_field("stream_options", "\"stream\": true beside it", Json(false));
+  }
+  read_field(options, "stream_options.", "include_usage", "true or false", request.include_usage, kAny);
 }
 
 }  // namespace
 
 ChatRequest parse_chat_request(std::string_view body, const ChatRequestRules& rules) {
   const Json json = parse_json(body);
-  refuse_unknown_fields(json);
-  refuse_what_is_not_there(json);
+  check_fields(json);
+  const Json& model = field(json, "model");
+  if (!model.is_null() && !model.is_string()) {
+    refuse_field("model", "a string", model);
+  }
+  if (!model.is_null() && model != rules.model) {
+    throw ApiError(404, concat("model: expected \"", rules.model, "\", found ", quoted(model)), "model",
+                   "model_not_found");
+  }
   ChatRequest request;
-  if (const Json* model = field(json, "model")) {
-    if (!model->is_string()) {
-      refuse_field("model", "a string", *model);
-    }
-    if (*model != rules.model) {
-      throw ApiError(404, concat("model: expected \"", rules.model, "\", found ", shown(*model)), "model",
-                     "model_not_found");
-    }
-  }
   request.sampling = rules.sampling;
-  read_double(
-      json, "temperature", concat("0 (greedy), or a number from ", SamplingOptions::kLeast, " to ", kMostTemperature),
-      [](double t) { return t == 0 || (t >= SamplingOptions::kLeast && t <= kMostTemperature); },
-      request.sampling.temperature);
-  read_double(
-      json, "top_p", "a number above 0, at most 1", [](double p) { return p > 0 && p <= 1; }, request.sampling.top_p);
-  read_double(
-      json, "repetition_penalty", concat("a number from ", SamplingOptions::kLeast, " to ", kMostPenalty),
-      [](double p) { return p >= SamplingOptions::kLeast && p <= kMostPenalty; }, request.sampling.repetition_penalty);
-  read_integer(json, "top_k", 0, std::numeric_limits<int64_t>::max(), request.sampling.top_k);
-  request.max_new_tokens = rules.max_new_tokens;
-  const bool old_name = read_integer(json, "max_tokens", 1, rules.max_new_tokens, request.max_new_tokens);
-  if (read_integer(json, "max_completion_tokens", 1, rules.max_new_tokens, request.max_new_tokens) && old_name) {
-    throw ApiError(400, "max_completion_tokens: expected it or max_tokens, found both", "max_completion_tokens",
-                   "invalid_value");
-  }
+  read_sampling(json, request.sampling);
+  read_length(json, rules.max_new_tokens, request.max_new_tokens);
   int64_t seed = 0;
-  if (read_integer(json, "seed", std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max(), seed)) {
+  if (read_field(json, "", "seed", "a whole number of 64 bits", seed, kAny)) {
     request.seed = static_cast<uint64_t>(seed);
   }
-  read_bool(json, "stream", "stream", request.stream);
-  if (const Json* options = field(json, "stream_options")) {
-    if (!options->is_object()) {
-      refuse_field("stream_options", "an object", *options);
-    }
-    if (!request.stream) {
-      refuse_field("stream_options", "\"stream\": true beside it", Json(false));
-    }
-    read_bool(*options, "include_usage", "stream_options.include_usage", request.include_usage);
-  }
-  read_stops(json, request);
-  read_messages(json, rules, request);
+  read_stream(json, request);
+  read_stops(field(json, "stop"), request.stop);
+  read_messages(field(json, "messages"), rules, request);
   return request;
 }
 

@@ -11,29 +11,28 @@
 
 namespace minimind {
 
-inline constexpr double kMostTemperature = 2;
-inline constexpr double kMostPenalty = 10;  ///< of repetition
+inline constexpr double kMaxTemperature = 2;
+inline constexpr double kMaxRepetitionPenalty = 10;
 
-/// What a request may ask for at most, and what it gets if it does not say.
+/// Limits of a request, and its defaults.
 struct ChatRequestRules {
-  std::string model;                    ///< the name that it goes by
-  std::string placeholder = "<image>";  ///< of images in texts
-  SamplingOptions sampling;
-  int64_t max_new_tokens = 512;
-  int64_t images = 8;  ///< in one request
-  int64_t messages = 256;
-  size_t text_bytes = size_t{256} << 10;  ///< of all messages together
+  std::string model;                      ///< name of the model in the API
+  std::string placeholder = "<image>";    ///< of images in texts
+  SamplingOptions sampling;               ///< defaults
+  int64_t max_new_tokens = 512;           ///< limit and default
+  int64_t images = 8;                     ///< limit per request
+  int64_t messages = 256;                 ///< limit per request
+  size_t text_bytes = size_t{256} << 10;  ///< limit for all messages together
 };
 
-/// An image of a request: a file's bytes.
 struct RequestImage {
-  std::string bytes;
+  std::string bytes;  ///< of the image file
   std::string where;  ///< `messages[0].content[1].image_url.url`
 };
 
-/// The body of POST /v1/chat/completions, checked.
+/// A checked body of POST /v1/chat/completions.
 struct ChatRequest {
-  /// System message or none, then user and assistant in turn; user's texts hold a placeholder for each image.
+  /// An optional system message, then user and assistant in turn. User texts hold a placeholder for each image.
   std::vector<Message> messages;
   std::vector<RequestImage> images;  ///< in the order of their placeholders
   SamplingOptions sampling;
@@ -44,12 +43,9 @@ struct ChatRequest {
   bool include_usage = false;
 };
 
-/// Reads a body. Throws ApiError that names the field, what was expected and what was found: on malformed JSON, wrong
-/// types, values out of range, unknown fields, fields that ask for what is not there (tools, several choices, …), and
-/// on any image that is not in the request itself as a base64 data URL.
+/// Parses a body. Throws ApiError that names the field, what was expected and what was found: for malformed JSON,
+/// wrong types, values out of range, unknown fields, features that the server lacks (tools, several choices, …), and
+/// images that are no base64 data URL.
 ChatRequest parse_chat_request(std::string_view body, const ChatRequestRules& rules);
-
-/// The bytes of a `data:image/…;base64,…` URL. Throws ApiError that names `where`.
-std::string image_of_data_url(std::string_view url, const std::string& where);
 
 }  // namespace minimind

@@ -3,15 +3,17 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <chrono>
 #include <random>
 #include <utility>
+#include <vector>
 
+#include "base/stopwatch.h"
 #include "infer/make_decoder.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
 #include "minimind/infer/generator.h"
 #include "minimind/infer/prompt.h"
-#include "web/answer_writer.h"
 
 namespace minimind {
 
@@ -19,23 +21,11 @@ namespace {
 
 constexpr const char* kRoute = "/v1/chat/completions";
 
-/// Pixels that the images of one request may make the server read, in largest images: a plain file counts its own
-/// once, a progressive JPEG once a scan (real ones have about ten). Others wait while they are read.
+/// Pixels that one request may make the server read, in largest images. A progressive JPEG counts once a scan (real
+/// files have about ten scans), because other requests wait meanwhile.
 constexpr int64_t kImageBudget = 20;
 
-double seconds_since_time(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-ApiError late_error(double seconds) {
-  return ApiError(504, concat("the answer was not ready within ", seconds, " seconds"), "", "timeout");
-}
-
-ApiError stopping_error() {
-  return ApiError(503, "the server is shutting down", "", "shutting_down");
-}
-
-/// The first line of what went wrong; LibTorch appends a backtrace to its own.
+/// Only the first line of the error: LibTorch appends a backtrace.
 ApiError internal_error(const std::exception& error) {
   const std::string_view what = error.what();
   const std::string_view line = what.substr(0, what.find('\n'));
@@ -48,10 +38,10 @@ ApiError internal_error(const std::exception& error) {
 struct ChatService::Job {
   HttpRequest http;
   std::shared_ptr<Reply> reply;
-  Clock::time_point arrived = Clock::now();
+  Stopwatch since_arrival;
   ChatRequest request;
   EncodedChat chat;
-  std::vector<Image> images;  ///< already of the encoder's size, so that what waits takes little memory
+  std::vector<Image> images;  ///< resized to the encoder's side, so that waiting requests take little memory
 };
 
 ChatService::ChatService(ChatModel& model, const ChatServiceOptions& options, ServerMetrics& metrics)
@@ -83,12 +73,12 @@ void ChatService::submit(HttpRequest request, std::shared_ptr<Reply> reply) {
   job->http = std::move(request);
   job->reply = std::move(reply);
   if (!taking_) {
-    refuse(*job, stopping_error());
+    finish_with_error(*job, EndReason::kShutdown);
     return;
   }
   if (inside_ > options_.queue) {
-    refuse(*job,
-           ApiError(429, concat("the queue holds its ", options_.queue, " requests; come again"), "", "queue_full"));
+    const std::string message = concat("the queue holds its ", options_.queue, " requests; come again");
+    finish_with_error(*job, ApiError(429, message, "", "queue_full"));
     return;
   }
   ++inside_;
@@ -99,7 +89,8 @@ void ChatService::submit(HttpRequest request, std::shared_ptr<Reply> reply) {
   changed_.notify_all();
 }
 
-ChatService::JobPointer ChatService::next(std::deque<JobPointer>& queue) {
+/// Waits for the queue's next job. Null at the end.
+ChatService::JobPointer ChatService::next(Queue& queue) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return ending_ || !queue.empty(); });
   if (queue.empty()) {
@@ -110,48 +101,51 @@ ChatService::JobPointer ChatService::next(std::deque<JobPointer>& queue) {
   return job;
 }
 
-ChatService::Trouble ChatService::trouble(const Job& job) const {
+ChatService::EndReason ChatService::end_reason(const Job& job) const {
   if (job.reply->gone()) {
-    return Trouble::kVanished;
+    return EndReason::kClientGone;
   }
   if (giving_up_) {
-    return Trouble::kGivenUp;
+    return EndReason::kShutdown;
   }
-  return seconds_since_time(job.arrived) > options_.request_seconds ? Trouble::kLate : Trouble::kNone;
+  return job.since_arrival.seconds() > options_.request_seconds ? EndReason::kTimeout : EndReason::kNone;
 }
 
-void ChatService::refuse(Job& job, const ApiError& error) {
+ApiError ChatService::error_of(EndReason reason) const {
+  return reason == EndReason::kTimeout
+             ? ApiError(504, concat("the answer was not ready within ", options_.request_seconds, " seconds"), "",
+                        "timeout")
+             : ApiError(503, "the server is shutting down", "", "shutting_down");
+}
+
+void ChatService::finish_with_error(Job& job, const ApiError& error) {
   job.reply->send(api_error_response(error));
   metrics_.count_response(kRoute, error.status());
 }
 
-void ChatService::end_in_trouble(Job& job, Trouble trouble) {
-  if (trouble == Trouble::kVanished) {
-    metrics_.count_vanished();
+void ChatService::finish_with_error(Job& job, EndReason reason) {
+  if (reason == EndReason::kClientGone) {
+    metrics_.count(ServerMetrics::Counter::kGoneClients);
   } else {
-    refuse(job, trouble == Trouble::kLate ? late_error(options_.request_seconds) : stopping_error());
+    finish_with_error(job, error_of(reason));
   }
 }
 
 void ChatService::sweep() {
-  std::vector<std::pair<JobPointer, Trouble>> ended;
+  std::vector<std::pair<JobPointer, EndReason>> ended;
   {
     const std::lock_guard lock(mutex_);
-    for (std::deque<JobPointer>* queue : {&arrived_, &ready_}) {
-      std::deque<JobPointer> kept;
+    for (Queue* queue : {&arrived_, &ready_}) {
       for (JobPointer& job : *queue) {
-        const Trouble why = trouble(*job);
-        if (why == Trouble::kNone) {
-          kept.push_back(std::move(job));
-        } else {
-          ended.emplace_back(std::move(job), why);
+        if (const EndReason reason = end_reason(*job); reason != EndReason::kNone) {
+          ended.emplace_back(std::move(job), reason);
         }
       }
-      queue->swap(kept);
+      std::erase(*queue, nullptr);
     }
   }
-  for (auto& [job, why] : ended) {
-    end_in_trouble(*job, why);
+  for (auto& [job, reason] : ended) {
+    finish_with_error(*job, reason);
     --inside_;
   }
 }
@@ -164,8 +158,8 @@ void ChatService::give_up() {
 void ChatService::read_jobs() {
   while (JobPointer job = next(arrived_)) {
     try {
-      const Trouble why = prepare(*job);
-      if (why == Trouble::kNone) {
+      const EndReason reason = prepare(*job);
+      if (reason == EndReason::kNone) {
         {
           const std::lock_guard lock(mutex_);
           ready_.push_back(std::move(job));
@@ -173,55 +167,53 @@ void ChatService::read_jobs() {
         changed_.notify_all();
         continue;
       }
-      end_in_trouble(*job, why);
+      finish_with_error(*job, reason);
     } catch (const ApiError& error) {
-      refuse(*job, error);
+      finish_with_error(*job, error);
     } catch (const Error& error) {
-      refuse(*job, ApiError(400, error.what(), "messages", "invalid_value"));
+      finish_with_error(*job, ApiError(400, error.what(), "messages", "invalid_value"));
     } catch (const std::exception& error) {
-      refuse(*job, internal_error(error));
+      finish_with_error(*job, internal_error(error));
     }
     --inside_;
   }
 }
 
-ChatService::Trouble ChatService::read_images(Job& job) const {
+ChatService::EndReason ChatService::read_images(Job& job) const {
   DecodeLimits limits = options_.image_limits;
   const int64_t budget = kImageBudget * limits.max_pixels;
   int64_t pixels = 0;
-  Trouble why = Trouble::kNone;
+  EndReason reason = EndReason::kNone;
   limits.go_on = [&](int64_t more) {
     pixels += more;
-    why = trouble(job);
-    return why == Trouble::kNone && pixels <= budget;
+    reason = end_reason(job);
+    return reason == EndReason::kNone && pixels <= budget;
   };
   for (const RequestImage& image : job.request.images) {
     try {
       const Image whole = decode_image(image.bytes, image.where, limits);
       job.images.push_back(resize_bicubic(whole, model_.image_side(), model_.image_side()));
     } catch (const Error& error) {
-      if (why != Trouble::kNone) {
-        return why;
+      if (reason != EndReason::kNone) {
+        return reason;
       }
-      if (pixels > budget) {
-        throw ApiError(400,
-                       concat(image.where, ": expected images of at most ", budget,
-                              " pixels in a request, those of a progressive JPEG counted once a scan, found more; make "
-                              "them smaller or send fewer"),
-                       image.where, "invalid_image");
-      }
-      throw ApiError(400, error.what(), image.where, "invalid_image");
+      const std::string message =
+          pixels <= budget ? error.what()
+                           : concat(image.where, ": expected images of at most ", budget,
+                                    " pixels in a request (a progressive JPEG counts once a scan), found more; make "
+                                    "them smaller or send fewer");
+      throw ApiError(400, message, image.where, "invalid_image");
     }
   }
   job.request.images.clear();
-  return trouble(job);
+  return end_reason(job);
 }
 
-ChatService::Trouble ChatService::prepare(Job& job) const {
+ChatService::EndReason ChatService::prepare(Job& job) const {
   job.request = parse_chat_request(job.http.body, options_.rules);
   job.http = {};
-  if (const Trouble why = read_images(job); why != Trouble::kNone) {
-    return why;
+  if (const EndReason reason = read_images(job); reason != EndReason::kNone) {
+    return reason;
   }
   job.chat = encode_chat(model_.tokenizer(), model_.pattern(), job.request.messages);
   require_image_for_each_span(std::ssize(job.chat.spans), std::ssize(job.images), model_.pattern().placeholder);
@@ -233,11 +225,11 @@ ChatService::Trouble ChatService::prepare(Job& job) const {
                           options_.context, " less ", reserve, " for the answer), found ", length),
                    "messages", "context_length_exceeded");
   }
-  return Trouble::kNone;
+  return EndReason::kNone;
 }
 
 void ChatService::answer_jobs() {
-  at::init_num_threads();  // a new thread knows nothing of the number that was chosen
+  at::init_num_threads();  // the chosen number of threads holds per thread
   while (JobPointer job = next(ready_)) {
     answer(*job);
     job.reset();
@@ -245,65 +237,61 @@ void ChatService::answer_jobs() {
   }
 }
 
-AnswerHead ChatService::new_head(const Job& job) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
+AnswerHead ChatService::new_head() {
   static constexpr char kDigits[] = "0123456789abcdefghijklmnopqrstuv";
-  AnswerHead head;
-  head.id = "chatcmpl-";
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  AnswerHead head{"chatcmpl-", options_.rules.model, std::chrono::duration_cast<std::chrono::seconds>(now).count()};
   for (int i = 0; i < 24; ++i) {
     head.id += kDigits[random_.below(32)];
   }
-  head.created = std::chrono::duration_cast<std::chrono::seconds>(now).count();
-  head.model = options_.rules.model;
-  head.usage = job.request.include_usage;
   return head;
 }
 
 void ChatService::answer(Job& job) {
-  detail::AnswerWriter writer(*job.reply, new_head(job), job.request);
-  const auto end_with = [&](const ApiError& error) {
-    metrics_.count_response(kRoute, error.status());
-    writer.fail(error);
-  };
+  AnswerWriter writer(*job.reply, job.request, new_head());
   try {
-    if (const Trouble why = trouble(job); why != Trouble::kNone) {
-      end_in_trouble(job, why);
+    EndReason reason = end_reason(job);
+    if (reason != EndReason::kNone) {
+      finish_with_error(job, reason);
       return;
     }
     std::vector<at::Tensor> features;
     for (const Image& image : job.images) {
       features.push_back(model_.features(image));
     }
-    metrics_.count_images(std::ssize(features));
+    metrics_.count(ServerMetrics::Counter::kImages, std::ssize(features));
     StreamDecoder stream(model_.tokenizer());
     Random random(job.request.seed.value_or(random_.next()));
-    bool first = true;
-    Trouble why = Trouble::kNone;
+    bool is_first = true;
     writer.start();
     const Generation generation = generate(
         *decoder_, sequence_, job.chat.ids, model_.embed(job.chat.ids, job.chat.spans, features),
         {job.request.sampling, job.request.max_new_tokens, model_.tokenizer().eos_id()}, random, [&](TokenId id) {
-          if (std::exchange(first, false)) {
-            metrics_.add_first_token_seconds(seconds_since_time(job.arrived));
+          if (std::exchange(is_first, false)) {
+            metrics_.add_seconds(ServerMetrics::Timer::kFirstToken, job.since_arrival.seconds());
           }
           writer.add(stream.push(id));
-          why = trouble(job);
-          return !writer.stopped() && why == Trouble::kNone;
+          reason = end_reason(job);
+          return !writer.stopped() && reason == EndReason::kNone;
         });
-    metrics_.count_tokens(generation.prompt_tokens, std::ssize(generation.ids));
-    if (why == Trouble::kVanished) {
-      metrics_.count_vanished();
-    } else if (why != Trouble::kNone && !writer.stopped()) {
-      end_with(why == Trouble::kLate ? late_error(options_.request_seconds) : stopping_error());
+    const AnswerUsage usage{generation.prompt_tokens, std::ssize(generation.ids)};
+    metrics_.count(ServerMetrics::Counter::kPromptTokens, usage.prompt_tokens);
+    metrics_.count(ServerMetrics::Counter::kCompletionTokens, usage.completion_tokens);
+    if (reason == EndReason::kClientGone) {
+      metrics_.count(ServerMetrics::Counter::kGoneClients);
+    } else if (reason != EndReason::kNone && !writer.stopped()) {
+      metrics_.count_response(kRoute, error_of(reason).status());
+      writer.fail(error_of(reason));
     } else {
       writer.add(stream.finish());
-      const bool natural = writer.stopped() || generation.reason == StopReason::kEos;
-      writer.end(natural ? "stop" : "length", {generation.prompt_tokens, std::ssize(generation.ids)});
+      writer.end(writer.stopped() || generation.reason == StopReason::kEos ? "stop" : "length", usage);
       metrics_.count_response(kRoute, 200);
     }
-    metrics_.add_request_seconds(seconds_since_time(job.arrived));
+    metrics_.add_seconds(ServerMetrics::Timer::kRequest, job.since_arrival.seconds());
   } catch (const std::exception& error) {
-    end_with(internal_error(error));
+    const ApiError shown = internal_error(error);
+    metrics_.count_response(kRoute, shown.status());
+    writer.fail(shown);
   }
 }
 

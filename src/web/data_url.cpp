@@ -1,33 +1,31 @@
+#include "web/data_url.h"
+
 #include <optional>
 
 #include "base/bytes.h"
 #include "web/api_error.h"
-#include "web/chat_request.h"
 
 namespace minimind {
 
 std::string image_of_data_url(std::string_view url, const std::string& where) {
+  const auto refuse = [&](const char* expected, const char* code) {
+    throw ApiError(400, concat(where, ": expected ", expected), where, code);
+  };
   if (!url.starts_with("data:")) {
-    throw ApiError(400,
-                   concat(where,
-                          ": expected an image inside the request, as data:image/…;base64,…, found another URL; "
-                          "this server fetches nothing"),
-                   where, "unsupported_image_url");
+    refuse("an image inside the request, as data:image/…;base64,…, found another URL; this server fetches nothing",
+           "unsupported_image_url");
   }
   const size_t comma = url.find(',');
   const std::string_view kind = url.substr(0, comma);
   if (comma == std::string_view::npos || !kind.starts_with("data:image/") || !kind.ends_with(";base64")) {
-    throw ApiError(400, concat(where, ": expected data:image/…;base64,…, found a data URL of another form"), where,
-                   "invalid_image_url");
+    refuse("data:image/…;base64,…, found a data URL of another form", "invalid_image_url");
   }
   std::optional<std::string> bytes = decode_base64(url.substr(comma + 1));
   if (!bytes) {
-    throw ApiError(400,
-                   concat(where, ": expected base64 (A-Z a-z 0-9 + / with = padding and no blanks), found other text"),
-                   where, "invalid_base64");
+    refuse("base64 (A-Z a-z 0-9 + / with = padding and no blanks), found other text", "invalid_base64");
   }
   if (bytes->empty()) {
-    throw ApiError(400, concat(where, ": expected an image, found no bytes"), where, "invalid_image");
+    refuse("an image, found no bytes", "invalid_image");
   }
   return *std::move(bytes);
 }

@@ -1,18 +1,17 @@
 #pragma once
 
-#include <string>
 #include <string_view>
 #include <vector>
 
-namespace minimind::detail {
+namespace minimind {
 
-/// A file of src/web/page, as it was when the program was built.
+/// A file of src/web/page.
 struct PageFile {
   std::string_view name;
   std::string_view bytes;
 };
 
-/// All of them; made by cmake/EmbedFiles.cmake.
+/// All files of the page. The build makes the source of this function: cmake/EmbedFiles.cmake.
 const std::vector<PageFile>& page_files();
 
-}  // namespace minimind::detail
+}  // namespace minimind

@@ -1,26 +1,30 @@
 #include "web/routes.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
+#include <string_view>
+#include <utility>
 
-#include "base/utf8.h"
+#include "base/text.h"
 #include "minimind/base/error.h"
 #include "web/api_error.h"
 #include "web/page.h"
 
-namespace minimind::detail {
+namespace minimind {
 
 namespace {
 
 constexpr std::string_view kChatPath = "/v1/chat/completions";
 constexpr std::string_view kModelsPath = "/v1/models";
+constexpr std::array<std::string_view, 4> kGetPaths = {"/healthz", "/metrics", "/settings.json", kModelsPath};
 
-/// The page loads from itself alone, and no other page may frame it.
+/// The page loads from this server alone, and no other page may frame it.
 constexpr const char* kPagePolicy =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-std::string type_of_file(std::string_view name) {
+std::string content_type(std::string_view name) {
   return name.ends_with(".html")  ? "text/html; charset=utf-8"
          : name.ends_with(".css") ? "text/css; charset=utf-8"
          : name.ends_with(".js")  ? "text/javascript; charset=utf-8"
@@ -34,32 +38,23 @@ const PageFile* page_file(std::string_view path) {
   return found == page_files().end() ? nullptr : &*found;
 }
 
-/// Paths that GET knows, for the count of answers: a client's own paths must not fill the metrics.
-bool is_get_path(const std::string& path) {
-  return page_file(path) != nullptr || path == "/healthz" || path == "/metrics" || path == "/settings.json" ||
-         path == kModelsPath;
+/// The path in the count of answers; paths that clients invent must not fill the metrics.
+std::string counted_path(const std::string& path) {
+  const bool is_known = path == kChatPath || page_file(path) != nullptr ||
+                        std::find(kGetPaths.begin(), kGetPaths.end(), path) != kGetPaths.end();
+  return is_known ? path : "other";
 }
 
-bool is_json(const HttpRequest& request) {
-  const std::string* type = request.header("content-type");
-  if (type == nullptr) {
-    return false;
+/// The name in a Host header, without the port, in lower case. An IPv6 address gets brackets if it has none.
+std::string host_name(std::string_view host) {
+  if (!host.starts_with('[') && host.find(':') != host.rfind(':')) {
+    return concat('[', lower_case(host), ']');
   }
-  std::string name = type->substr(0, type->find(';'));
-  name.erase(name.find_last_not_of(" \t") + 1);
-  return ascii_lower(name) == "application/json";
-}
-
-ApiError wrong_method(const std::string& allowed, const std::string& found) {
-  return ApiError(405, concat("method: expected ", allowed, ", found ", found.substr(0, 20)), "", "method_not_allowed");
-}
-
-/// The name in a Host header, without the port. An IPv6 address has brackets there; one without them is taken too.
-std::string name_of_host(std::string_view host) {
-  const bool is_bare_address = !host.starts_with('[') && host.find(':') != host.rfind(':');
-  const size_t end = host.starts_with('[') ? host.find(']') + 1 : is_bare_address ? host.npos : host.find(':');
-  const std::string name = is_bare_address ? concat('[', ascii_lower(host), ']') : ascii_lower(host.substr(0, end));
-  return name.ends_with('.') ? name.substr(0, name.size() - 1) : name;
+  std::string name = lower_case(host.substr(0, host.starts_with('[') ? host.find(']') + 1 : host.find(':')));
+  if (name.ends_with('.')) {
+    name.pop_back();
+  }
+  return name;
 }
 
 bool is_this_machine(const std::string& name) {
@@ -67,27 +62,45 @@ bool is_this_machine(const std::string& name) {
   return is_address || name == "localhost" || name.ends_with(".localhost") || name == "[::1]";
 }
 
-ApiError unknown_path() {
-  return ApiError(404, "path: expected /, /v1/chat/completions, /v1/models, /healthz or /metrics, found another", "",
-                  "not_found");
+void check_method(const HttpRequest& request, const std::string& allowed) {
+  if (request.method != allowed && !(allowed == "GET" && request.method == "HEAD")) {
+    throw ApiError(405, concat("method: expected ", allowed, ", found ", request.method.substr(0, 20)), "",
+                   "method_not_allowed");
+  }
+}
+
+/// Refuses other content types: with some of them any web page could ask here without the browser's preflight.
+void check_chat_headers(const HttpRequest& request) {
+  check_method(request, "POST");
+  const std::string* type = request.header("content-type");
+  std::string name = type == nullptr ? "" : lower_case(type->substr(0, type->find(';')));
+  name.erase(name.find_last_not_of(" \t") + 1);
+  if (name != "application/json") {
+    throw ApiError(415, "Content-Type: expected application/json", "", "unsupported_media_type");
+  }
+  const std::string* coding = request.header("content-encoding");
+  if (coding != nullptr && *coding != "identity") {
+    throw ApiError(415, "Content-Encoding: expected no encoding, found " + coding->substr(0, 20), "",
+                   "unsupported_media_type");
+  }
 }
 
 }  // namespace
 
-Routes::Routes(ServerFacts facts, ChatService& service, ServerMetrics& metrics)
-    : facts_(std::move(facts)), service_(service), metrics_(metrics) {
-  for (std::string& host : facts_.hosts) {
-    host = name_of_host(host);
+Routes::Routes(RouteOptions options, ChatService& service, ServerMetrics& metrics)
+    : options_(std::move(options)), service_(service), metrics_(metrics) {
+  for (std::string& host : options_.hosts) {
+    host = host_name(host);
   }
 }
 
-/// A web page can give its own name this machine's address (DNS rebinding): then a browser would let it read answers,
-/// and sends that name.
-void Routes::require_own_name(const HttpRequest& request) const {
+/// Refuses foreign names: a web page can give its own name this machine's address (DNS rebinding), and the browser
+/// would let it read the answers.
+void Routes::check_host(const HttpRequest& request) const {
   const std::string* host = request.header("host");
-  const std::string name = host == nullptr ? "" : name_of_host(*host);
-  const auto is_allowed = [&](const std::string& allowed) { return allowed == "*" || allowed == name; };
-  if (host != nullptr && !is_this_machine(name) && std::none_of(facts_.hosts.begin(), facts_.hosts.end(), is_allowed)) {
+  const std::string name = host == nullptr ? "localhost" : host_name(*host);
+  const auto is_accepted = [&](const std::string& accepted) { return accepted == "*" || accepted == name; };
+  if (!is_this_machine(name) && std::none_of(options_.hosts.begin(), options_.hosts.end(), is_accepted)) {
     throw ApiError(403,
                    concat("Host: expected localhost, this machine's address or a name of --allowed_hosts, found ",
                           name.substr(0, 60)),
@@ -96,98 +109,72 @@ void Routes::require_own_name(const HttpRequest& request) const {
 }
 
 void Routes::handle(HttpRequest request, std::shared_ptr<Reply> reply) {
-  try {
-    require_own_name(request);
-  } catch (const ApiError& error) {
-    metrics_.count_response("other", error.status());
-    reply->send(api_error_response(error));
-    return;
-  }
-  if (request.path == kChatPath) {
-    handle_chat(std::move(request), std::move(reply));
-    return;
-  }
+  std::string counted = "other";
   HttpResponse response;
   try {
-    if (request.method != "GET" && request.method != "HEAD" && is_get_path(request.path)) {
-      throw wrong_method("GET", request.method);
+    check_host(request);
+    counted = counted_path(request.path);
+    if (request.path == kChatPath) {
+      check_chat_headers(request);
+      service_.submit(std::move(request), std::move(reply));
+      return;
     }
-    response = get(request.path);
+    response = get(request);
   } catch (const ApiError& error) {
     response = api_error_response(error);
     if (error.status() == 405) {
-      response.headers.emplace_back("Allow", "GET, HEAD");
+      response.headers.emplace_back("Allow", request.path == kChatPath ? "POST" : "GET, HEAD");
     }
   }
-  metrics_.count_response(is_get_path(request.path) ? request.path : "other", response.status);
+  metrics_.count_response(counted, response.status);
   reply->send(response);
 }
 
-void Routes::handle_chat(HttpRequest request, std::shared_ptr<Reply> reply) {
-  const auto refuse = [&](const ApiError& error) {
-    HttpResponse response = api_error_response(error);
-    if (error.status() == 405) {
-      response.headers.emplace_back("Allow", "POST");
-    }
-    metrics_.count_response(std::string(kChatPath), error.status());
-    reply->send(response);
-  };
-  if (request.method != "POST") {
-    return refuse(wrong_method("POST", request.method));
+HttpResponse Routes::get(const HttpRequest& request) const {
+  const std::string& path = request.path;
+  if (counted_path(path) != "other") {
+    check_method(request, "GET");
   }
-  // Other types would let any web page ask here without the browser asking first.
-  if (!is_json(request)) {
-    return refuse(ApiError(415, "Content-Type: expected application/json", "", "unsupported_media_type"));
-  }
-  const std::string* coding = request.header("content-encoding");
-  if (coding != nullptr && *coding != "identity") {
-    return refuse(ApiError(415, "Content-Encoding: expected none", "", "unsupported_media_type"));
-  }
-  service_.submit(std::move(request), std::move(reply));
-}
-
-HttpResponse Routes::get(const std::string& path) const {
   if (const PageFile* file = page_file(path)) {
     return {
         200,
-        type_of_file(file->name),
+        content_type(file->name),
         std::string(file->bytes),
         {{"Content-Security-Policy", kPagePolicy}, {"Referrer-Policy", "no-referrer"}, {"Cache-Control", "no-cache"}}};
   }
   if (path == "/healthz") {
     return {
-        stopping_ ? 503 : 200, "application/json", stopping_ ? R"({"status":"stopping"})" : R"({"status":"ok"})", {}};
+        stopping_ ? 503 : 200, "application/json", concat(R"({"status":")", stopping_ ? "stopping" : "ok", "\"}"), {}};
   }
   if (path == "/metrics") {
     return {200, "text/plain; version=0.0.4; charset=utf-8", metrics_.text(), {}};
   }
   if (path == "/settings.json") {
-    return {200, "application/json", facts_.settings_json, {{"Cache-Control", "no-store"}}};
+    return {200, "application/json", options_.settings_json, {{"Cache-Control", "no-store"}}};
   }
-  if (path.starts_with(kModelsPath)) {
-    return model_list(path);
-  }
-  throw unknown_path();
+  return models(path);
 }
 
-HttpResponse Routes::model_list(const std::string& path) const {
-  nlohmann::ordered_json model;
-  model["id"] = facts_.model;
-  model["object"] = "model";
-  model["created"] = facts_.created;
-  model["owned_by"] = "local";
+HttpResponse Routes::models(const std::string& path) const {
+  using Json = nlohmann::ordered_json;
+  const Json model = {
+      {"id", options_.model}, {"object", "model"}, {"created", options_.created}, {"owned_by", "local"}};
   if (path == kModelsPath) {
-    nlohmann::ordered_json list;
-    list["object"] = "list";
-    list["data"] = nlohmann::ordered_json::array({model});
-    return {200, "application/json", list.dump(), {}};
+    return {200, "application/json", Json{{"object", "list"}, {"data", Json::array({model})}}.dump(), {}};
   }
-  if (path == concat(kModelsPath, "/", facts_.model)) {
+  if (path == concat(kModelsPath, '/', options_.model)) {
     return {200, "application/json", model.dump(), {}};
   }
-  throw path.starts_with("/v1/models/")
-      ? ApiError(404, concat("model: expected \"", facts_.model, "\", found another"), "model", "model_not_found")
-      : unknown_path();
+  if (path.starts_with(concat(kModelsPath, '/'))) {
+    throw ApiError(404,
+                   concat("model: expected \"", options_.model, "\", found ", path.substr(kModelsPath.size() + 1, 60)),
+                   "model", "model_not_found");
+  }
+  throw ApiError(404,
+                 concat("path: expected /, /v1/chat/completions, /v1/models, /healthz, /metrics or /settings.json, "
+                        "found ",
+                        path.substr(0, 60)),
+                 "", "not_found");
 }
 
-}  // namespace minimind::detail
+}  // namespace minimind

@@ -1,42 +1,42 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "web/chat_service.h"
-#include "web/http_server.h"
+#include "web/http_message.h"
 #include "web/server_metrics.h"
 
-namespace minimind::detail {
+namespace minimind {
 
-/// What the routes tell of the server.
-struct ServerFacts {
-  std::string model;  ///< its name in the API
-  int64_t created = 0;
-  std::string settings_json;  ///< for the page: limits and defaults
-  /// Names by which a client may ask for the server, beside this machine's own (localhost and the like); "*": any.
+struct RouteOptions {
+  std::string model;          ///< its name in the API
+  int64_t created = 0;        ///< seconds since 1970
+  std::string settings_json;  ///< limits and defaults for the page
+  /// Accepted names of this server in the Host header, beside localhost and loopback addresses; "*": any name.
   std::vector<std::string> hosts;
 };
 
-/// Finds the answer to every request: the page, /healthz, /metrics, /v1/models, /v1/chat/completions.
+/// Answers each request: the page, /healthz, /metrics, /settings.json, /v1/models, /v1/chat/completions.
 class Routes {
  public:
-  Routes(ServerFacts facts, ChatService& service, ServerMetrics& metrics);
+  Routes(RouteOptions options, ChatService& service, ServerMetrics& metrics);
+
   void handle(HttpRequest request, std::shared_ptr<Reply> reply);
-  /// /healthz answers 503 from now on.
-  void tell_of_shutdown() { stopping_ = true; }
+  /// Makes /healthz answer 503.
+  void announce_shutdown() { stopping_ = true; }
 
  private:
-  void require_own_name(const HttpRequest& request) const;
-  void handle_chat(HttpRequest request, std::shared_ptr<Reply> reply);
-  HttpResponse get(const std::string& path) const;
-  HttpResponse model_list(const std::string& path) const;
+  void check_host(const HttpRequest& request) const;
+  HttpResponse get(const HttpRequest& request) const;
+  HttpResponse models(const std::string& path) const;
 
-  ServerFacts facts_;
+  RouteOptions options_;
   ChatService& service_;
   ServerMetrics& metrics_;
   bool stopping_ = false;
 };
 
-}  // namespace minimind::detail
+}  // namespace minimind

@@ -11,54 +11,39 @@
 
 namespace minimind {
 
-/// How long things took, counted by upper bounds.
-class SecondsHistogram {
- public:
-  void add(double seconds);
-  /// The lines of Prometheus' text format.
-  std::string text(const std::string& name, const std::string& help) const;
-
- private:
-  static constexpr std::array<double, 11> kBounds = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60};
-  std::array<int64_t, kBounds.size()> counts_{};
-  int64_t count_ = 0;
-  double sum_ = 0;
-};
-
-/// What the server counts. Safe from several threads.
+/// The numbers of /metrics, in Prometheus' text format. Safe to use from several threads, except for add_gauge().
 class ServerMetrics {
  public:
+  enum class Counter { kPromptTokens, kCompletionTokens, kImages, kGoneClients };
+  enum class Timer { kFirstToken, kRequest };
+
   void count_response(const std::string& route, int status);
-  void count_tokens(int64_t prompt, int64_t completion);
-  void count_images(int64_t images);
-  /// An answer whose client went away.
-  void count_vanished();
-  void add_first_token_seconds(double seconds);
-  void add_request_seconds(double seconds);
+  void count(Counter counter, int64_t amount = 1);
+  void add_seconds(Timer timer, double seconds);
+  /// Adds a number that `value` returns whenever the text is made.
+  void add_gauge(const std::string& name, const std::string& help, std::function<int64_t()> value);
 
-  /// A number that is asked for whenever the metrics are.
-  void add_gauge(const std::string& name, const std::string& help, std::function<double()> value);
-  void add_counter(const std::string& name, const std::string& help, std::function<double()> value);
-
-  /// Everything, in Prometheus' text format.
   std::string text() const;
 
  private:
-  struct Asked {
+  static constexpr std::array<double, 11> kBounds = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60};
+  /// Durations counted by upper bounds.
+  struct Histogram {
+    std::array<int64_t, kBounds.size()> counts{};
+    int64_t count = 0;
+    double sum = 0;
+  };
+  struct Gauge {
     std::string name;
     std::string help;
-    std::string type;
-    std::function<double()> value;
+    std::function<int64_t()> value;
   };
+
   mutable std::mutex mutex_;
   std::map<std::pair<std::string, int>, int64_t> responses_;
-  int64_t prompt_tokens_ = 0;
-  int64_t completion_tokens_ = 0;
-  int64_t images_ = 0;
-  int64_t vanished_ = 0;
-  SecondsHistogram first_token_;
-  SecondsHistogram request_;
-  std::vector<Asked> asked_;
+  std::array<int64_t, 4> counters_{};
+  std::array<Histogram, 2> timers_;
+  std::vector<Gauge> gauges_;
 };
 
 }  // namespace minimind

@@ -1,7 +1,6 @@
 #include "web/stop_matcher.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace minimind {
 
@@ -11,30 +10,19 @@ std::string StopMatcher::push(std::string_view piece) {
   }
   held_ += piece;
   size_t cut = std::string::npos;
-  for (const std::string& stop : stops_) {
-    cut = std::min(cut, held_.find(stop));
-  }
-  if (cut != std::string::npos) {
-    stopped_ = true;
-    std::string shown = held_.substr(0, cut);
-    held_.clear();
-    return shown;
-  }
   size_t keep = 0;
   for (const std::string& stop : stops_) {
+    cut = std::min(cut, held_.find(stop));
     for (size_t length = std::min(stop.size() - 1, held_.size()); length > keep; --length) {
       if (held_.ends_with(std::string_view(stop).substr(0, length))) {
         keep = length;
       }
     }
   }
-  std::string shown = held_.substr(0, held_.size() - keep);
-  held_.erase(0, held_.size() - keep);
+  stopped_ = cut != std::string::npos;
+  std::string shown = held_.substr(0, stopped_ ? cut : held_.size() - keep);
+  held_.erase(0, stopped_ ? held_.size() : shown.size());
   return shown;
-}
-
-std::string StopMatcher::finish() {
-  return std::exchange(held_, {});
 }
 
 }  // namespace minimind

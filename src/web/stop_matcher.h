@@ -2,19 +2,21 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace minimind {
 
-/// Cuts a text that comes in pieces before the first of some strings; holds back what may be the beginning of one.
+/// Ends a streamed text before the first of several strings. Holds back a suffix that may begin one of the strings.
 class StopMatcher {
  public:
   explicit StopMatcher(std::vector<std::string> stops) : stops_(std::move(stops)) {}
 
-  /// The text that may be shown now. Nothing comes any more once stopped() is true.
+  /// Returns the text that may be shown now; nothing once stopped() is true.
   std::string push(std::string_view piece);
-  /// What was held back, at the end of the text.
-  std::string finish();
+  /// Returns the text held back, at the end of the stream.
+  std::string finish() { return std::exchange(held_, {}); }
+  /// Whether one of the strings has occurred.
   bool stopped() const { return stopped_; }
 
  private:

@@ -1,77 +1,48 @@
 #include "minimind/web/web_chat.h"
 
+#include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <filesystem>
-#include <iostream>
+#include <iterator>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <ostream>
+#include <utility>
 
+#include "base/signals.h"
+#include "base/stopwatch.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
 #include "web/chat_service.h"
+#include "web/http_server.h"
 #include "web/routes.h"
 
 namespace minimind {
 
 namespace {
 
-volatile std::sig_atomic_t stop_signals = 0;
-const HttpServer* signalled_server = nullptr;
-
-void on_stop_signal(int /*signal*/) {
-  stop_signals = stop_signals + 1;
-  if (signalled_server != nullptr) {
-    signalled_server->wake();
-  }
-}
-
-/// While it lives, SIGTERM and SIGINT are counted and wake the server.
-class StopSignals {
- public:
-  explicit StopSignals(const HttpServer& server) {
-    stop_signals = 0;
-    signalled_server = &server;
-    struct sigaction action {};
-    action.sa_handler = on_stop_signal;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGTERM, &action, &previous_term_);
-    sigaction(SIGINT, &action, &previous_int_);
-  }
-  ~StopSignals() {
-    sigaction(SIGTERM, &previous_term_, nullptr);
-    sigaction(SIGINT, &previous_int_, nullptr);
-    signalled_server = nullptr;
-  }
-  StopSignals(const StopSignals&) = delete;
-  StopSignals& operator=(const StopSignals&) = delete;
-
- private:
-  struct sigaction previous_term_ {};
-  struct sigaction previous_int_ {};
-};
-
-/// Those of `fields` that are named.
-Fields chosen(const Fields& fields, const std::vector<std::string>& names) {
+/// The fields with these names, in their order.
+Fields fields_named(const Fields& fields, const std::vector<std::string>& names) {
   Fields result;
   for (const std::string& name : names) {
-    for (const Field& field : fields) {
-      if (field.name == name) {
-        result.push_back(field);
-      }
-    }
+    std::copy_if(fields.begin(), fields.end(), std::back_inserter(result),
+                 [&](const Field& field) { return field.name == name; });
   }
   return result;
 }
 
 std::string settings_json(const WebChatOptions& options) {
-  nlohmann::ordered_json json;
-  json["model"] = options.model_name;
-  json["temperature"] = options.chat.chat.sampling.temperature;
-  json["top_k"] = options.chat.chat.sampling.top_k;
-  json["max_tokens"] = options.chat.chat.max_new_tokens;
-  json["max_messages"] = ChatRequestRules().messages;
-  json["max_pictures"] = options.max_pictures;
-  json["max_body_bytes"] = options.max_body_mb << 20;
-  return json.dump();
+  const SamplingOptions& sampling = options.chat.chat.sampling;
+  return nlohmann::ordered_json{{"model", options.model_name},
+                                {"temperature", sampling.temperature},
+                                {"top_k", sampling.top_k},
+                                {"max_tokens", options.chat.chat.max_new_tokens},
+                                {"max_messages", ChatRequestRules().messages},
+                                {"max_pictures", options.max_pictures},
+                                {"max_body_bytes", options.max_body_mb << 20}}
+      .dump();
 }
 
 ChatServiceOptions service_options(const WebChatOptions& options) {
@@ -92,33 +63,37 @@ HttpServerOptions http_options(const WebChatOptions& options) {
   HttpServerOptions http;
   http.host = options.host;
   http.port = options.port;
-  http.limits.body_bytes = static_cast<size_t>(options.max_body_mb) << 20;
-  http.held_bytes = http.limits.body_bytes * 8;
+  http.body_bytes = static_cast<size_t>(options.max_body_mb) << 20;
   http.connections = options.max_connections;
   return http;
 }
 
-/// Says when run() is to end: after a signal and the last answer, after two signals, or when the time for it is over.
+RouteOptions route_options(const WebChatOptions& options, bool is_loopback) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  RouteOptions routes{options.model_name, std::chrono::duration_cast<std::chrono::seconds>(now).count(),
+                      settings_json(options), options.allowed_hosts};
+  routes.hosts.push_back(is_loopback ? options.host : "*");
+  return routes;
+}
+
+/// Decides when the server ends: after a signal and the last answer, or after a second signal, or after a time limit.
 class Shutdown {
  public:
-  Shutdown(ChatService& service, detail::Routes& routes, double seconds)
+  Shutdown(ChatService& service, Routes& routes, double seconds)
       : service_(service), routes_(routes), seconds_(seconds) {}
 
   bool go_on() {
     service_.sweep();
-    if (stop_signals == 0) {
+    if (SignalCatcher::count() == 0) {
       return true;
     }
-    if (!begun_) {
-      begun_ = true;
-      since_ = std::chrono::steady_clock::now();
+    if (!since_signal_) {
+      since_signal_.emplace();
       service_.stop_taking();
-      routes_.tell_of_shutdown();
+      routes_.announce_shutdown();
       log_info(concat("stopping: ", service_.inside(), " requests are still answered (a second signal ends at once)"));
     }
-    const double waited = std::chrono::duration<double>(std::chrono::steady_clock::now() - since_).count();
-    if (!given_up_ && (stop_signals > 1 || waited > seconds_)) {
-      given_up_ = true;
+    if (SignalCatcher::count() > 1 || since_signal_->seconds() > seconds_) {
       service_.give_up();
     }
     return !service_.idle();
@@ -126,45 +101,42 @@ class Shutdown {
 
  private:
   ChatService& service_;
-  detail::Routes& routes_;
+  Routes& routes_;
   double seconds_;
-  bool begun_ = false;
-  bool given_up_ = false;
-  std::chrono::steady_clock::time_point since_;
+  std::optional<Stopwatch> since_signal_;
 };
 
 }  // namespace
 
 Fields WebChatOptions::file_fields() {
-  Fields fields = chosen(chat.file_fields(),
-                         {"checkpoint", "clip_dir", "tokenizer", "allow_missing", "device", "weights", "threads"});
+  Fields fields = fields_named(
+      chat.file_fields(), {"checkpoint", "clip_dir", "tokenizer", "allow_missing", "device", "weights", "threads"});
   fields.front().help = "weights: .pth, .safetensors or a Hugging Face folder; empty: out/512_vlm_sft.pth";
   return fields;
 }
 
 Fields WebChatOptions::server_fields() {
-  return {{"host", &host, "address to listen on; 0.0.0.0 lets other machines in (there is no password)", {}},
-          {"port", &port, "port to listen on; 0: any free one", {}},
-          {"allowed_hosts",
-           &allowed_hosts,
-           "further names by which browsers may ask (a proxy's), where only this machine is listened to",
-           {}},
-          {"model_name", &model_name, "the model's name in the API; empty: the checkpoint's name", {}}};
+  return {{"host", &host, "address to listen on; 0.0.0.0 accepts other machines (there is no password)"},
+          {"port", &port, "TCP port; 0: any free port"},
+          {"allowed_hosts", &allowed_hosts,
+           "further Host names to accept while the server listens on loopback, for example of a proxy"},
+          {"model_name", &model_name, "model name in the API; empty: the name of the weights file"}};
 }
 
 Fields WebChatOptions::limit_fields() {
-  return {{"max_body_mb", &max_body_mb, "largest request", {}},
-          {"max_pictures", &max_pictures, "images in a request", {}},
-          {"max_megapixels", &max_megapixels, "largest image", {}},
-          {"max_queue", &max_queue, "requests that may wait; further ones are told to come again", {}},
-          {"max_connections", &max_connections, "clients at once", {}},
-          {"request_seconds", &request_seconds, "from a request's arrival to the end of its answer", {}},
-          {"shutdown_seconds", &shutdown_seconds, "given to answers under way after SIGTERM or Ctrl-C", {}}};
+  return {{"max_body_mb", &max_body_mb, "maximum request size in MB"},
+          {"max_pictures", &max_pictures, "maximum number of images per request"},
+          {"max_megapixels", &max_megapixels, "maximum image size in megapixels (1 to 178)"},
+          {"max_queue", &max_queue, "maximum number of waiting requests; further requests get status 429"},
+          {"max_connections", &max_connections, "maximum number of open connections"},
+          {"request_seconds", &request_seconds,
+           "time limit of a request in seconds, from arrival to the end of the answer"},
+          {"shutdown_seconds", &shutdown_seconds, "seconds for running answers after SIGTERM or Ctrl-C"}};
 }
 
 Fields WebChatOptions::answer_fields() {
-  return chosen(chat.answer_fields(), {"temperature", "top_k", "top_p", "repetition_penalty", "repetition_penalty_mode",
-                                       "max_new_tokens", "max_seq_len"});
+  return fields_named(chat.answer_fields(), {"temperature", "top_k", "top_p", "repetition_penalty",
+                                             "repetition_penalty_mode", "max_new_tokens", "max_seq_len"});
 }
 
 void WebChatOptions::resolve() {
@@ -179,12 +151,12 @@ void WebChatOptions::resolve() {
       throw UsageError(concat("--", name, ": expected at most ", high, ", as in a request, found ", value));
     }
   };
-  at_most("temperature", kMostTemperature, chat.chat.sampling.temperature);
-  at_most("repetition_penalty", kMostPenalty, chat.chat.sampling.repetition_penalty);
+  at_most("temperature", kMaxTemperature, chat.chat.sampling.temperature);
+  at_most("repetition_penalty", kMaxRepetitionPenalty, chat.chat.sampling.repetition_penalty);
   require_flag_between("port", port, 0, 65535);
   require_flag_between("max_body_mb", max_body_mb, 1, 1024);
   require_flag_between("max_pictures", max_pictures, 0, 1000);
-  require_flag_between("max_megapixels", max_megapixels, 1, 1000);
+  require_flag_between("max_megapixels", max_megapixels, 1, 178);  // DecodeLimits::max_pixels
   require_flag_between("max_queue", max_queue, 0, 100000);
   require_flag_between("max_connections", max_connections, 1, 100000);
   at_least("request_seconds", 0.001, request_seconds);
@@ -196,38 +168,33 @@ void WebChatOptions::resolve() {
   }
 }
 
-int run_web_chat(const WebChatOptions& options) {
-  // Before the model is read: a port in use is told at once.
+int run_web_chat(const WebChatOptions& options, std::ostream& out) {
   ServerMetrics metrics;
-  detail::Routes* routes = nullptr;
+  std::optional<Routes> routes;
+  // Listens before the slow load of the model, so that a port in use is reported at once.
   HttpServer server(
       http_options(options),
       [&](HttpRequest request, std::shared_ptr<Reply> reply) { routes->handle(std::move(request), std::move(reply)); },
-      [&](const HttpFailure& failure) {
-        metrics.count_response("other", failure.status);
-        return api_error_response(failure);
+      [&](const ApiError& error) {
+        metrics.count_response("other", error.status());
+        return api_error_response(error);
       });
   const std::unique_ptr<ChatModel> model =
       ChatModel::load(options.chat.files, [](const std::string& text) { log_warning(text); });
   ChatService service(*model, service_options(options), metrics);
-  const int64_t now =
-      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-  std::vector<std::string> hosts = options.allowed_hosts;
-  hosts.push_back(server.is_loopback() ? options.host : "*");
-  detail::Routes all({options.model_name, now, settings_json(options), hosts}, service, metrics);
-  routes = &all;
+  routes.emplace(route_options(options, server.is_loopback()), service, metrics);
   metrics.add_gauge("minimind_requests_inside", "Requests that are read, wait or are answered.",
-                    [&] { return static_cast<double>(service.inside()); });
-  metrics.add_gauge("minimind_connections", "Clients connected.",
-                    [&] { return static_cast<double>(server.connections()); });
-  const StopSignals signals(server);
+                    [&] { return service.inside(); });
+  metrics.add_gauge("minimind_connections", "Open connections.", [&] { return server.connections(); });
+  const SignalCatcher signals({SIGINT, SIGTERM}, SignalCatcher::SecondSignal::kIsCounted);
   if (!server.is_loopback()) {
-    log_warning(
-        concat("--host ", options.host, ": whoever reaches this address can use the model; there is no password"));
+    log_warning(concat("--host ", options.host,
+                       ": every machine that reaches this address can use the model; there is "
+                       "no password"));
   }
-  std::cout << "MiniMind-V chat at " << server.url() << "/   (API: " << server.url() << "/v1, model "
-            << options.model_name << "; Ctrl-C ends)" << std::endl;
-  Shutdown shutdown(service, all, options.shutdown_seconds);
+  out << "MiniMind-V chat at " << server.url() << "/   (API: " << server.url() << "/v1, model " << options.model_name
+      << "; Ctrl-C ends)" << std::endl;
+  Shutdown shutdown(service, *routes, options.shutdown_seconds);
   server.run([&] { return shutdown.go_on(); });
   return 0;
 }

@@ -89,7 +89,7 @@ TEST(ChatRequest, ReadsEveryField) {
   EXPECT_EQ(parse_chat_request(body_with(R"(, "max_completion_tokens": 8, "stop": "x")"), rules()).max_new_tokens, 8);
 }
 
-TEST(ChatRequest, PutsImagesBeforeATextWithoutMarksAndAtTheMarksOtherwise) {
+TEST(ChatRequest, PutsImagesBeforeATextWithoutPlaceholdersAndAtThePlaceholdersOtherwise) {
   const ChatRequest before =
       parse_chat_request(body_of_content("[{\"type\": \"text\", \"text\": \"same?\"}, " + image_part() + ", " +
                                          image_part("data:image/jpeg;base64,QQ==") + "]"),
@@ -99,9 +99,9 @@ TEST(ChatRequest, PutsImagesBeforeATextWithoutMarksAndAtTheMarksOtherwise) {
   EXPECT_EQ(before.images[0].bytes, "hello");
   EXPECT_EQ(before.images[1].bytes, "A");
   EXPECT_EQ(before.images[1].where, "messages[0].content[2].image_url.url");
-  const ChatRequest marked = parse_chat_request(
+  const ChatRequest placed = parse_chat_request(
       body_of_content("[" + image_part() + R"(, {"type": "text", "text": "is <image> red?"}])"), rules());
-  EXPECT_EQ(marked.messages.at(0).content, "is <image> red?");
+  EXPECT_EQ(placed.messages.at(0).content, "is <image> red?");
 }
 
 TEST(ChatRequest, ReadsAConversationAndJoinsWhatOneSpeakerSays) {

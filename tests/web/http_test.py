@@ -179,13 +179,60 @@ class BadRequests(OneServer):
         self.assertIn("413", self.exchange(chunked).split("\r\n")[0])
         self.assertIn("413", self.exchange(CHAT + "Content-Length: 999999999999\r\n\r\n").split("\r\n")[0])
 
-    def test_what_is_no_http_is_refused(self):
-        for data, status in (("hello\r\n\r\n", 400), ("GET / HTTP/3.0\r\n\r\n", 505), ("GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
-                             ("GET / HTTP/1.1\r\nX: " + "y" * 20000 + "\r\n\r\n", 431), (CHAT + "Content-Length: x\r\n\r\n", 400),
-                             (CHAT + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400)):
-            answer = self.exchange(data)
-            self.assertTrue(answer.startswith(f"HTTP/1.1 {status} "), answer[:200])
-            self.assertIn('{"error":{', answer)
+    def expect_refused(self, status, data):
+        """The server answers with the status, tells the reason in JSON and ends the connection."""
+        data = data.encode("latin-1")
+        for pieces in ([data], [data[:-1], data[-1:]], [data[i:i + 1] for i in range(len(data))])[:3 if len(data) < 500 else 2]:
+            client = self.connect()
+            try:
+                for piece in pieces:
+                    client.sendall(piece)
+                    if len(pieces) == 2:
+                        time.sleep(0.02)
+            except OSError:
+                pass  # the server may have answered before all was sent
+            answer = b""
+            while piece := client.recv(65536):
+                answer += piece
+            self.assertTrue(answer.startswith(f"HTTP/1.1 {status} ".encode()), (data[:200], answer[:300]))
+            self.assertIn(b'{"error":{', answer)
+            self.assertIn(b"Connection: close", answer)
+
+    def test_what_is_no_request_is_refused(self):
+        for line in ("hello", "GET /", "GET x HTTP/1.1", "GET / HTTQ/1.1", "G(T / HTTP/1.1", "GET /a b HTTP/1.1", " / HTTP/1.1",
+                     "GET /\x01 HTTP/1.1", "GET /\xe9 HTTP/1.1", "\x16\x03\x01\x02 tls hello"):
+            self.expect_refused(400, line + "\r\n\r\n")
+        for version in ("HTTP/2.0", "HTTP/3.0", "HTTP/1.2"):
+            self.expect_refused(505, f"GET / {version}\r\n\r\n")
+
+    def test_headers_that_may_be_read_in_two_ways_are_refused(self):
+        for headers in ("bad header", "Name : value", " folded: line", "A: b\r\n folded", "A: b\r\n\tfolded", "A: b\x01",
+                        "Content-Length: 3\r\nContent-Length: 4", "Content-Length: -1", "Content-Length: +1", "Content-Length: 1x", "Content-Length: x",
+                        "Content-Length: 99999999999999999999999", "Content-Length: 3\r\nTransfer-Encoding: chunked",
+                        "Transfer-Encoding: chunked\r\nContent-Length: 3", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+                        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked"):
+            self.expect_refused(400, f"POST / HTTP/1.1\r\n{headers}\r\n\r\n")
+        self.expect_refused(400, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for coding in ("gzip, chunked", "gzip", "chunked, gzip"):
+            self.expect_refused(501, f"POST / HTTP/1.1\r\nTransfer-Encoding: {coding}\r\n\r\n")
+        self.expect_refused(417, "POST / HTTP/1.1\r\nExpect: miracles\r\n\r\n")
+
+    def test_bodies_and_headers_beyond_their_limit_are_refused(self):
+        self.expect_refused(413, f"POST / HTTP/1.1\r\nContent-Length: {2 ** 20 + 1}\r\n\r\n")
+        chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        self.expect_refused(413, chunked + "100001\r\n")
+        self.expect_refused(413, chunked + "A\r\n0123456789\r\nFFFFF\r\n")
+        self.expect_refused(413, chunked + "FFFFFFFFFFFFFFFF\r\n")
+        self.expect_refused(431, "GET / HTTP/1.1\r\nX: " + "x" * 16384)
+        self.expect_refused(431, "x" * 16384)
+        self.expect_refused(431, "GET / HTTP/1.1\r\n" + "X: y\r\n" * 3000)
+
+    def test_broken_chunks_are_refused(self):
+        chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        for chunk in ("\r\n", "x\r\n", "-1\r\n", "3\r\nabcd\r\n\r\n", "3\nabc\r\n", "10000000000000000\r\n", "0\r\nbad trailer\r\n\r\n"):
+            self.expect_refused(400, chunked + chunk)
+        self.expect_refused(400, chunked + "0\r\n" + "x" * 20000)  # an endless trailer
+        self.expect_refused(400, chunked + "1;" + "x" * 20000)  # an endless extension
         self.assertEqual(self.server.get("/healthz")[0], 200)
 
 
@@ -197,6 +244,36 @@ class Connections(OneServer):
         self.assertLess(answer.index('"status":"ok"'), answer.index('"chat.completion"'))
         self.assertLess(answer.index('"chat.completion"'), answer.index('"object":"list"'))
         self.assertTrue(answer.endswith('"code":"not_found"}}'), answer[-300:])
+
+    def test_requests_are_read_whole_or_byte_by_byte(self):
+        body = json.dumps({"messages": [question("x")], "max_tokens": 2})
+        half = len(body) // 2
+        head = "POST /v1/chat/completions?a=b HTTP/1.1\r\nHost: localhost\r\nContent-TYPE:  application/json \r\n"
+        for data in (f"{head}Content-Length: {len(body)}\r\n\r\n{body}",
+                     f"{head}Transfer-Encoding: chunked\r\n\r\n{half:x};x=y\r\n{body[:half]}\r\n{len(body) - half:X}\r\n{body[half:]}\r\n0\r\nX: y\r\n\r\n",
+                     "\r\n\r\nGET /healthz HTTP/1.1\r\n\r\n"):
+            data += "\r\nGET /v1/models HTTP/1.1\r\nConnection: close\r\n\r\n"
+            for pieces in ([data], data):
+                client = self.connect()
+                for piece in pieces:
+                    client.sendall(piece.encode())
+                answer = b""
+                while piece := client.recv(65536):
+                    answer += piece
+                self.assertEqual(answer.count(b"HTTP/1.1 200 OK"), 2, answer)
+
+    def test_connections_end_as_version_and_header_say(self):
+        for data, goes_on in (("GET /healthz HTTP/1.0\r\n\r\n", False), ("GET /healthz HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", True),
+                              ("GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n", False), ("GET /healthz HTTP/1.1\r\n\r\n", True)):
+            client = self.connect()
+            client.sendall(data.encode())
+            self.assertIn(b"Connection: keep-alive" if goes_on else b"Connection: close", client.recv(4096))
+            client.settimeout(0.3)
+            if goes_on:
+                with self.assertRaises(TimeoutError):
+                    client.recv(1)
+            else:
+                self.assertEqual(client.recv(1), b"")
 
     def test_old_clients_get_an_answer_without_chunks(self):
         body = json.dumps({"messages": [question("x")], "max_tokens": 3, "stream": True})
@@ -225,6 +302,31 @@ class Connections(OneServer):
             client.close()
             self.assertTrue(wait_until(lambda: self.server.metric("minimind_vanished_clients_total") == before + 1, 3), f"stream={stream}")
             self.assertEqual(self.server.metric("minimind_requests_inside"), 0)
+
+    def test_every_way_to_leave_gives_the_answer_up(self):
+        def reset(client):
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+
+        def pipeline_and_close(client):
+            client.sendall(b"GET /healthz HTTP/1.1\r\n\r\n" * 2000)
+            client.close()
+
+        for leave in (lambda client: client.shutdown(socket.SHUT_WR), reset, pipeline_and_close):
+            for stream in (True, False):
+                before = self.server.metric("minimind_vanished_clients_total")
+                if stream:
+                    client = self.begin_stream()
+                else:
+                    client = self.connect()
+                    client.sendall(self.post(json.dumps({"messages": [question("x")], **LONG})).encode())
+                    self.assertTrue(wait_until(lambda: self.server.metric("minimind_requests_inside") == 1))
+                leave(client)
+                self.assertTrue(wait_until(lambda: self.server.metric("minimind_vanished_clients_total") == before + 1, 3))
+        client = self.connect()
+        client.sendall(b"GET x HTTP/1.1\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        self.assertIn(b"400", client.recv(1000))  # what is no request is answered all the same
 
     def test_clients_that_read_nothing_or_send_slowly_hold_up_nobody(self):
         lazy = self.connect()

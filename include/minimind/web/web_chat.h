@@ -1,16 +1,18 @@
 #pragma once
 
 #include <cstdint>
+#include <iosfwd>
 #include <string>
+#include <vector>
 
 #include "minimind/base/fields.h"
 #include "minimind/chat/eval_chat.h"
 
 namespace minimind {
 
-/// Everything that web_chat is told.
+/// The settings of web_chat.
 struct WebChatOptions {
-  EvalChatOptions chat;  ///< files and ways of answering, with the same meaning as there
+  EvalChatOptions chat;  ///< model files and generation defaults
   std::string host = "127.0.0.1";
   std::vector<std::string> allowed_hosts;
   int64_t port = 8080;
@@ -28,12 +30,13 @@ struct WebChatOptions {
   Fields server_fields();
   Fields limit_fields();
   Fields answer_fields();
-  /// Fills in what depends on other options. Throws UsageError on what cannot be.
+  /// Sets what depends on other options. Throws UsageError if a value is out of range.
   void resolve();
 };
 
-/// Serves the chat page and the API until SIGTERM or SIGINT, which let the answers under way be finished (a second
-/// signal ends at once). Returns the exit code. Throws Error if a file or the address cannot be had.
-int run_web_chat(const WebChatOptions& options);
+/// Serves the chat page and the API until SIGTERM or SIGINT. The first signal lets running answers finish, the second
+/// ends them. Writes one line with the address to `out`. Returns the exit code. Throws Error if a file cannot be read
+/// or the address is not available.
+int run_web_chat(const WebChatOptions& options, std::ostream& out);
 
 }  // namespace minimind
