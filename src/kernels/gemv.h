@@ -64,9 +64,6 @@ const GemvKernels& best_gemv_kernels();
 bool has_vector_kernels();
 
 /// The largest level of quantize(): a sum of `cols` products with int8 weights stays below 2^31.
-inline int32_t largest_level(int64_t cols) {
-  const int64_t fits = 2147483647LL / (127 * (cols > 0 ? cols : 1));
-  return fits > 32767 ? 32767 : static_cast<int32_t>(fits);
-}
+int32_t largest_level(int64_t cols);
 
 }  // namespace minimind

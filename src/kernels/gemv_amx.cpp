@@ -1,4 +1,5 @@
-#include "kernels/avx512.h"
+#include "kernels/amx.h"
+#include "kernels/gemv.h"
 
 #if defined(__x86_64__)
 
@@ -7,9 +8,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define MINIMIND_AMX __attribute__((target(MINIMIND_AVX512_SET ",amx-tile,amx-bf16")))
+#include "kernels/lanes_avx512.h"
 
-namespace minimind::detail {
+#define MINIMIND_AMX __attribute__((target(MINIMIND_AVX512 ",amx-tile,amx-bf16")))
+
+namespace minimind {
 
 namespace {
 
@@ -45,7 +48,7 @@ struct Scratch {
 };
 
 /// Rows become columns, of 16 x 16 numbers of 32 bits.
-MINIMIND_AVX512_INLINE void transpose(__m512i rows[16]) {
+MINIMIND_INLINE inline void transpose(__m512i rows[16]) {
   __m512i fours[16];  // [4 * g + j]: in quarter q column 4 * q + j of rows 4 * g to 4 * g + 3
   for (int g = 0; g < 16; g += 4) {
     const __m512i low = _mm512_unpacklo_epi32(rows[g], rows[g + 1]);
@@ -71,7 +74,7 @@ MINIMIND_AVX512_INLINE void transpose(__m512i rows[16]) {
 
 /// x as second factor of tiles: block by block of 16 rows (the last one filled up with zeros) and 32 columns, within
 /// which the rows lie side by side in pairs of numbers.
-MINIMIND_AVX512 void pack(const SmallGemm& product, uint32_t* packed) {
+MINIMIND_TARGET void pack(const SmallGemm& product, uint32_t* packed) {
   for (int64_t first = 0; first < product.count; first += kTileRows) {
     for (int64_t col = 0; col < product.cols; col += kTileCols, packed += kTileWords) {
       __m512i rows[16];
@@ -88,7 +91,7 @@ MINIMIND_AVX512 void pack(const SmallGemm& product, uint32_t* packed) {
 }
 
 /// Sums [weights' row, x's row] to y [x's row, weights' row]; only `held` rows of x are there.
-MINIMIND_AVX512_INLINE void store_sums(const float* sums, float* y, int64_t y_stride, int64_t held) {
+MINIMIND_INLINE inline void store_sums(const float* sums, float* y, int64_t y_stride, int64_t held) {
   __m512i rows[16];
   for (int64_t r = 0; r < kTileRows; ++r) {
     rows[r] = _mm512_load_si512(sums + r * 16);
@@ -199,7 +202,7 @@ MINIMIND_AMX void amx_small_gemm_bf16(const uint16_t* weights, const SmallGemm& 
   const bool fits = product.rows >= kTileRows && product.cols % kTileCols == 0;
   uint32_t* const packed = fits ? scratch.take(blocks * kTileRows * product.cols / 2) : nullptr;
   if (packed == nullptr) {
-    avx512_small_gemm_bf16(weights, product);
+    kAvx512Kernels.small_gemm_bf16(weights, product);
     return;
   }
   pack(product, packed);
@@ -211,6 +214,6 @@ MINIMIND_AMX void amx_small_gemm_bf16(const uint16_t* weights, const SmallGemm& 
   _tile_release();
 }
 
-}  // namespace minimind::detail
+}  // namespace minimind
 
 #endif

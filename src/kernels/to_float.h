@@ -1,19 +1,23 @@
 #pragma once
 
-#include <bit>
 #include <cstdint>
+
+// Always inlined and without standard templates, so that the kernels of two instruction sets share no symbol.
+#define MINIMIND_TO_FLOAT __attribute__((always_inline)) inline float
 
 namespace minimind::detail {
 
-/// A stored number as float32; 16 bits are those of a bfloat16.
-inline float to_float(float value) {
+MINIMIND_TO_FLOAT to_float(float value) {
   return value;
 }
-inline float to_float(int8_t value) {
+MINIMIND_TO_FLOAT to_float(int8_t value) {
   return static_cast<float>(value);
 }
-inline float to_float(uint16_t bits) {
-  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+/// The value of a bfloat16, given as its 16 bits.
+MINIMIND_TO_FLOAT to_float(uint16_t bits) {
+  return __builtin_bit_cast(float, static_cast<uint32_t>(bits) << 16);
 }
 
 }  // namespace minimind::detail
+
+#undef MINIMIND_TO_FLOAT

@@ -8,12 +8,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iostream>
 #include <iterator>
 #include <numeric>
 #include <utility>
 #include <vector>
 
-// Needs no LibTorch: the references are plain loops in double. scripts/test_aarch64_kernels.sh compiles it for aarch64.
+// Needs no LibTorch: the references are plain loops in double. aarch64_test.sh compiles it for aarch64.
 
 namespace minimind::testing {
 namespace {
@@ -71,7 +72,7 @@ Doubles reference_gemm(const Weights& weights, const Floats& x, int64_t rows, in
   for (auto row = x.begin(); row != x.end(); row += cols) {
     for (int64_t r = 0; r < rows; ++r) {
       y.push_back(std::inner_product(row, row + cols, weights.begin() + r * cols, 0.0, std::plus<>{},
-                                     [](auto a, auto b) { return static_cast<double>(a) * b; }));
+                                     [](auto a, auto b) { return static_cast<double>(a) * static_cast<double>(b); }));
     }
   }
   return y;
@@ -267,6 +268,7 @@ TEST(GemvKernels, BestOnesAreAvailable) {
   EXPECT_TRUE(best_gemv_kernels().available());
   EXPECT_EQ(has_vector_kernels(), available_kernels().size() > 1);
   EXPECT_EQ(best_gemv_kernels().name, available_kernels().back()->name);
+  std::cout << "best kernels: " << best_gemv_kernels().name << "\n";
 }
 
 }  // namespace
