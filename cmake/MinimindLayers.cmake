@@ -6,10 +6,11 @@ set(MINIMIND_WARNINGS
     $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> $<$<BOOL:${MINIMIND_WERROR}>:-Werror>)
 
 # A layer is one folder of src/: an object library whose objects go into the static library `minimind`.
-# minimind_layer(NAME DEPENDS layer… LIBRARIES target…): DEPENDS are the layers that it may include (scripts/check_layers.py holds the same table).
+# minimind_layer(NAME DEPENDS layer… LIBRARIES target…): DEPENDS are the layers that it may include;
+# scripts/check_layers.py reads them from src/CMakeLists.txt.
 function(minimind_layer name)
   cmake_parse_arguments(arg "" "" "DEPENDS;LIBRARIES" ${ARGN})
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/${name}/*.cpp")
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${name}/*.cpp")
   set(closure ${arg_DEPENDS})
   foreach(dependency ${arg_DEPENDS})
     list(APPEND closure ${MINIMIND_CLOSURE_${dependency}})
@@ -20,7 +21,7 @@ function(minimind_layer name)
     return()
   endif()
   add_library(minimind_${name} OBJECT ${sources})
-  target_include_directories(minimind_${name} PUBLIC "${CMAKE_SOURCE_DIR}/include" PRIVATE "${CMAKE_SOURCE_DIR}/src")
+  target_include_directories(minimind_${name} PUBLIC "${PROJECT_SOURCE_DIR}/include" PRIVATE "${PROJECT_SOURCE_DIR}/src")
   target_compile_options(minimind_${name} PRIVATE ${MINIMIND_WARNINGS})
   target_link_libraries(minimind_${name} PUBLIC ${arg_LIBRARIES} Threads::Threads)
 endfunction()

@@ -1,10 +1,15 @@
-# LibTorch out of the pinned `torch` wheel, without its TorchConfig.cmake (that one demands an installed CUDA toolkit).
-# In:  LIBTORCH (cache variable or environment): the folder that holds include/ and lib/ (…/site-packages/torch, or an unpacked LibTorch).
-# Out: target minimind_torch; MINIMIND_WITH_CUDA.
+# LibTorch from the pinned `torch` wheel, without its TorchConfig.cmake, which demands an installed CUDA toolkit.
+# In:  LIBTORCH (CMake variable or environment): the folder with include/ and lib/ (…/site-packages/torch, or an
+#      unpacked LibTorch); MINIMIND_CUDA: ON, OFF or AUTO.
+# Out: target minimind_torch; MINIMIND_WITH_CUDA; MINIMIND_TORCH_LINK, the linker's arguments.
+include_guard(GLOBAL)
+set(MINIMIND_TORCH_WANTED 2.11.0)
 set(LIBTORCH "$ENV{LIBTORCH}" CACHE PATH "Folder with LibTorch's include/ and lib/")
 if(NOT EXISTS "${LIBTORCH}/lib/libtorch_cpu.so")
-  message(FATAL_ERROR "LIBTORCH: expected a folder with lib/libtorch_cpu.so, found '${LIBTORCH}'. "
-                      "Run scripts/quickstart.sh or scripts/test.sh, which fetch it, or pass -DLIBTORCH=/path.")
+  message(FATAL_ERROR "LIBTORCH: expected a folder with lib/libtorch_cpu.so, found '${LIBTORCH}'. Install the wheel "
+                      "(pip install torch==${MINIMIND_TORCH_WANTED}) and pass -DLIBTORCH=/path/to/site-packages/torch, "
+                      "or set the environment variable LIBTORCH. In MiniMind-V's own checkout, scripts/quickstart.sh "
+                      "and scripts/test.sh fetch LibTorch.")
 endif()
 set(_version_header "${LIBTORCH}/include/torch/headeronly/version.h")
 if(EXISTS "${_version_header}")
@@ -13,8 +18,9 @@ if(EXISTS "${_version_header}")
     string(REGEX REPLACE "[^0-9]" "" _${part} "${_line}")
   endforeach()
   set(MINIMIND_TORCH_VERSION "${_MAJOR}.${_MINOR}.${_PATCH}")
-  if(NOT MINIMIND_TORCH_VERSION VERSION_EQUAL "2.11.0")
-    message(WARNING "LIBTORCH: expected version 2.11.0, found ${MINIMIND_TORCH_VERSION}; other versions are untested")
+  if(NOT MINIMIND_TORCH_VERSION VERSION_EQUAL MINIMIND_TORCH_WANTED)
+    message(WARNING "LIBTORCH: expected version ${MINIMIND_TORCH_WANTED}, found ${MINIMIND_TORCH_VERSION}; "
+                    "other versions are untested")
   endif()
 endif()
 
@@ -32,33 +38,41 @@ if(MINIMIND_CUDA STREQUAL "AUTO")
   set(MINIMIND_WITH_CUDA ${_cuda_possible})
 elseif(MINIMIND_CUDA AND NOT _cuda_possible)
   message(FATAL_ERROR "MINIMIND_CUDA=ON: expected libtorch_cuda.so and the headers of the NVIDIA wheels "
-                      "(${_cuda_include}, ${_nccl_include}); install the torch wheel with its dependencies, nvidia-cuda-crt and nvidia-cuda-cccl, or use MINIMIND_CUDA=OFF")
+                      "(${_cuda_include}, ${_nccl_include}), found not all of them. Install the torch wheel with its "
+                      "dependencies, nvidia-cuda-crt and nvidia-cuda-cccl, or use MINIMIND_CUDA=OFF "
+                      "(a package: a MiniMind-V that was built with MINIMIND_CUDA=OFF)")
 else()
   set(MINIMIND_WITH_CUDA ${MINIMIND_CUDA})
 endif()
 message(STATUS "LibTorch ${MINIMIND_TORCH_VERSION} at ${LIBTORCH}, CUDA and NCCL: ${MINIMIND_WITH_CUDA}")
 
-add_library(minimind_torch INTERFACE)
+add_library(minimind_torch INTERFACE IMPORTED GLOBAL)
 target_include_directories(minimind_torch SYSTEM INTERFACE "${LIBTORCH}/include" "${LIBTORCH}/include/torch/csrc/api/include")
 target_compile_definitions(minimind_torch INTERFACE USE_C10D_GLOO USE_DISTRIBUTED)
 # at::parallel_for is a header template: without -fopenmp it runs serially in our files.
 target_compile_options(minimind_torch INTERFACE -fopenmp)
-find_path(GLOO_INCLUDE gloo/config.h)
-if(NOT GLOO_INCLUDE)
-  message(FATAL_ERROR "Gloo headers not found: apt-get install libgloo-dev")
-endif()
-set(_torch_libraries "${LIBTORCH}/lib/libtorch_cpu.so" "${LIBTORCH}/lib/libc10.so")
 if(MINIMIND_WITH_CUDA)
   target_include_directories(minimind_torch SYSTEM INTERFACE "${_cuda_include}" "${_nccl_include}")
   target_compile_definitions(minimind_torch INTERFACE MINIMIND_WITH_CUDA USE_C10D_NCCL USE_CUDA)
-  list(APPEND _torch_libraries "${LIBTORCH}/lib/libtorch_cuda.so" "${LIBTORCH}/lib/libc10_cuda.so")
-  file(GLOB _cudart "${_site}/nvidia/cu13/lib/libcudart.so.*")
-  list(APPEND _torch_libraries ${_cudart})
 endif()
-# --no-as-needed: libtorch_cuda registers its kernels when loaded, nothing refers to it. One OpenMP runtime: the wheel's own libgomp
-# comes first in the run path, before the system's.
-file(GLOB _gomp "${LIBTORCH}/lib/libgomp*.so*")
-target_link_libraries(minimind_torch INTERFACE -Wl,--no-as-needed ${_torch_libraries} -Wl,--as-needed ${_gomp})
-set(CMAKE_BUILD_RPATH "${LIBTORCH}/lib;${_site}/nvidia/cu13/lib;${_site}/nvidia/nccl/lib;${_site}/nvidia/cudnn/lib;${_site}/nvidia/cusparselt/lib;${_site}/nvidia/nvshmem/lib")
-# DT_RPATH (not RUNPATH) also serves the libraries that libtorch itself loads.
-add_link_options(-Wl,--disable-new-dtags)
+
+# --no-as-needed: libtorch_cuda registers its kernels when it is loaded; nothing refers to it. The wheel's libgomp is
+# linked too and found first in the run path, before the system's: a program must have one OpenMP runtime.
+# DT_RPATH (--disable-new-dtags) also serves the libraries that libtorch itself loads. Full paths would make CMake add
+# a run path of its own and strip it at installation.
+set(_library_folders "${LIBTORCH}/lib")
+foreach(part cu13 nccl cudnn cusparselt nvshmem)
+  list(APPEND _library_folders "${_site}/nvidia/${part}/lib")
+endforeach()
+file(GLOB _libraries RELATIVE "${LIBTORCH}/lib" "${LIBTORCH}/lib/libgomp*.so*")
+list(PREPEND _libraries libtorch_cpu.so libc10.so)
+if(MINIMIND_WITH_CUDA)
+  file(GLOB _cudart RELATIVE "${_site}/nvidia/cu13/lib" "${_site}/nvidia/cu13/lib/libcudart.so.*")
+  list(APPEND _libraries libtorch_cuda.so libc10_cuda.so ${_cudart})
+endif()
+list(TRANSFORM _library_folders PREPEND "-L" OUTPUT_VARIABLE _search)
+list(TRANSFORM _libraries PREPEND "-l:")
+list(JOIN _library_folders ":" _run_path)
+set(MINIMIND_TORCH_LINK ${_search} -Wl,--push-state,--no-as-needed ${_libraries} -Wl,--pop-state
+    "-Wl,--disable-new-dtags,-rpath,${_run_path}")
+target_link_options(minimind_torch INTERFACE ${MINIMIND_TORCH_LINK})

@@ -15,6 +15,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
+#include "minimind/version.h"
 
 namespace minimind {
 namespace {
@@ -67,7 +68,7 @@ void refuse_leftovers(const CLI::App& app, const Fields& fields) {
   if (rest.empty()) {
     return;
   }
-  std::vector<std::string> known = {"--config", "--print_config", "--help"};
+  std::vector<std::string> known = {"--config", "--print_config", "--help", "--version"};
   for (const Field& field : fields) {
     known.push_back("--" + field.name);
   }
@@ -83,7 +84,7 @@ void refuse_leftovers(const CLI::App& app, const Fields& fields) {
       concat("unexpected argument '", rest[0], "': every value follows its flag (--help lists all flags)"));
 }
 
-/// False: the program ends here with success (--help, --print_config).
+/// False: the program ends here with success (--help, --version, --print_config).
 bool read_command_line(int argc, const char* const* argv, const CommandLine& command_line) {
   const Fields fields = all_fields(command_line);
   ParsedFlags parsed;
@@ -99,6 +100,7 @@ bool read_command_line(int argc, const char* const* argv, const CommandLine& com
   }
   app.add_option("--config", parsed.config, "JSON file with any of these options (defaults < file < flags)");
   app.add_flag("--print_config", parsed.print_config, "print all options as such a JSON file and end");
+  app.set_version_flag("--version", "MiniMind-V " MINIMIND_VERSION, "print the version and end");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -107,6 +109,9 @@ bool read_command_line(int argc, const char* const* argv, const CommandLine& com
       option->default_str(default_text);
     }
     std::cout << app.help() << std::flush;
+    return false;
+  } catch (const CLI::CallForVersion& version) {
+    std::cout << version.what() << std::endl;
     return false;
   } catch (const CLI::ParseError& error) {
     throw UsageError(error.what());

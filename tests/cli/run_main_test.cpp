@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "minimind/base/error.h"
+#include "minimind/version.h"
 
 namespace minimind {
 namespace {
@@ -162,6 +163,13 @@ TEST(RunMain, ShowsEveryFlagWithItsDefaultInHelp) {
                            "--print_config", "{float32,bfloat16}"}) {
     EXPECT_NE(outcome.out.find(part), std::string::npos) << part << "\n" << outcome.out;
   }
+}
+
+TEST(RunMain, PrintsTheVersion) {
+  const Outcome outcome = run_with({"--version"});
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_FALSE(outcome.body_ran);
+  EXPECT_EQ(outcome.out, "MiniMind-V " MINIMIND_VERSION "\n");
 }
 
 TEST(RunMain, MapsExceptionsToExitCodes) {
