@@ -1,28 +1,28 @@
+#include "chat/dropped_images.h"
+
 #include <algorithm>
 #include <array>
 #include <cctype>
 #include <string_view>
 
 #include "base/utf8.h"
-#include "chat/terminal.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
 
 namespace {
 
-namespace filesystem = std::filesystem;
-
 constexpr std::string_view kBlank = " \t\r\n";
 
-/// A word as typed, and what it means.
+/// A word of a line.
 struct TypedWord {
   size_t begin = 0;
-  size_t end = 0;  ///< one past its last byte in the line
-  std::string meaning;
+  size_t end = 0;       ///< one past its last byte in the line
+  std::string meaning;  ///< without quotes and backslashes
 };
 
-/// The word at `begin`, which is no blank. A quote counts at a word's start only, so that an apostrophe is one.
+/// The word at `begin`, where no blank stands. A quote counts at the start of a word only: elsewhere it is an
+/// apostrophe.
 TypedWord read_word(const std::string& line, size_t begin) {
   TypedWord word{begin, begin, ""};
   const char quote = line[begin];
@@ -57,7 +57,7 @@ int hex_value(char digit) {
   return std::isdigit(byte) != 0 ? digit - '0' : std::tolower(byte) - 'a' + 10;
 }
 
-/// `file:///a%20b.png` → `/a b.png`; other text as it is.
+/// `file:///a%20b.png` → `/a b.png`; any other text stays unchanged.
 std::string path_of_url(const std::string& word) {
   constexpr std::string_view kScheme = "file://";
   if (!word.starts_with(kScheme)) {
@@ -80,7 +80,7 @@ std::string path_of_url(const std::string& word) {
 
 bool is_image_file(const std::string& path) {
   std::error_code failure;
-  return has_image_name(path) && filesystem::is_regular_file(path, failure);
+  return has_image_name(path) && std::filesystem::is_regular_file(path, failure);
 }
 
 std::string strip(const std::string& text) {
@@ -90,7 +90,7 @@ std::string strip(const std::string& text) {
 
 }  // namespace
 
-bool has_image_name(const filesystem::path& path) {
+bool has_image_name(const std::filesystem::path& path) {
   constexpr std::array<std::string_view, 6> kEndings = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"};
   return std::ranges::find(kEndings, ascii_lower(path.extension().string())) != kEndings.end();
 }
@@ -103,24 +103,24 @@ std::vector<std::string> split_words(const std::string& text) {
   return words;
 }
 
-LineParts take_images_out(const std::string& line) {
+DroppedImages take_images_out(const std::string& line) {
   if (const std::string whole = strip(line); is_image_file(whole)) {
     return {{whole}, ""};
   }
-  LineParts parts;
+  DroppedImages found;
   size_t copied = 0;
   for (const TypedWord& word : read_words(line)) {
     const std::string path = path_of_url(word.meaning);
     if (is_image_file(path)) {
-      parts.images.push_back(path);
-      parts.text += line.substr(copied, word.begin - copied);
+      found.images.push_back(path);
+      found.text += line.substr(copied, word.begin - copied);
       copied = word.end;
     } else if (path.starts_with('/') && has_image_name(path)) {
-      fail(path, ": expected an image, found no such file");
+      fail(path, ": expected an image file, found no such file");
     }
   }
-  parts.text = strip(parts.text + line.substr(copied));
-  return parts;
+  found.text = strip(found.text + line.substr(copied));
+  return found;
 }
 
 }  // namespace minimind

@@ -5,8 +5,8 @@
 #include <iostream>
 #include <memory>
 
-#include "base/machine_limits.h"
 #include "chat/interrupts.h"
+#include "chat/model_flags.h"
 #include "chat/terminal.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
@@ -14,48 +14,37 @@
 namespace minimind {
 
 Fields EvalChatOptions::file_fields() {
-  return {{"checkpoint",
-           &files.checkpoint,
-           "weights: .pth, .safetensors or a Hugging Face folder; empty: out/512_vlm_sft.pth, with several images "
-           "out/512_vlm_sft_multi.pth",
-           {}},
-          {"clip_dir", &files.clip_dir, "folder of the CLIP encoder", {}},
-          {"tokenizer", &files.tokenizer, "tokenizer.json, a sentencepiece .model, or a folder with one of them", {}},
-          {"allow_missing",
-           &files.allow_missing,
-           "keys, or beginnings of keys, that the weights may lack (vision_proj: a language model that sees no images)",
-           {}},
-          {"device", &files.device, "auto, cpu, cuda or cuda:N", {}},
-          {"weights",
-           &weights,
-           "number format of the weights while answers are written, on a CPU",
-           {"float32", "bfloat16", "int8"}},
-          {"threads", &files.threads, "threads of the matrix products; 0: as many as there are cores", {}}};
+  Fields fields = model_flags(files, weights);
+  fields.front().help += "; empty: out/512_vlm_sft[_multi].pth";
+  return fields;
 }
 
 Fields EvalChatOptions::question_fields() {
-  return {{"image", &image, "an image to ask about (first); repeat it for several", {}},
+  return {{"image", &image, "image file for the first question; repeat the flag for several images", {}},
           {"image_dir", &image_dir, "ask about each image of this folder, in name order", {}},
-          {"multi", &multi, "several images a question: those of each subfolder of --image_dir together", {}},
-          {"prompt",
-           &prompt,
-           "the question, asked once; empty: a conversation, and the default question about the images of --image_dir",
-           {}}};
+          {"multi", &multi, "with --image_dir: one question about all images of each subfolder", {}},
+          {"prompt", &prompt, "the question; empty: interactive chat, or the default question for --image_dir", {}}};
 }
 
 Fields EvalChatOptions::answer_fields() {
-  return {{"temperature", &chat.sampling.temperature, "how freely tokens are drawn; 0: always the best one", {}},
-          {"top_k", &chat.sampling.top_k, "draw among the k best tokens; 0: among all", {}},
-          {"top_p", &chat.sampling.top_p, "draw among the likeliest tokens that together have this probability", {}},
-          {"repetition_penalty", &chat.sampling.repetition_penalty, "makes tokens seen before less likely; 1: off", {}},
+  return {{"temperature", &chat.sampling.temperature, "sampling temperature; 0: greedy decoding", {}},
+          {"top_k", &chat.sampling.top_k, "sample from the k most likely tokens; 0: from all tokens", {}},
+          {"top_p",
+           &chat.sampling.top_p,
+           "nucleus sampling: sample from the most likely tokens with this total probability",
+           {}},
+          {"repetition_penalty",
+           &chat.sampling.repetition_penalty,
+           "penalty for tokens that occurred before; 1 disables it",
+           {}},
           {"repetition_penalty_mode",
            &repetition_penalty_mode,
-           "usual: divides positive and multiplies negative logits; original: divides whatever the sign",
+           "usual: divide positive, multiply negative logits; original: divide all logits",
            {"usual", "original"}},
-          {"max_new_tokens", &chat.max_new_tokens, "longest answer in tokens", {}},
-          {"max_seq_len", &chat.context, "context: tokens of conversation and answer", {}},
-          {"seed", &seed, "of the random numbers: the same seed gives the same answers", {}},
-          {"show_speed", &show_speed, "tell the tokens per second after each answer", {}}};
+          {"max_new_tokens", &chat.max_new_tokens, "maximum tokens per answer", {}},
+          {"max_seq_len", &chat.context, "context length in tokens, conversation and answer together", {}},
+          {"seed", &seed, "random seed of sampling", {}},
+          {"show_speed", &show_speed, "print the tokens per second after each answer", {}}};
 }
 
 void EvalChatOptions::resolve() {
@@ -66,13 +55,12 @@ void EvalChatOptions::resolve() {
   }
   chat.sampling.penalty_mode =
       repetition_penalty_mode == "original" ? RepetitionPenaltyMode::kOriginal : RepetitionPenaltyMode::kUsual;
-  chat.weights = weight_format_of(weights);
-  files.weights = chat.weights;
+  resolve_model_flags(files, weights);
+  chat.weights = files.weights;
   chat.seed = static_cast<uint64_t>(seed);
   if (!image_dir.empty() && !image.empty()) {
     throw UsageError("--image and --image_dir: expected one of them, found both");
   }
-  require_flag_between("threads", files.threads, 0, most_threads());
   try {
     chat.validate();
   } catch (const UsageError&) {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <system_error>
 
-#include "chat/terminal.h"
+#include "chat/dropped_images.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
@@ -15,7 +15,7 @@ bool is_folder(const std::filesystem::path& path) {
   return std::filesystem::is_directory(path, failure);
 }
 
-/// Entries of a folder that `wanted` takes, in name order.
+/// Entries of a folder for which `wanted` is true, in name order.
 template <class Wanted>
 std::vector<std::filesystem::path> sorted_entries(const std::filesystem::path& folder, const Wanted& wanted) {
   std::error_code failure;

@@ -6,14 +6,14 @@
 
 namespace minimind {
 
-/// Images that one question is about.
+/// The images of one question.
 struct ImageGroup {
   std::string name;                 ///< file or folder name
   std::vector<std::string> images;  ///< paths, in name order
 };
 
-/// A folder's images by name, each by itself, in name order; with `together` those of each subfolder (of the folder
-/// itself if no subfolder has any). Throws Error if it is no folder or has none.
+/// One group for each image of a folder, in name order. With `together`, one group for all images of each subfolder, or
+/// of the folder itself if no subfolder holds an image. Throws Error if the path is no folder or holds no image.
 std::vector<ImageGroup> image_groups(const std::filesystem::path& folder, bool together);
 
 }  // namespace minimind

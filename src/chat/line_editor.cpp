@@ -1,3 +1,5 @@
+#include "chat/line_editor.h"
+
 #include <histedit.h>
 #include <langinfo.h>
 #include <unistd.h>
@@ -9,13 +11,12 @@
 #include <stdexcept>
 
 #include "chat/interrupts.h"
-#include "chat/terminal.h"
 
 namespace minimind {
 
 namespace {
 
-/// libedit converts by the locale: one that knows UTF-8 is needed, whatever the environment says.
+/// libedit converts bytes by the locale. Without a UTF-8 locale in the environment, C.UTF-8 serves.
 void use_utf8() {
   std::setlocale(LC_CTYPE, "");
   if (std::strcmp(nl_langinfo(CODESET), "UTF-8") != 0) {
@@ -23,12 +24,12 @@ void use_utf8() {
   }
 }
 
-/// Bytes of the character that `first` begins; 1 for bytes that begin none.
+/// Bytes of the UTF-8 character that begins with `first`; 1 for a byte that begins no character.
 int character_length(unsigned char first) {
   return first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC0 ? 2 : 1;
 }
 
-/// One byte of standard input. -1: Ctrl-C; 0: end.
+/// Reads one byte of standard input. Returns 1, 0 at the end of the input, -1 after Ctrl-C.
 int read_byte(unsigned char* byte) {
   while (true) {
     const ssize_t count = ::read(STDIN_FILENO, byte, 1);
@@ -44,7 +45,8 @@ int read_byte(unsigned char* byte) {
   }
 }
 
-/// libedit's reader. Its own one swallows the first interrupt; this one ends the line, which is then thrown away.
+/// Reads a character for libedit. libedit's own reader ignores the first interrupt; this reader ends the line, which
+/// next() then discards.
 int read_character(EditLine* /*editor*/, wchar_t* character) {
   unsigned char byte = 0;
   int count = read_byte(&byte);
@@ -72,7 +74,7 @@ class EditedLines : public LineSource {
     editor_ = el_init("eval_chat", stdin, stdout, stderr);
     history_ = ::history_init();
     if (editor_ == nullptr || history_ == nullptr) {
-      throw std::runtime_error("the terminal cannot be opened for line editing");
+      throw std::runtime_error("standard input: expected a terminal for line editing, libedit cannot open it");
     }
     HistEvent event;
     history(history_, &event, H_SETSIZE, kHistory);
@@ -96,7 +98,7 @@ class EditedLines : public LineSource {
     int length = 0;
     const char* line = el_gets(editor_, &length);
     while (detail::take_interrupt()) {
-      // Not an empty line, which would ask the default question about waiting images.
+      // An empty line would ask the default question about the pending images.
       std::fputs("^C\n", stdout);
       line = el_gets(editor_, &length);
     }

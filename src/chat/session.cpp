@@ -16,6 +16,13 @@ void ChatOptions::validate() const {
   require(max_new_tokens >= 1, "max_new_tokens: expected 1 or more, found ", max_new_tokens);
 }
 
+std::string default_question(int64_t images, const std::string& placeholder) {
+  const std::string question = images == 1   ? "这个图片描述的是什么内容？"
+                               : images == 2 ? "Name all the differences between these two birds."
+                                             : "Name all the differences between these images.";
+  return with_image_placeholders(question, images, placeholder);
+}
+
 ChatSession::ChatSession(ChatModel& model, const ChatOptions& options)
     : model_(model), options_(options), random_(options.seed) {
   options_.validate();

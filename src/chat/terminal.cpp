@@ -5,9 +5,9 @@
 #include <iomanip>
 #include <sstream>
 #include <string_view>
-#include <utility>
 
 #include "base/utf8.h"
+#include "chat/dropped_images.h"
 #include "chat/image_groups.h"
 #include "minimind/base/error.h"
 
@@ -16,11 +16,11 @@ namespace minimind {
 namespace {
 
 constexpr std::string_view kHelp =
-    "  TEXT                 a question; an image's path dropped into it is taken as an image\n"
+    "  TEXT                 a question; the path of an image in the text adds the image\n"
     "  /image PATH [PATH…]  images for the next question; an empty line asks the default question about them\n"
     "  /clear               forget the conversation and its images\n"
-    "  /help                this list\n"
-    "  /quit                end (so does Ctrl-D); Ctrl-C stops an answer\n";
+    "  /help                list the commands\n"
+    "  /quit                end the chat, as Ctrl-D does; Ctrl-C stops an answer\n";
 
 std::string speed_text(const Answer& answer) {
   std::ostringstream text;
@@ -34,16 +34,11 @@ std::string speed_text(const Answer& answer) {
 }
 
 void ask(const TerminalChat& chat, const std::string& question, const std::vector<at::Tensor>& features) {
-  bool shown = false;
   const Answer answer = chat.session.ask(question, features, [&](std::string_view piece) {
     chat.out << piece << std::flush;
-    shown = true;
     return !(chat.stop_wanted && chat.stop_wanted());
   });
-  if (!shown || !answer.text.ends_with('\n')) {
-    chat.out << "\n";
-  }
-  chat.out << std::flush;
+  chat.out << (answer.text.ends_with('\n') ? "" : "\n") << std::flush;
   if (!answer.notice.empty()) {
     chat.notes << "note: " << answer.notice << "\n";
   }
@@ -60,32 +55,32 @@ void ask(const TerminalChat& chat, const std::string& question, const std::vecto
 
 /// The state between lines.
 struct TerminalState {
-  std::vector<at::Tensor> waiting;  ///< images for the next question
+  std::vector<at::Tensor> pending;  ///< features of the images for the next question
   bool asked = false;
   bool failed = false;
   bool ended = false;
 };
 
-/// An empty question stands for the default one.
-void ask_waiting(const TerminalChat& chat, const std::string& question, TerminalState& state) {
+/// Asks about the pending images. An empty question means the default question.
+void ask_about_pending(const TerminalChat& chat, const std::string& question, TerminalState& state) {
   state.asked = true;
   const std::string& placeholder = chat.session.model().pattern().placeholder;
-  ask(chat, question.empty() ? default_question(std::ssize(state.waiting), placeholder) : question, state.waiting);
-  state.waiting.clear();
+  ask(chat, question.empty() ? default_question(std::ssize(state.pending), placeholder) : question, state.pending);
+  state.pending.clear();
 }
 
 void add_images(const TerminalChat& chat, const std::vector<std::string>& paths, TerminalState& state) {
-  // All or none: a question about half of the images would be another question.
+  // If one image cannot be read, no image becomes pending: the question would lack it.
   std::vector<at::Tensor> features;
   for (const std::string& path : paths) {
     features.push_back(chat.session.model().features_of_file(path));
   }
-  state.waiting.insert(state.waiting.end(), features.begin(), features.end());
+  state.pending.insert(state.pending.end(), features.begin(), features.end());
 }
 
-void tell_waiting(const TerminalChat& chat, const TerminalState& state) {
+void show_pending(const TerminalChat& chat, const TerminalState& state) {
   if (chat.lines.is_terminal()) {
-    chat.notes << state.waiting.size() << (state.waiting.size() == 1 ? " image" : " images")
+    chat.notes << state.pending.size() << (state.pending.size() == 1 ? " image" : " images")
                << " for the next question\n"
                << std::flush;
   }
@@ -101,12 +96,12 @@ void run_command(const TerminalChat& chat, const std::string& line, TerminalStat
     chat.notes << kHelp << std::flush;
   } else if (name == "/clear") {
     chat.session.clear();
-    state.waiting.clear();
+    state.pending.clear();
   } else if (name == "/image") {
     const std::vector<std::string> paths = split_words(rest);
     require(!paths.empty(), "/image: expected the path of an image, found none");
     add_images(chat, paths, state);
-    tell_waiting(chat, state);
+    show_pending(chat, state);
   } else {
     fail(name, ": no such command; /help lists them");
   }
@@ -117,38 +112,32 @@ void run_line(const TerminalChat& chat, const std::string& line, TerminalState& 
   const std::string text = first == std::string::npos ? "" : line.substr(first);
   const bool is_command =
       text.starts_with('/') && text.substr(1, text.find_first_of(" \t") - 1).find('/') == std::string::npos;
-  LineParts parts;
   if (is_command && !std::filesystem::exists(split_words(text).front())) {
     run_command(chat, text, state);
     return;
   }
-  parts = take_images_out(line);
+  const DroppedImages parts = take_images_out(line);
   add_images(chat, parts.images, state);
-  if (parts.text.empty() && (!parts.images.empty() || state.waiting.empty())) {
-    if (!parts.images.empty()) {
-      tell_waiting(chat, state);
-    }
-    return;
+  if (!parts.text.empty() || (parts.images.empty() && !state.pending.empty())) {
+    ask_about_pending(chat, parts.text, state);
+  } else if (!parts.images.empty()) {
+    show_pending(chat, state);
   }
-  ask_waiting(chat, parts.text, state);
+}
+
+void show_error(const TerminalChat& chat, const Error& error) {
+  chat.notes << "error: " << printable(error.what()) << "\n" << std::flush;
 }
 
 }  // namespace
-
-std::string default_question(int64_t images, const std::string& placeholder) {
-  const std::string question = images == 1   ? "这个图片描述的是什么内容？"
-                               : images == 2 ? "Name all the differences between these two birds."
-                                             : "Name all the differences between these images.";
-  return with_image_placeholders(question, images, placeholder);
-}
 
 int run_terminal(const TerminalChat& chat) {
   TerminalState state;
   add_images(chat, chat.first_images, state);
   if (chat.lines.is_terminal()) {
     chat.notes << "Drop an image and ask about it; /help lists the commands.\n" << std::flush;
-    if (!state.waiting.empty()) {
-      tell_waiting(chat, state);
+    if (!state.pending.empty()) {
+      show_pending(chat, state);
     }
   }
   while (!state.ended) {
@@ -160,11 +149,11 @@ int run_terminal(const TerminalChat& chat) {
       run_line(chat, *line, state);
     } catch (const Error& error) {
       state.failed = true;
-      chat.notes << "error: " << printable(error.what()) << "\n" << std::flush;
+      show_error(chat, error);
     }
   }
   if (!chat.lines.is_terminal() && !chat.first_images.empty() && !state.asked && !state.failed) {
-    ask_waiting(chat, "", state);
+    ask_about_pending(chat, "", state);
   }
   return state.failed && !chat.lines.is_terminal() ? 1 : 0;
 }
@@ -172,7 +161,7 @@ int run_terminal(const TerminalChat& chat) {
 void ask_once(const TerminalChat& chat, const std::vector<std::string>& images, const std::string& question) {
   TerminalState state;
   add_images(chat, images, state);
-  ask_waiting(chat, question, state);
+  ask_about_pending(chat, question, state);
 }
 
 int ask_about_folder(const TerminalChat& chat, const std::filesystem::path& folder, const std::string& question,
@@ -187,7 +176,7 @@ int ask_about_folder(const TerminalChat& chat, const std::filesystem::path& fold
     } catch (const Error& error) {
       failed = true;
       chat.out << "\n" << std::flush;
-      chat.notes << "error: " << printable(error.what()) << "\n" << std::flush;
+      show_error(chat, error);
     }
   }
   return failed ? 1 : 0;

@@ -11,7 +11,6 @@
 #include "base/progress.h"
 #include "base/utf8.h"
 #include "chat/image_groups.h"
-#include "chat/terminal.h"
 #include "eval/report_page.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"

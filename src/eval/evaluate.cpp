@@ -12,6 +12,7 @@
 #include "base/machine_limits.h"
 #include "base/progress.h"
 #include "base/utf8.h"
+#include "chat/model_flags.h"
 #include "eval/scores.h"
 #include "infer/batch_generate.h"
 #include "minimind/base/error.h"
@@ -220,44 +221,37 @@ void answer_and_score(const std::vector<Question>& questions, ChatModel& model, 
 }  // namespace
 
 Fields EvaluateOptions::file_fields() {
-  return {{"checkpoint", &files.checkpoint, "weights: .pth, .safetensors or a Hugging Face folder", {}},
-          {"clip_dir", &files.clip_dir, "folder of the CLIP encoder", {}},
-          {"tokenizer", &files.tokenizer, "tokenizer.json, a sentencepiece .model, or a folder with one of them", {}},
-          {"data_path", &data_path, "JSON file in the training data's format", {}},
-          {"images_dir", &images_dir, "folder or zip of its images, or a folder within a zip: x.zip/folder", {}},
-          {"image_prefix", &image_prefix, "of the image files' names with --kind sft", {}},
-          {"attributes",
-           &attributes,
-           "JSON file that says which words make an answer right; none or empty: score by words alone",
-           {}},
-          {"allow_missing",
-           &files.allow_missing,
-           "keys, or beginnings of keys, that the weights may lack (vision_proj: a language model that sees no images)",
-           {}},
-          {"device", &files.device, "auto, cpu, cuda or cuda:N", {}},
-          {"threads", &files.threads, "threads of the matrix products; 0: as many as there are cores", {}}};
+  Fields fields = model_flags(files, weights);
+  std::ranges::find(fields, "weights", &Field::name)->help += "; not float32 decodes one question at a time";
+  const Fields data = {
+      {"data_path", &data_path, "JSON file in the training format", {}},
+      {"images_dir",
+       &images_dir,
+       "folder or zip archive of the images, or a folder inside an archive (x.zip/folder)",
+       {}},
+      {"image_prefix", &image_prefix, "file-name prefix of the images if --kind is sft", {}},
+      {"attributes",
+       &attributes,
+       "JSON file of words that make an answer right; none or empty: score by exact match and token F1",
+       {}}};
+  fields.insert(fields.end(), data.begin(), data.end());
+  return fields;
 }
 
 Fields EvaluateOptions::evaluation_fields() {
-  return {
-      {"kind", &kind, "format of the data", {"pretrain", "sft", "multi"}},
-      {"swap_images", &swap_images, "give each question the image of another sample whose truth differs", {}},
-      {"max_samples", &max_samples, "evaluate the first so many; 0: all", {}},
-      {"show", &show, "print so many answers", {}},
-      {"max_new_tokens", &max_new_tokens, "longest answer in tokens", {}},
-      {"max_seq_len", &max_seq_len, "context: tokens of question and answer", {}},
-      {"batch_size", &batch_size, "questions answered together", {}},
-      {"seed", &seed, "of --swap_images", {}},
-      {"weights",
-       &weights,
-       "number format of the weights while answers are written, on a CPU; other than float32, questions are answered "
-       "one by one",
-       {"float32", "bfloat16", "int8"}}};
+  return {{"kind", &kind, "training format of the data file", {"pretrain", "sft", "multi"}},
+          {"swap_images", &swap_images, "show each question the image of another sample with a different answer", {}},
+          {"max_samples", &max_samples, "maximum number of samples; 0: all samples", {}},
+          {"show", &show, "number of answers to print", {}},
+          {"max_new_tokens", &max_new_tokens, "maximum tokens per answer", {}},
+          {"max_seq_len", &max_seq_len, "context length in tokens, question and answer together", {}},
+          {"batch_size", &batch_size, "questions per batch", {}},
+          {"seed", &seed, "random seed of --swap_images", {}}};
 }
 
 void EvaluateOptions::resolve() {
   files.stage = kind == "pretrain" ? "vlm_pretrain" : kind == "sft" ? "vlm_sft" : "vlm_sft_multi";
-  files.weights = weight_format_of(weights);
+  resolve_model_flags(files, weights);
   const auto at_least = [](const char* name, int64_t value, int64_t lowest) {
     if (value < lowest) {
       throw UsageError(concat("--", name, ": expected ", lowest, " or more, found ", value));
@@ -268,7 +262,6 @@ void EvaluateOptions::resolve() {
   at_least("max_new_tokens", max_new_tokens, 1);
   at_least("batch_size", batch_size, 1);
   require_flag_between("max_seq_len", max_seq_len, 2, kLongestContext);
-  require_flag_between("threads", files.threads, 0, most_threads());
 }
 
 std::string EvaluationResult::json(const EvaluateOptions& options) const {

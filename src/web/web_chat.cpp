@@ -109,8 +109,7 @@ class Shutdown {
 }  // namespace
 
 Fields WebChatOptions::file_fields() {
-  Fields fields = fields_named(
-      chat.file_fields(), {"checkpoint", "clip_dir", "tokenizer", "allow_missing", "device", "weights", "threads"});
+  Fields fields = chat.file_fields();
   fields.front().help = "weights: .pth, .safetensors or a Hugging Face folder; empty: out/512_vlm_sft.pth";
   return fields;
 }

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "chat/dropped_images.h"
 #include "chat/toy_chat.h"
 #include "minimind/base/error.h"
 
@@ -150,7 +151,7 @@ TEST_F(TerminalWords, TakePathsAsTerminalsWriteThem) {
   std::string url = "file://" + spaced;
   url.replace(url.find(' '), 1, "%20");
   for (const std::string& dropped : {"'" + spaced + "'", "\"" + spaced + "\"", escaped, url}) {
-    const LineParts parts = take_images_out("see " + dropped + " now");
+    const DroppedImages parts = take_images_out("see " + dropped + " now");
     EXPECT_EQ(parts.images, std::vector<std::string>{spaced}) << dropped;
     EXPECT_EQ(parts.text, "see  now");
   }
@@ -159,7 +160,7 @@ TEST_F(TerminalWords, TakePathsAsTerminalsWriteThem) {
 
 TEST_F(TerminalWords, LeaveOrdinaryTextAlone) {
   for (const std::string line : {"what's in it, isn't it?", "a\\b \"quoted\" text", "who made a.png?", "它是什么？"}) {
-    const LineParts parts = take_images_out(line);
+    const DroppedImages parts = take_images_out(line);
     EXPECT_TRUE(parts.images.empty());
     EXPECT_EQ(parts.text, line);
   }

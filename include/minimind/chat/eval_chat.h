@@ -11,7 +11,7 @@
 
 namespace minimind {
 
-/// Everything that eval_chat is told.
+/// The settings of eval_chat.
 struct EvalChatOptions {
   ChatModelFiles files;
   std::vector<std::string> image;
@@ -29,11 +29,11 @@ struct EvalChatOptions {
   Fields file_fields();
   Fields question_fields();
   Fields answer_fields();
-  /// Fills in what depends on other options. Throws UsageError on what does not go together.
+  /// Sets what depends on other options. Throws UsageError if options contradict each other or a value is out of range.
   void resolve();
 };
 
-/// The whole of eval_chat after its flags are read: a folder, one question, or a conversation. Returns the exit code.
+/// The program eval_chat after its flags are read: a folder, one question, or interactive chat. Returns the exit code.
 int run_eval_chat(const EvalChatOptions& options);
 
 }  // namespace minimind

@@ -79,4 +79,8 @@ class ChatSession {
   std::vector<Turn> turns_;
 };
 
+/// The question about one image, about two and about more images if the user names no question (docs/SPEC.md section
+/// 7).
+std::string default_question(int64_t images, const std::string& placeholder);
+
 }  // namespace minimind

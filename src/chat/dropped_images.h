@@ -1,0 +1,26 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace minimind {
+
+/// A line split into the images that it names and the rest.
+struct DroppedImages {
+  std::vector<std::string> images;  ///< paths
+  std::string text;
+};
+
+/// Finds the paths of existing image files in a line. Terminals and file managers quote dropped paths, escape blanks by
+/// backslashes or write file:// URLs; the whole line may also be one path with blanks. Throws Error if the line names
+/// an absolute path of an image that does not exist.
+DroppedImages take_images_out(const std::string& line);
+
+/// The words of a command's arguments, with quotes, backslashes and URLs as in take_images_out().
+std::vector<std::string> split_words(const std::string& text);
+
+/// Whether the name ends like an image format that this program reads.
+bool has_image_name(const std::filesystem::path& path);
+
+}  // namespace minimind
