@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds examples/embed in every way that docs/EMBEDDING.md promises and asks a small model with each program.
+# Builds examples/embed in four ways and asks a small model with each program.
 # usage: embed_test.sh SOURCE_DIR BUILD_DIR COMPILER      (environment: LIBTORCH, MINIMIND_CUDA)
 set -euo pipefail
 source=$1
