@@ -191,4 +191,10 @@ void require_flag_between(const char* name, int64_t value, int64_t lowest, int64
   }
 }
 
+void require_flag_at_least(const char* name, int64_t value, int64_t lowest) {
+  if (value < lowest) {
+    throw UsageError(concat("--", name, ": expected ", lowest, " or more, found ", value));
+  }
+}
+
 }  // namespace minimind

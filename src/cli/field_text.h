@@ -7,11 +7,11 @@
 
 namespace minimind::detail {
 
-/// Sets the field from the words behind its flag (none: the flag stood alone, allowed for bools). Throws UsageError
-/// that names the flag, what was expected and what was found.
+/// Sets a field from the words after its flag; a bool may have no word. Throws UsageError with the flag, what was
+/// expected and what was found.
 void set_field_from_words(const Field& field, const std::vector<std::string>& words);
 
-/// `INT`, `FLOAT`, `TEXT`, `{a,b}`, …: the value's place in --help.
+/// The placeholder of the value in --help: `INT`, `FLOAT`, `TEXT`, `TEXT…`, `{a,b}`.
 std::string field_type_name(const Field& field);
 
 }  // namespace minimind::detail

@@ -28,6 +28,7 @@ struct ParsedFlags {
   std::map<std::string, std::vector<std::string>> words;  ///< by field name, as typed
   std::string config;
   bool print_config = false;
+  bool help_all = false;
 };
 
 Fields all_fields(const CommandLine& command_line) {
@@ -38,37 +39,29 @@ Fields all_fields(const CommandLine& command_line) {
   return all;
 }
 
-CLI::Option* add_flag(CLI::App& app, const Field& field, const std::string& group, bool may_stand_alone,
-                      ParsedFlags& parsed) {
-  const std::string name = field.name;
-  CLI::Option* option = app.add_option(
-      "--" + name,
-      [&parsed, name](const CLI::results_t& results) {
-        parsed.words[name] = results;
-        return true;
-      },
-      field.help);
-  option->type_name(detail::field_type_name(field))->group(group);
+void add_flag(CLI::App& app, const Field& field, bool may_stand_alone, ParsedFlags& parsed) {
+  const auto keep_words = [&words = parsed.words, name = field.name](const CLI::results_t& results) {
+    words[name] = results;
+    return true;
+  };
+  CLI::Option* option = app.add_option("--" + field.name, keep_words, field.help);
+  option->type_name(detail::field_type_name(field))->type_size(1);
   const bool is_list = std::holds_alternative<std::vector<std::string>*>(field.value) ||
                        std::holds_alternative<std::vector<int64_t>*>(field.value);
+  const bool is_bool =
+      std::holds_alternative<bool*>(field.value) || std::holds_alternative<std::optional<bool>*>(field.value);
   if (is_list) {
-    option->type_size(1)->expected(1, CLI::detail::expected_max_vector_size)->allow_extra_args(true);
+    option->expected(1, CLI::detail::expected_max_vector_size)->allow_extra_args(true);
     option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  } else if (may_stand_alone || std::holds_alternative<bool*>(field.value) ||
-             std::holds_alternative<std::optional<bool>*>(field.value)) {
-    option->type_size(1)->expected(0, 1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   } else {
-    option->type_size(1)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    option->expected(may_stand_alone || is_bool ? 0 : 1, 1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   }
-  return option;
 }
 
+/// Refuses words that belong to no flag.
 void refuse_leftovers(const CLI::App& app, const Fields& fields) {
   const std::vector<std::string> rest = app.remaining();
-  if (rest.empty()) {
-    return;
-  }
-  std::vector<std::string> known = {"--config", "--print_config", "--help", "--version"};
+  std::vector<std::string> known = {"--config", "--print_config", "--help", "--help_all", "--version"};
   for (const Field& field : fields) {
     known.push_back("--" + field.name);
   }
@@ -77,38 +70,46 @@ void refuse_leftovers(const CLI::App& app, const Fields& fields) {
       const std::string flag = word.substr(0, word.find('='));
       const std::string nearest = nearest_name(flag, known);
       throw UsageError(concat("unknown flag ", flag, nearest.empty() ? "" : "; did you mean " + nearest + "?",
-                              " (--help lists all flags)"));
+                              " (--help_all lists all flags)"));
     }
   }
-  throw UsageError(
-      concat("unexpected argument '", rest[0], "': every value follows its flag (--help lists all flags)"));
+  if (!rest.empty()) {
+    throw UsageError(
+        concat("unexpected argument '", rest[0], "': every value follows its flag (--help_all lists all flags)"));
+  }
 }
 
-/// False: the program ends here with success (--help, --version, --print_config).
+/// Prints --help or, with `all`, --help_all.
+void print_help(CLI::App& app, const CommandLine& command_line, bool all) {
+  for (const OptionSection& section : command_line.sections) {
+    for (const Field& field : section.fields) {
+      CLI::Option* option = app.get_option("--" + field.name);
+      option->group(all || field.in_help ? section.title : "");  // no title hides the flag
+      // Only now: while parsing, CLI11 takes the default of a flag for its value if the flag stands alone.
+      option->default_str(field_value_text(field));
+    }
+  }
+  std::cout << app.help() << std::flush;
+}
+
+/// Returns false if the program ends here with success (--help, --help_all, --version, --print_config).
 bool read_command_line(int argc, const char* const* argv, const CommandLine& command_line) {
   const Fields fields = all_fields(command_line);
   ParsedFlags parsed;
   CLI::App app(command_line.description, argc > 0 ? std::filesystem::path(argv[0]).filename().string() : "");
   app.footer(command_line.footer);
   app.allow_extras();
-  std::vector<std::pair<CLI::Option*, std::string>> options;
-  for (const OptionSection& section : command_line.sections) {
-    for (const Field& field : section.fields) {
-      options.emplace_back(add_flag(app, field, section.title, command_line.alone.contains(field.name), parsed),
-                           field_value_text(field));
-    }
+  for (const Field& field : fields) {
+    add_flag(app, field, command_line.alone.contains(field.name), parsed);
   }
   app.add_option("--config", parsed.config, "JSON file with any of these options (defaults < file < flags)");
-  app.add_flag("--print_config", parsed.print_config, "print all options as such a JSON file and end");
-  app.set_version_flag("--version", "MiniMind-V " MINIMIND_VERSION, "print the version and end");
+  app.add_flag("--print_config", parsed.print_config, "print all options as such a JSON file and exit");
+  app.add_flag("--help_all", parsed.help_all, "print this help with all flags and exit");
+  app.set_version_flag("--version", "MiniMind-V " MINIMIND_VERSION, "print the version and exit");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    // Only now: while parsing, CLI11 takes an option's default for the value of a flag that stands alone.
-    for (const auto& [option, default_text] : options) {
-      option->default_str(default_text);
-    }
-    std::cout << app.help() << std::flush;
+    print_help(app, command_line, false);
     return false;
   } catch (const CLI::CallForVersion& version) {
     std::cout << version.what() << std::endl;
@@ -117,11 +118,16 @@ bool read_command_line(int argc, const char* const* argv, const CommandLine& com
     throw UsageError(error.what());
   }
   refuse_leftovers(app, fields);
+  if (parsed.help_all) {
+    print_help(app, command_line, true);
+    return false;
+  }
   if (!parsed.config.empty()) {
     fields_from_json(fields, read_file(parsed.config), parsed.config);
   }
   for (const Field& field : fields) {
-    if (const auto found = parsed.words.find(field.name); found != parsed.words.end()) {
+    const auto found = parsed.words.find(field.name);
+    if (found != parsed.words.end()) {
       const auto alone = command_line.alone.find(field.name);
       const bool stands_alone =
           alone != command_line.alone.end() && (found->second.empty() || found->second[0].empty());
@@ -133,9 +139,8 @@ bool read_command_line(int argc, const char* const* argv, const CommandLine& com
   }
   if (parsed.print_config) {
     std::cout << fields_to_json(fields) << std::endl;
-    return false;
   }
-  return true;
+  return !parsed.print_config;
 }
 
 void print_error(std::string_view message) {
@@ -143,7 +148,7 @@ void print_error(std::string_view message) {
   std::cerr << "error: " << message << std::endl;
 }
 
-/// A backtrace, which LibTorch appends to its messages, says nothing to the user.
+/// LibTorch appends a backtrace to its messages, which does not help the user.
 std::string_view first_line(std::string_view message) {
   return message.substr(0, message.find('\n'));
 }

@@ -24,6 +24,7 @@ struct Options {
   std::optional<int64_t> hidden_dim;
   std::vector<std::string> image;
   std::string resume = "none";
+  double beta2 = 0.5;
 
   Fields fields() {
     return {{"epochs", &epochs, "passes over the data", {}},
@@ -32,7 +33,8 @@ struct Options {
             {"dtype", &dtype, "number format", {"float32", "bfloat16"}},
             {"hidden_dim", &hidden_dim, "inner width", {}},
             {"image", &image, "pictures", {}},
-            {"resume", &resume, "where to go on", {}}};
+            {"resume", &resume, "where to go on", {}},
+            {.name = "beta2", .value = &beta2, .help = "decay rate", .in_help = false}};
   }
 };
 
@@ -163,6 +165,16 @@ TEST(RunMain, ShowsEveryFlagWithItsDefaultInHelp) {
                            "--print_config", "{float32,bfloat16}"}) {
     EXPECT_NE(outcome.out.find(part), std::string::npos) << part << "\n" << outcome.out;
   }
+}
+
+TEST(RunMain, ShowsFieldsOutsideHelpInHelpAllOnly) {
+  EXPECT_EQ(run_with({"--beta2", "0.25"}).options.beta2, 0.25);
+  EXPECT_EQ(run_with({"--help"}).out.find("beta2"), std::string::npos);
+  const Outcome outcome = run_with({"--help_all"});
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_FALSE(outcome.body_ran);
+  EXPECT_NE(outcome.out.find("--beta2 FLOAT"), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("--epochs INT"), std::string::npos) << outcome.out;
 }
 
 TEST(RunMain, PrintsTheVersion) {

@@ -18,7 +18,7 @@ struct Field {
   FieldValue value;
   std::string help = {};
   std::vector<std::string> choices = {};  ///< the allowed values of a string; empty: any value
-  bool in_help = true;                    ///< a flag of its own; false: only a key of --config
+  bool in_help = true;                    ///< --help shows it; false: --help_all alone
   bool host_specific = false;             ///< the value may differ between the hosts of a run
 };
 
@@ -47,5 +47,8 @@ std::string line_and_column(const std::string& text, size_t offset);
 
 /// Throws UsageError `--NAME: expected LOWEST to HIGHEST, found VALUE`.
 void require_flag_between(const char* name, int64_t value, int64_t lowest, int64_t highest);
+
+/// Throws UsageError `--NAME: expected LOWEST or more, found VALUE`.
+void require_flag_at_least(const char* name, int64_t value, int64_t lowest);
 
 }  // namespace minimind

@@ -2,9 +2,9 @@
 
 namespace minimind {
 
-/// Ends the program with `code` when all that it made is written and closed: flushes the standard streams and leaves
-/// the framework's static objects as they are. Taking those apart reads 110 MB of its libraries into memory, the
-/// highest peak of a small training, and takes a tenth of a second.
+/// Ends the program with `code` after all its files are closed: flushes the standard streams and skips the destructors
+/// of LibTorch's static objects. Those read 110 MB of libraries into memory, the peak of a small training, and take a
+/// tenth of a second.
 [[noreturn]] void end_process(int code);
 
 }  // namespace minimind

@@ -9,30 +9,29 @@
 
 namespace minimind {
 
-/// A titled group of flags; `fields` point into an options struct that outlives the call of run_main.
+/// A titled group of settings; `fields` point into an options struct that outlives run_main().
 struct OptionSection {
   std::string title;
   Fields fields;
 };
 
 struct CommandLine {
-  std::string description;  ///< first lines of --help
-  std::vector<OptionSection>
-      sections;        ///< the values that the fields hold when run_main is called are the defaults of --help
-  std::string footer;  ///< last lines of --help: examples
-  /// Flags of strings whose value may be left out, and the value that this means: {{"resume", "auto"}}.
+  std::string description;              ///< first lines of --help
+  std::vector<OptionSection> sections;  ///< --help shows the values at the call of run_main() as the defaults
+  std::string footer;                   ///< last lines of --help: examples
+  /// Text flags that may stand without a value, with the value that they then have: {{"resume", "auto"}}.
   std::map<std::string, std::string> alone;
-  /// Called when the flags are in, before --print_config: fills in defaults that depend on other options. May throw
+  /// Sets defaults that depend on other options; called after the flags are read and before --print_config. May throw
   /// UsageError.
   std::function<void()> resolve;
 };
 
-/// The whole of a main: reads flags into the fields, then runs `body` and returns its result.
-/// Each field is a flag `--name`. A bool is set by `--name` alone and by `--name true|false` (any case; 1/0, yes/no,
-/// on/off too); lists are repeated or separated by spaces; optionals take `none`. Beside them: `--config FILE.json`
-/// (one flat object; defaults < file < flags; unknown keys are errors), `--print_config` (prints such an object and
-/// ends), `--help`. Exit codes: 0; 1 after an Error or another exception (one line `error: …` on stderr); 2 for wrong
-/// usage.
+/// A whole main(): sends the log to stderr, reads flags into the fields, runs `body` and returns its result.
+/// Each field is a flag `--name`. A bool is set by `--name` and by `--name true|false` (any case; 1/0, yes/no, on/off);
+/// lists are repeated or separated by spaces; an optional takes `none`. Further flags: `--config FILE.json` (one flat
+/// object; defaults < file < flags; unknown keys are errors), `--print_config` (prints such an object), `--help` (the
+/// fields with `in_help`), `--help_all`, `--version`.
+/// Exit codes: 0; 1 after an Error or another exception (one line `error: …` on stderr); 2 for wrong usage.
 int run_main(int argc, const char* const* argv, const CommandLine& command_line, const std::function<int()>& body);
 
 }  // namespace minimind
