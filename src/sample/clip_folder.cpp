@@ -2,11 +2,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/tensor_layout.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/random.h"
-#include "sample/random_encoder.h"
-#include "sample/safetensors_writer.h"
 
 namespace minimind::sample {
 namespace {
@@ -39,16 +38,30 @@ nlohmann::ordered_json preprocessor_config(int64_t size) {
           {"size", {{"shortest_edge", size}}}};
 }
 
+void write_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors) {
+  std::vector<TensorLayout> layout;
+  for (const NamedTensor& tensor : tensors) {
+    layout.push_back({tensor.name, "F32", tensor.shape, tensor.values.size() * sizeof(float)});
+  }
+  AtomicFile file(path);
+  file.write(safetensors_header(layout, {{"format", "pt"}}));
+  for (const NamedTensor& tensor : tensors) {
+    file.write(tensor.values.data(), tensor.values.size() * sizeof(float));
+  }
+  file.commit();
+}
+
 }  // namespace
 
 void write_clip_folder(const std::filesystem::path& folder, const ClipFolderOptions& options) {
-  require(options.hidden_size % (2 * options.num_attention_heads) == 0 && options.image_size % options.patch_size == 0,
-          "sample encoder: expected a width divisible by twice the heads and an image divisible into patches, found ",
-          "width ", options.hidden_size, ", heads ", options.num_attention_heads, ", image ", options.image_size,
-          ", patch ", options.patch_size);
+  require(
+      options.hidden_size % (2 * options.num_attention_heads) == 0 && options.image_size % options.patch_size == 0,
+      "sample encoder: expected a width divisible by twice the heads and an image size divisible by the patch size, ",
+      "found width ", options.hidden_size, ", heads ", options.num_attention_heads, ", image ", options.image_size,
+      ", patch ", options.patch_size);
   ensure_writable_folder(folder);
   Random random(options.seed);
-  write_float_safetensors(folder / "model.safetensors", random_encoder_weights(options, random));
+  write_safetensors(folder / "model.safetensors", random_encoder_weights(options, random));
   write_file_atomically(folder / "config.json", model_config(options).dump(2) + "\n");
   write_file_atomically(folder / "preprocessor_config.json", preprocessor_config(options.image_size).dump(2) + "\n");
 }

@@ -2,14 +2,13 @@
 
 #include <array>
 #include <atomic>
-#include <exception>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <nlohmann/json.hpp>
-#include <thread>
+#include <utility>
 #include <vector>
 
-#include "base/progress.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/random.h"
@@ -23,7 +22,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Random streams: each image, each text and each plan has its own, so that parts can be made in any order.
+// Plan, texts and pairs have random streams of their own, as has each image: the parts can be made in any order.
 enum Stream : uint64_t { kPlan = 0, kTexts = 1, kPairs = 2, kFirstImage = 1000 };
 
 struct SampleImage {
@@ -31,7 +30,7 @@ struct SampleImage {
   std::string file;
 };
 
-std::string numbered(const std::string& prefix, int64_t number) {
+std::string numbered(const std::string& prefix, size_t number) {
   std::string digits = std::to_string(number);
   return prefix + std::string(digits.size() < 6 ? 6 - digits.size() : 0, '0') + digits;
 }
@@ -43,17 +42,17 @@ Layout random_layout(double two_objects, Random& random) {
   return random.below(2) == 0 ? Layout::kBeside : Layout::kAbove;
 }
 
-Language language_of(int64_t number) {
+Language language_of(size_t number) {
   return number % 2 == 0 ? Language::kEnglish : Language::kChinese;
 }
 
-// All images of one part. What they show is drawn here; the pixels are drawn later, by several threads.
+// Plans the images of one part; write_images() draws the pixels later.
 std::vector<SampleImage> plan_part(const SampleDataOptions& options, const std::string& prefix, int64_t count,
-                                   const Combinations& combinations, Random& random) {
+                                   const std::vector<Combination>& combinations, Random& random) {
   std::vector<SampleImage> images;
-  for (int64_t i = 0; i < count; ++i) {
+  for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
     Layout layout = random_layout(options.two_objects, random);
-    bool png = options.png_every > 0 && i % options.png_every == options.png_every - 1;
+    bool png = options.png_every > 0 && (i + 1) % static_cast<size_t>(options.png_every) == 0;
     images.push_back({random_scene(combinations, layout, random), numbered(prefix, i) + (png ? ".png" : ".jpg")});
   }
   return images;
@@ -63,40 +62,34 @@ void write_image(const fs::path& path, const SampleImage& sample, const SampleDa
   Image image = draw(sample.scene, random);
   bool png = path.extension() == ".png";
   std::string bytes = png ? encode_png(image) : encode_jpeg(image, static_cast<int>(options.jpeg_quality));
-  // Not synced one by one, which would take minutes: the JSON files, written last, are what makes the sample complete.
+  // Images are not synced one by one, which would take minutes. The JSON files come last and make the sample complete.
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   file.close();
   require(file.good(), path.string(), ": cannot write the image (", bytes.size(), " bytes); is the disk full?");
 }
 
+// Draws and writes the images on options.threads threads. Image i has the random stream first_stream + i.
 void write_images(const fs::path& folder, const std::vector<SampleImage>& images, const SampleDataOptions& options,
                   uint64_t first_stream) {
   std::atomic<size_t> next = 0;
-  std::vector<std::exception_ptr> failures(static_cast<size_t>(options.threads));
-  auto work = [&](size_t worker) {
+  const auto work = [&] {
     try {
       for (size_t i = next++; i < images.size(); i = next++) {
-        write_image(folder / images[i].file, images[i], options,
-                    Random(static_cast<uint64_t>(options.seed), first_stream + i));
+        Random random(static_cast<uint64_t>(options.seed), first_stream + i);
+        write_image(folder / images[i].file, images[i], options, random);
       }
     } catch (...) {
-      failures[worker] = std::current_exception();
       next = images.size();
+      throw;
     }
   };
-  std::vector<std::thread> threads;
-  for (size_t worker = 1; worker < failures.size(); ++worker) {
-    threads.emplace_back(work, worker);
+  std::vector<std::future<void>> workers;
+  for (int64_t i = 0; i < options.threads; ++i) {
+    workers.push_back(std::async(std::launch::async, work));
   }
-  work(0);
-  for (std::thread& thread : threads) {
-    thread.join();
-  }
-  for (const std::exception_ptr& failure : failures) {
-    if (failure) {
-      std::rethrow_exception(failure);
-    }
+  for (std::future<void>& worker : workers) {
+    worker.get();
   }
 }
 
@@ -104,18 +97,18 @@ Json message(const char* from, std::string value) {
   return {{"from", from}, {"value", std::move(value)}};
 }
 
-// One JSON file under construction, and the facts for scoring its answers.
+// One JSON file and the facts that score its answers.
 struct Part {
   Json samples = Json::array();
   Json required = Json::object();
 
   void add(const std::string& id, const std::string& image, const std::string& placeholders,
-           const std::vector<Turn>& turns, bool marks_last = false) {
+           const std::vector<Turn>& turns, bool image_last = false) {
     Json conversation = Json::array();
     for (size_t i = 0; i < turns.size(); ++i) {
       std::string question = turns[i].question;
       if (i == 0) {
-        question = marks_last ? question + "\n<image>" : placeholders + question;
+        question = image_last ? question + "\n<image>" : placeholders + question;
       }
       conversation.push_back(message("human", question));
       conversation.push_back(message("gpt", turns[i].answer));
@@ -128,8 +121,7 @@ struct Part {
 Part make_captions(const std::vector<SampleImage>& images, int64_t turns, Random& random) {
   Part part;
   for (size_t i = 0; i < images.size(); ++i) {
-    Language language = language_of(static_cast<int64_t>(i));
-    std::vector<Turn> said = caption_turns(images[i].scene, language, turns, random);
+    std::vector<Turn> said = caption_turns(images[i].scene, language_of(i), turns, random);
     part.add(fs::path(images[i].file).stem().string(), images[i].file, "<image>\n", said, random.below(2) == 0);
   }
   return part;
@@ -140,7 +132,7 @@ Part make_questions(const std::vector<SampleImage>& images, int64_t per_image, R
   Part part;
   for (size_t i = 0; i < images.size(); ++i) {
     for (int64_t k = 0; k < per_image; ++k) {
-      auto number = static_cast<int64_t>(i) + k;
+      size_t number = i + static_cast<size_t>(k);
       Turn turn = question_turn(images[i].scene, language_of(number), kTopics[number / 2 % 4], random);
       std::string id = concat(fs::path(images[i].file).stem().string(), "_", k);
       part.add(id, images[i].file, "<image>\n", {turn});
@@ -149,8 +141,8 @@ Part make_questions(const std::vector<SampleImage>& images, int64_t per_image, R
   return part;
 }
 
-// Pairs that differ in colour, in shape or in both, one third each, out of the images with one object.
-Part make_pairs(const std::vector<SampleImage>& images, int64_t count, const std::string& prefix, Random& random) {
+// Pairs of images with one object. One third each differs in colour, in shape, in both.
+Part make_pairs(const std::vector<SampleImage>& images, int64_t pairs, const std::string& prefix, Random& random) {
   std::vector<const SampleImage*> singles;
   for (const SampleImage& image : images) {
     if (image.scene.layout == Layout::kSingle) {
@@ -158,9 +150,10 @@ Part make_pairs(const std::vector<SampleImage>& images, int64_t count, const std
     }
   }
   Part part;
-  constexpr int64_t kTries = 100'000;
-  int64_t made = 0;
-  for (int64_t tries = 0; made < count && tries < count * kTries; ++tries) {
+  constexpr size_t kTries = 100'000;
+  const auto count = static_cast<size_t>(pairs);
+  size_t made = 0;
+  for (size_t tries = 0; made < count && tries < count * kTries; ++tries) {
     const SampleImage& first = *random.choice(singles);
     const SampleImage& second = *random.choice(singles);
     bool same_colour = first.scene.objects[0].colour == second.scene.objects[0].colour;
@@ -172,16 +165,12 @@ Part make_pairs(const std::vector<SampleImage>& images, int64_t count, const std
       part.add(numbered(prefix, made++), first.file + ", " + second.file, "<image>\n<image>\n", {turn});
     }
   }
-  require(made == count, "--pictures is too small for ", count, " pairs: found ", made, "; ask for fewer pairs");
+  require(made == count, "--pictures: expected enough images for ", count, " pairs, found ", made, "; lower --pairs");
   return part;
 }
 
-void write_json(const fs::path& path, const Json& json) {
-  write_file_atomically(path, json.dump(1) + "\n");
-}
-
-// A Chinese sentence has no spaces: without cuts around the names, whole phrases would become one piece, and colour and
-// shape could not be told apart.
+// Cuts a text around the names of attributes. A Chinese sentence has no spaces: without these cuts, a phrase of colour
+// and shape would become one token.
 void add_pieces(const std::string& text, std::vector<std::string>& out) {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all = {"一个", "两个", "图形", "图片"};
@@ -223,8 +212,8 @@ std::vector<std::string> tokenizer_texts(const std::vector<const Part*>& parts) 
     for (const Json& sample : part->samples) {
       for (const Json& turn : sample["conversations"]) {
         std::string value = turn["value"];
-        for (size_t newline = value.find("<image>"); newline != std::string::npos; newline = value.find("<image>")) {
-          value.erase(newline, 7);
+        for (size_t at = value.find("<image>"); at != std::string::npos; at = value.find("<image>")) {
+          value.erase(at, 7);
         }
         std::erase(value, '\n');
         add_pieces(value, texts);
@@ -273,14 +262,17 @@ std::string write_sample_data(const SampleDataOptions& options) {
   for (const auto& [category, members] : scoring_categories()) {
     attributes["categories"][category] = members;
   }
-  write_json(out / "attributes.json", attributes);
-  write_json(out / "pretrain.json", pretrain.samples);
-  write_json(out / "pretrain_held_out.json", pretrain_fresh.samples);
-  write_json(out / "sft.json", sft.samples);
-  write_json(out / "held_out.json", held_out.samples);
-  write_json(out / "unseen.json", unseen_questions.samples);
-  write_json(out / "sft_multi.json", multi.samples);
-  write_json(out / "multi_held_out.json", multi_fresh.samples);
+  const std::vector<std::pair<const char*, const Json*>> files = {{"attributes.json", &attributes},
+                                                                  {"pretrain.json", &pretrain.samples},
+                                                                  {"pretrain_held_out.json", &pretrain_fresh.samples},
+                                                                  {"sft.json", &sft.samples},
+                                                                  {"held_out.json", &held_out.samples},
+                                                                  {"unseen.json", &unseen_questions.samples},
+                                                                  {"sft_multi.json", &multi.samples},
+                                                                  {"multi_held_out.json", &multi_fresh.samples}};
+  for (const auto& [name, json] : files) {
+    write_file_atomically(out / name, json->dump(1) + "\n");
+  }
   return concat(out.string(), ": ", train.size() + fresh.size() + unseen.size(), " images, ", pretrain.samples.size(),
                 " captions, ", sft.samples.size(), " questions, ", multi.samples.size(),
                 " pairs; held out: ", held_out.samples.size(), " questions, ", unseen_questions.samples.size(),

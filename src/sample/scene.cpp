@@ -21,14 +21,15 @@ constexpr std::array<Colour, 8> kColours = {{{220, 40, 40},
                                              {140, 50, 190},
                                              {250, 130, 190}}};
 
-// One shape for each colour is held back; every shape and every colour still occurs in training.
-constexpr std::array<int64_t, 8> kHeldBackShape = {3, 0, 4, 1, 5, 2, 0, 3};
+// The shape that training never shows in each colour. Every shape and every colour still occurs in training.
+constexpr std::array<size_t, 8> kHeldBackShape = {3, 0, 4, 1, 5, 2, 0, 3};
 
-// Four draws of noise at a time: the sum of two bytes is triangular, which is near enough to a bell and much faster.
+// Noise from the sum of two random bytes: its triangular distribution is close to normal and much faster. One random
+// number gives four values.
 class NoiseSource {
  public:
   explicit NoiseSource(Random& random) : random_(random) {}
-  /// Mean 0, standard deviation 1.
+  /// A value with mean 0 and standard deviation 1.
   float next() {
     if (left_ == 0) {
       bits_ = random_.next();
@@ -58,8 +59,11 @@ Colour jittered(const Colour& colour, double amount, Random& random) {
   return out;
 }
 
-// Muted, so that the eight colours of the shapes stand out: plain, gradient or waves.
-void fill_background(std::vector<Colour>& canvas, Random& random) {
+// Row-major image of kImageSide x kImageSide.
+using Canvas = std::vector<Colour>;
+
+// Fills with a plain colour, a gradient or waves, muted so that the eight colours of the shapes stand out.
+void fill_background(Canvas& canvas, Random& random) {
   auto grey = static_cast<float>(random.uniform(60, 210));
   Colour first = jittered({grey, grey, grey}, 20, random);
   auto step = static_cast<float>(random.uniform(-40, 40));
@@ -67,10 +71,11 @@ void fill_background(std::vector<Colour>& canvas, Random& random) {
   uint64_t kind = random.below(3);
   double angle = random.uniform(0, 2 * std::numbers::pi);
   auto waves = static_cast<float>(2 * std::numbers::pi * random.uniform(2, 8));
-  auto across = static_cast<float>(std::cos(angle) / kImageSide);
-  auto down = static_cast<float>(std::sin(angle) / kImageSide);
-  for (int64_t y = 0; y < kImageSide; ++y) {
-    for (int64_t x = 0; x < kImageSide; ++x) {
+  constexpr double kSide = kImageSide;
+  auto across = static_cast<float>(std::cos(angle) / kSide);
+  auto down = static_cast<float>(std::sin(angle) / kSide);
+  for (size_t y = 0; y < kImageSide; ++y) {
+    for (size_t x = 0; x < kImageSide; ++x) {
       float along = (static_cast<float>(x) - 63.5F) * across + (static_cast<float>(y) - 63.5F) * down;
       float share = kind == 0 ? 0.0F : (kind == 1 ? along + 0.5F : 0.5F + 0.25F * std::sin(waves * along));
       canvas[y * kImageSide + x] = mix(first, second, share);
@@ -78,14 +83,15 @@ void fill_background(std::vector<Colour>& canvas, Random& random) {
   }
 }
 
-// An edge pixel is covered in part: antialiasing out of the distance to the outline.
-void paint(std::vector<Colour>& canvas, const SceneObject& object, const Colour& colour) {
+// Draws a shape. The distance to the outline gives the covered share of an edge pixel.
+void paint(Canvas& canvas, const SceneObject& object, const Colour& colour) {
   double reach = object.radius * kShapeReach + 1;
-  auto first = [&](double centre) { return std::clamp<int64_t>(std::llround(centre - reach), 0, kImageSide); };
-  auto last = [&](double centre) { return std::clamp<int64_t>(std::llround(centre + reach), 0, kImageSide); };
+  auto bound = [](double position) {
+    return static_cast<size_t>(std::clamp<int64_t>(std::llround(position), 0, kImageSide));
+  };
   double cosine = std::cos(object.angle) / object.radius, sine = std::sin(object.angle) / object.radius;
-  for (int64_t y = first(object.y); y < last(object.y); ++y) {
-    for (int64_t x = first(object.x); x < last(object.x); ++x) {
+  for (size_t y = bound(object.y - reach); y < bound(object.y + reach); ++y) {
+    for (size_t x = bound(object.x - reach); x < bound(object.x + reach); ++x) {
       double dx = static_cast<double>(x) + 0.5 - object.x;
       double dy = static_cast<double>(y) + 0.5 - object.y;
       double distance = signed_distance(object.shape, dx * cosine + dy * sine, dy * cosine - dx * sine);
@@ -98,7 +104,7 @@ void paint(std::vector<Colour>& canvas, const SceneObject& object, const Colour&
   }
 }
 
-// Not within a hair's breadth of two cells of place_of().
+// A coordinate that is not close to the border of two cells of place_of().
 double clear_position(double radius, Random& random) {
   constexpr double kThird = kImageSide / 3.0, kMargin = 4;
   double position = kThird;
@@ -108,7 +114,7 @@ double clear_position(double radius, Random& random) {
   return position;
 }
 
-SceneObject random_object(const std::array<int64_t, 2>& combination, double smallest, double largest, Random& random) {
+SceneObject random_object(const Combination& combination, double smallest, double largest, Random& random) {
   SceneObject object;
   object.colour = combination[0];
   object.shape = combination[1];
@@ -141,54 +147,55 @@ const std::vector<Name>& place_names() {
   return names;
 }
 
-int64_t place_of(const SceneObject& object) {
-  auto third = [](double value) { return std::clamp<int64_t>(static_cast<int64_t>(value * 3 / kImageSide), 0, 2); };
+size_t place_of(const SceneObject& object) {
+  auto third = [](double value) { return static_cast<size_t>(std::clamp(value * 3 / kImageSide, 0.0, 2.0)); };
   return third(object.y) * 3 + third(object.x);
 }
 
-Combinations training_combinations() {
-  Combinations combinations;
-  for (int64_t colour = 0; colour < static_cast<int64_t>(colour_names().size()); ++colour) {
-    for (int64_t shape = 0; shape < static_cast<int64_t>(shape_names().size()); ++shape) {
+std::vector<Combination> training_combinations() {
+  std::vector<Combination> combinations;
+  for (size_t colour = 0; colour < colour_names().size(); ++colour) {
+    for (size_t shape = 0; shape < shape_names().size(); ++shape) {
       if (kHeldBackShape[colour] != shape) {
-        combinations.allowed.push_back({colour, shape});
+        combinations.push_back({colour, shape});
       }
     }
   }
   return combinations;
 }
 
-Combinations unseen_combinations() {
-  Combinations combinations;
+std::vector<Combination> unseen_combinations() {
+  std::vector<Combination> combinations;
   for (size_t colour = 0; colour < kHeldBackShape.size(); ++colour) {
-    combinations.allowed.push_back({static_cast<int64_t>(colour), kHeldBackShape[colour]});
+    combinations.push_back({colour, kHeldBackShape[colour]});
   }
   return combinations;
 }
 
-Scene random_scene(const Combinations& combinations, Layout layout, Random& random) {
-  Scene scene{layout, {}};
-  std::array<int64_t, 2> first = random.choice(combinations.allowed);
+Scene random_scene(const std::vector<Combination>& combinations, Layout layout, Random& random) {
+  Combination first = random.choice(combinations);
   if (layout == Layout::kSingle) {
-    scene.objects.push_back(random_object(first, 26, 46, random));
-    return scene;
+    return {layout, {random_object(first, 26, 46, random)}};
   }
-  std::array<int64_t, 2> second = first;
+  Combination second = first;
   while (second[0] == first[0] || second[1] == first[1]) {
-    second = random.choice(combinations.allowed);
+    second = random.choice(combinations);
   }
-  scene.objects = {random_object(first, 22, 30, random), random_object(second, 22, 30, random)};
+  Scene scene{layout, {}};
+  scene.objects.push_back(random_object(first, 22, 30, random));
+  scene.objects.push_back(random_object(second, 22, 30, random));
   constexpr double kHalf = kImageSide / 2.0;
-  for (int i = 0; i < 2; ++i) {
-    SceneObject& object = scene.objects[i];
+  double start = 0;
+  for (SceneObject& object : scene.objects) {
     double& along = layout == Layout::kBeside ? object.x : object.y;
-    along = random.uniform(object.radius, kHalf - object.radius) + i * kHalf;
+    along = random.uniform(object.radius, kHalf - object.radius) + start;
+    start += kHalf;
   }
   return scene;
 }
 
 Image draw(const Scene& scene, Random& random) {
-  std::vector<Colour> canvas(kImageSide * kImageSide);
+  Canvas canvas(kImageSide * kImageSide);
   fill_background(canvas, random);
   for (const SceneObject& object : scene.objects) {
     paint(canvas, object, jittered(kColours[object.colour], 15, random));

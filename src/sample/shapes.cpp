@@ -20,7 +20,7 @@ double box_distance(double x, double y, double half_width, double half_height) {
   return std::hypot(std::max(dx, 0.0), std::max(dy, 0.0)) + std::min(std::max(dx, dy), 0.0);
 }
 
-// Nearest edge gives the length, the even-odd rule the sign.
+// The nearest edge gives the distance, the even-odd rule the sign.
 double polygon_distance(std::span<const Point> corners, double x, double y) {
   double nearest = std::numeric_limits<double>::max();
   bool inside = false;
@@ -50,7 +50,7 @@ std::vector<Point> star_corners() {
 
 }  // namespace
 
-double signed_distance(int64_t shape, double x, double y) {
+double signed_distance(size_t shape, double x, double y) {
   static const std::vector<Point> triangle = {{0.0, -0.95}, {0.95, 0.75}, {-0.95, 0.75}};
   static const std::vector<Point> star = star_corners();
   switch (shape) {

@@ -1,14 +1,14 @@
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 
 namespace minimind::sample {
 
-/// No shape reaches further from its centre, whatever its angle.
+/// The largest distance of any shape's outline from its centre.
 inline constexpr double kShapeReach = 1.22;
 
-/// Signed distance (negative inside) from the point (x, y) to the outline of a shape that fills the square [-1, 1]^2.
+/// Signed distance, negative inside, from the point (x, y) to the outline of a shape that fills the square [-1, 1]^2.
 /// `shape` is an index into shape_names().
-double signed_distance(int64_t shape, double x, double y);
+double signed_distance(size_t shape, double x, double y);
 
 }  // namespace minimind::sample

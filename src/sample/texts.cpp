@@ -8,7 +8,7 @@
 namespace minimind::sample {
 namespace {
 
-// Where the first and the second of two objects stand, after Layout.
+// The sides of the first and the second object: kBeside, then kAbove.
 constexpr std::array<std::array<const char*, 2>, 4> kSides = {
     {{"on the left", "左边"}, {"on the right", "右边"}, {"at the top", "上边"}, {"at the bottom", "下边"}}};
 constexpr std::array<std::array<const char*, 2>, 2> kCounts = {{{"one shape", "一个图形"}, {"two shapes", "两个图形"}}};
@@ -20,10 +20,10 @@ Alternatives alternatives(const std::array<const char*, 2>& name) {
   return {name[0], name[1]};
 }
 
-// What a sentence is made of: one object in one language.
+// One object in the words of one language.
 struct Words {
   std::string colour, shape, place;
-  std::string article;  ///< English, fits `colour`
+  std::string article;  ///< English article before `colour`
 };
 
 Words words_of(const SceneObject& object, Language language) {
@@ -83,7 +83,7 @@ Turn count_turn(const Scene& scene, Language language) {
   return turn;
 }
 
-// One object alone, or one of two, told apart by its side.
+// A question about the only object, or about one of two objects that the question names by its side.
 Turn single_turn(const Scene& scene, size_t which, Language language, Topic topic, Random& random) {
   bool chinese = language == Language::kChinese;
   bool alone = scene.objects.size() == 1;
@@ -116,7 +116,8 @@ Turn single_turn(const Scene& scene, size_t which, Language language, Topic topi
   return turn;
 }
 
-// Colour or shape alone: what keeps the two facts apart, so that combinations never seen can be named.
+// A question about the colour or the shape alone. It separates the two facts, so that a model can name combinations
+// that training never shows.
 Turn alone_turn(const Scene& scene, bool colour, Language language) {
   bool chinese = language == Language::kChinese;
   Turn turn;
@@ -172,8 +173,8 @@ Turn question_turn(const Scene& scene, Language language, Topic topic, Random& r
   return single_turn(scene, random.below(scene.objects.size()), language, topic, random);
 }
 
-// Values side by side, no verdict: whether two words are equal takes a small model longer to learn than the quickstart
-// has, and the reader sees it.
+// The answer lists values and does not say whether they are equal: a small model needs more steps than the quickstart
+// has to learn that.
 Turn difference_turn(const Scene& first, const Scene& second, Language language, Random& random) {
   bool chinese = language == Language::kChinese;
   const SceneObject& a = first.objects[0];

@@ -8,7 +8,7 @@
 
 namespace minimind::sample {
 
-/// The spellings of one fact; an answer that holds one of them has named it.
+/// The spellings of one fact; an answer that holds one of them names the fact.
 using Alternatives = std::vector<std::string>;
 
 struct Turn {
@@ -20,19 +20,18 @@ struct Turn {
 enum class Language { kEnglish, kChinese };
 enum class Topic { kWhat, kColour, kPlace, kCount };
 
-/// A caption and what may be said beside it: colour alone, shape alone, place, number; in random order, `count` turns.
+/// `count` turns about a scene: the caption and turns that name the colour, the shape, the place or the number alone,
+/// in random order.
 std::vector<Turn> caption_turns(const Scene& scene, Language language, int64_t count, Random& random);
 
-/// A question about one object of the scene, or (kCount) about all. The answer always names colour and shape of what
-/// was asked for.
+/// A question about one object of the scene or, for kCount, about all objects. The answer names colour and shape of
+/// every object that the question is about.
 Turn question_turn(const Scene& scene, Language language, Topic topic, Random& random);
 
-/// `Name all the differences …` between two single-object images: the answer puts their colours side by side,
-/// then their shapes.
+/// `Name all the differences …` between two images of one object: the answer lists both colours, then both shapes.
 Turn difference_turn(const Scene& first, const Scene& second, Language language, Random& random);
 
-/// {category: [spellings of each member]} for scoring: an answer may name no other member of a category of which a
-/// member is required.
+/// {category: [spellings of each member]}. An answer that must name a member of a category may name no other member.
 std::vector<std::pair<std::string, std::vector<Alternatives>>> scoring_categories();
 
 }  // namespace minimind::sample

@@ -29,8 +29,7 @@ class TextIterator : public sentencepiece::SentenceIterator {
 
 void train_tokenizer(const std::vector<std::string>& texts, int64_t vocab_size,
                      const std::filesystem::path& model_file) {
-  // A newline in a text would end a sentence for the trainer although it is a symbol of its own: it comes from the
-  // list.
+  // The trainer would end a sentence at a newline in a text. The list of symbols holds the newline instead.
   const std::unordered_map<std::string, std::string> settings = {{"model_type", "bpe"},
                                                                  {"vocab_size", std::to_string(vocab_size)},
                                                                  {"hard_vocab_limit", "false"},

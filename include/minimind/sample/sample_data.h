@@ -7,7 +7,7 @@
 
 namespace minimind::sample {
 
-/// How much of everything. The defaults are the quickstart's.
+/// The settings of make_sample_data. The defaults are the quickstart's.
 struct SampleDataOptions {
   std::string out;
   int64_t images = 16000;
@@ -27,20 +27,20 @@ struct SampleDataOptions {
   int64_t seed = 1337;
 
   Fields fields();
-  /// Throws UsageError.
+  /// Throws UsageError if a value is out of range.
   void validate() const;
 };
 
-/// Writes, into the folder `out`:
+/// Writes into the folder `out`:
 ///   images/                                  128x128 JPEG and PNG files
-///   pretrain.json sft.json sft_multi.json    the training part, in the formats of SPEC.md section 5
-///   pretrain_held_out.json held_out.json multi_held_out.json   fresh images
-///   unseen.json                              fresh images of colour-shape combinations that never occur in training
-///   attributes.json                          what a right answer to each held-out question names
-///   clip/                                    frozen encoder with seeded random weights
-///   tokenizer.model                          sentencepiece, trained on the training part's texts
-/// The same options give the same bytes, whatever `threads` is. Returns a summary of one line.
-/// Throws Error if the folder cannot be written.
+///   pretrain.json sft.json sft_multi.json    training data in the formats of docs/SPEC.md section 5
+///   pretrain_held_out.json held_out.json multi_held_out.json   held-out images
+///   unseen.json                              images of colour-shape combinations that training never shows
+///   attributes.json                          the words that make an answer to a held-out question right
+///   clip/                                    frozen image encoder with seeded random weights
+///   tokenizer.model                          sentencepiece, trained on the texts of the training data
+/// Equal options give equal bytes for any number of threads. Returns a summary in one line. Throws Error if the folder
+/// cannot be written.
 std::string write_sample_data(const SampleDataOptions& options);
 
 }  // namespace minimind::sample
