@@ -19,34 +19,34 @@ namespace minimind {
 
 namespace {
 
-/// The pattern of the configuration, or of the released models where the encoder has their number of tokens.
+/// The image pattern of the configuration; without image_ids there, the pattern of the released models.
 ImagePattern chat_pattern(const LmConfig& config, const Tokenizer& tokenizer, const ChatModelFiles& files,
                           int64_t vision_tokens) {
   if (config.image_ids.empty()) {
     return make_image_pattern(tokenizer, config.image_special_token, vision_tokens);
   }
   require(std::ssize(config.image_ids) == vision_tokens, files.clip_dir, ": expected ", config.image_ids.size(),
-          " tokens an image (image_ids of ", files.checkpoint, "), found ", vision_tokens,
+          " vision tokens per image (image_ids of ", files.checkpoint, "), found ", vision_tokens,
           "; is it the encoder that the model was trained with?");
   ImagePattern pattern;
   pattern.text = config.image_special_token;
   pattern.ids.assign(config.image_ids.begin(), config.image_ids.end());
   const std::vector<TokenId> ids = tokenizer.encode(pattern.text);
   require(ids == pattern.ids, files.tokenizer, ": expected a tokenizer that gives the ", pattern.ids.size(),
-          " image_ids of ", files.checkpoint, " for its image_special_token, found other ids (", ids.size(),
-          " of them); is it the tokenizer that the model was trained with?");
+          " image_ids of ", files.checkpoint, " for its image_special_token, found ", ids.size(),
+          " different ids; is it the tokenizer that the model was trained with?");
   return pattern;
 }
 
-Vlm unfilled_model(const LmConfig& config) {
-  const SkipInit unfilled;
+Vlm uninitialised_model(const LmConfig& config) {
+  const SkipInit skip_init;
   return Vlm(config);
 }
 
 }  // namespace
 
 std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const Notice& notice) {
-  const auto tell = [&notice](const std::string& text) {
+  const auto notify = [&notice](const std::string& text) {
     if (notice && !text.empty()) {
       notice(text);
     }
@@ -59,8 +59,8 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
     at::set_num_threads(static_cast<int>(files.threads));
   }
   const ModelFile file = find_model(files.checkpoint);
-  tell(file.notice);
-  tell(stage_warning(file, files.stage));
+  notify(file.notice);
+  notify(stage_warning(file, files.stage));
   std::unique_ptr<Tokenizer> tokenizer = load_tokenizer_for(files.checkpoint, file.config.vocab_size, files.tokenizer);
   ClipVisionOptions encoding;
   encoding.small_gemm = true;
@@ -75,47 +75,47 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
           file.config.vision_dim, " (the projection of ", files.checkpoint, "), found ", vision.hidden_size,
           "; is it the encoder that the model was trained with?");
   ImagePattern pattern = chat_pattern(file.config, *tokenizer, files, vision.tokens());
-  Vlm model = unfilled_model(file.config);
+  Vlm model = uninitialised_model(file.config);
   const LoadReport report = load_vlm(*model, file.state, file.weights.string(),
                                      {/*allow_missing_projection=*/false, files.allow_missing, /*map_weights=*/true});
   log_info(concat(file.weights.string(), ":\n", report.summary()));
   if (report.lacks_projection()) {
-    tell(file.weights.string() + ": a language model without vision_proj: it cannot look at images yet");
+    notify(file.weights.string() + ": a language model without vision_proj; it cannot see images");
   }
   model->eval();
   model->to(device);
   encoder->to(device);
   return std::make_unique<ChatModel>(std::move(tokenizer), std::move(encoder), std::move(model), std::move(pattern),
-                                     files.remembered_images);
+                                     files.cached_images);
 }
 
 ChatModel::ChatModel(std::unique_ptr<Tokenizer> tokenizer, ClipVision encoder, Vlm model, ImagePattern pattern,
-                     int64_t remembered_images)
+                     int64_t cached_images)
     : tokenizer_(std::move(tokenizer)),
       encoder_(std::move(encoder)),
       model_(std::move(model)),
       pattern_(std::move(pattern)),
-      remembered_images_(remembered_images) {}
+      cached_images_(cached_images) {}
 
 at::Tensor ChatModel::features(const Image& image) {
   const int64_t size = encoder_->config().image_size;
   std::string content(static_cast<size_t>(3 * size * size), '\0');
   resize_to_planar(image, size, reinterpret_cast<uint8_t*>(content.data()));
   if (const auto found = by_content_.find(content); found != by_content_.end()) {
-    remembered_.splice(remembered_.begin(), remembered_, found->second);
-    return remembered_.front().second;
+    cache_.splice(cache_.begin(), cache_, found->second);
+    return cache_.front().second;
   }
   const c10::NoGradGuard without_gradients;
   const at::Tensor bytes = at::empty({1, 3, size, size}, at::kByte);
   content.copy(reinterpret_cast<char*>(bytes.mutable_data_ptr<uint8_t>()), content.size());
   const at::Tensor encoded = encoder_->encode(bytes)[0];  // [P, W]
   ++encoded_;
-  if (remembered_images_ > 0) {
-    remembered_.emplace_front(std::move(content), encoded);
-    by_content_.emplace(remembered_.front().first, remembered_.begin());
-    if (std::ssize(remembered_) > remembered_images_) {
-      by_content_.erase(remembered_.back().first);
-      remembered_.pop_back();
+  if (cached_images_ > 0) {
+    cache_.emplace_front(std::move(content), encoded);
+    by_content_.emplace(cache_.front().first, cache_.begin());
+    if (std::ssize(cache_) > cached_images_) {
+      by_content_.erase(cache_.back().first);
+      cache_.pop_back();
     }
   }
   return encoded;

@@ -5,14 +5,12 @@
 #include <cctype>
 #include <string_view>
 
-#include "base/utf8.h"
+#include "base/text.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
 
 namespace {
-
-constexpr std::string_view kBlank = " \t\r\n";
 
 /// A word of a line.
 struct TypedWord {
@@ -34,7 +32,7 @@ TypedWord read_word(const std::string& line, size_t begin) {
       return word;
     }
   }
-  while (word.end < line.size() && kBlank.find(line[word.end]) == std::string_view::npos) {
+  while (word.end < line.size() && kWhiteSpace.find(line[word.end]) == std::string_view::npos) {
     if (line[word.end] == '\\' && word.end + 1 < line.size()) {
       ++word.end;
     }
@@ -45,7 +43,7 @@ TypedWord read_word(const std::string& line, size_t begin) {
 
 std::vector<TypedWord> read_words(const std::string& line) {
   std::vector<TypedWord> words;
-  for (size_t at = line.find_first_not_of(kBlank); at != std::string::npos; at = line.find_first_not_of(kBlank, at)) {
+  for (size_t at = line.find_first_not_of(kWhiteSpace); at != std::string::npos; at = line.find_first_not_of(kWhiteSpace, at)) {
     words.push_back(read_word(line, at));
     at = words.back().end;
   }
@@ -83,16 +81,11 @@ bool is_image_file(const std::string& path) {
   return has_image_name(path) && std::filesystem::is_regular_file(path, failure);
 }
 
-std::string strip(const std::string& text) {
-  const size_t first = text.find_first_not_of(kBlank);
-  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(kBlank) - first + 1);
-}
-
 }  // namespace
 
 bool has_image_name(const std::filesystem::path& path) {
   constexpr std::array<std::string_view, 6> kEndings = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"};
-  return std::ranges::find(kEndings, ascii_lower(path.extension().string())) != kEndings.end();
+  return std::ranges::find(kEndings, lower_case(path.extension().string())) != kEndings.end();
 }
 
 std::vector<std::string> split_words(const std::string& text) {
@@ -104,7 +97,7 @@ std::vector<std::string> split_words(const std::string& text) {
 }
 
 DroppedImages take_images_out(const std::string& line) {
-  if (const std::string whole = strip(line); is_image_file(whole)) {
+  if (const std::string whole(strip(line)); is_image_file(whole)) {
     return {{whole}, ""};
   }
   DroppedImages found;

@@ -5,7 +5,7 @@
 #include <iostream>
 #include <memory>
 
-#include "chat/interrupts.h"
+#include "base/signals.h"
 #include "chat/model_flags.h"
 #include "chat/terminal.h"
 #include "minimind/base/error.h"
@@ -20,31 +20,27 @@ Fields EvalChatOptions::file_fields() {
 }
 
 Fields EvalChatOptions::question_fields() {
-  return {{"image", &image, "image file for the first question; repeat the flag for several images", {}},
-          {"image_dir", &image_dir, "ask about each image of this folder, in name order", {}},
-          {"multi", &multi, "with --image_dir: one question about all images of each subfolder", {}},
-          {"prompt", &prompt, "the question; empty: interactive chat, or the default question for --image_dir", {}}};
+  return {{"image", &image, "image file for the first question; repeat the flag for several images"},
+          {"image_dir", &image_dir, "ask about each image of this folder, in name order"},
+          {"multi", &multi, "with --image_dir: one question about all images of each subfolder"},
+          {"prompt", &prompt, "the question; empty: interactive chat, or the default question for --image_dir"}};
 }
 
 Fields EvalChatOptions::answer_fields() {
-  return {{"temperature", &chat.sampling.temperature, "sampling temperature; 0: greedy decoding", {}},
-          {"top_k", &chat.sampling.top_k, "sample from the k most likely tokens; 0: from all tokens", {}},
-          {"top_p",
-           &chat.sampling.top_p,
-           "nucleus sampling: sample from the most likely tokens with this total probability",
-           {}},
-          {"repetition_penalty",
-           &chat.sampling.repetition_penalty,
-           "penalty for tokens that occurred before; 1 disables it",
-           {}},
+  return {{"temperature", &chat.sampling.temperature, "sampling temperature; 0: greedy decoding"},
+          {"top_k", &chat.sampling.top_k, "sample from the k most likely tokens; 0: from all tokens"},
+          {"top_p", &chat.sampling.top_p,
+           "nucleus sampling: sample from the most likely tokens with this total probability"},
+          {"repetition_penalty", &chat.sampling.repetition_penalty,
+           "penalty for tokens that occurred before; 1 disables it"},
           {"repetition_penalty_mode",
            &repetition_penalty_mode,
            "usual: divide positive, multiply negative logits; original: divide all logits",
            {"usual", "original"}},
-          {"max_new_tokens", &chat.max_new_tokens, "maximum tokens per answer", {}},
-          {"max_seq_len", &chat.context, "context length in tokens, conversation and answer together", {}},
-          {"seed", &seed, "random seed of sampling", {}},
-          {"show_speed", &show_speed, "print the tokens per second after each answer", {}}};
+          {"max_new_tokens", &chat.max_new_tokens, "maximum tokens per answer"},
+          {"max_seq_len", &chat.context, "context length in tokens, conversation and answer together"},
+          {"seed", &seed, "random seed of sampling"},
+          {"show_speed", &show_speed, "print the tokens per second after each answer"}};
 }
 
 void EvalChatOptions::resolve() {
@@ -73,8 +69,7 @@ void EvalChatOptions::resolve() {
 int run_eval_chat(const EvalChatOptions& options) {
   const bool converses = options.image_dir.empty() && options.prompt.empty();
   const bool typed = converses && isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0;
-  const std::unique_ptr<ChatModel> model =
-      ChatModel::load(options.files, [](const std::string& text) { log_warning(text); });
+  const std::unique_ptr<ChatModel> model = ChatModel::load(options.files, log_warning);
   ChatSession session(*model, options.chat);
   StreamLines piped(std::cin);
   const std::unique_ptr<LineSource> edited = typed ? edited_lines() : nullptr;
@@ -90,8 +85,8 @@ int run_eval_chat(const EvalChatOptions& options) {
   if (!typed) {
     return run_terminal(chat);
   }
-  const detail::InterruptMarks marks;
-  chat.stop_wanted = [] { return detail::take_interrupt(); };
+  const SignalCatcher interrupts({SIGINT}, SignalCatcher::SecondSignal::kIsCounted);
+  chat.stop_wanted = take_interrupt;
   return run_terminal(chat);
 }
 

@@ -10,7 +10,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "chat/interrupts.h"
+#include "base/signals.h"
 
 namespace minimind {
 
@@ -39,7 +39,7 @@ int read_byte(unsigned char* byte) {
     if (errno != EINTR) {
       return 0;
     }
-    if (detail::interrupt_pending()) {
+    if (SignalCatcher::count() > 0) {
       return -1;
     }
   }
@@ -94,10 +94,10 @@ class EditedLines : public LineSource {
 
   std::optional<std::string> next(const std::string& prompt) override {
     prompt_ = prompt;
-    detail::take_interrupt();
+    take_interrupt();
     int length = 0;
     const char* line = el_gets(editor_, &length);
-    while (detail::take_interrupt()) {
+    while (take_interrupt()) {
       // An empty line would ask the default question about the pending images.
       std::fputs("^C\n", stdout);
       line = el_gets(editor_, &length);
@@ -143,6 +143,12 @@ std::optional<std::string> StreamLines::next(const std::string& /*prompt*/) {
     line.pop_back();
   }
   return line;
+}
+
+bool take_interrupt() {
+  const bool came = SignalCatcher::count() > 0;
+  SignalCatcher::clear();
+  return came;
 }
 
 std::unique_ptr<LineSource> edited_lines() {

@@ -28,7 +28,11 @@ class StreamLines : public LineSource {
   std::istream& input_;
 };
 
-/// Lines typed on the terminal, with libedit's line editing and history. Ctrl-C discards the line.
+/// Whether Ctrl-C came since the last call. A SignalCatcher must catch SIGINT.
+bool take_interrupt();
+
+/// Lines typed on the terminal, with libedit's line editing and history. Ctrl-C discards the line while a SignalCatcher
+/// catches SIGINT.
 std::unique_ptr<LineSource> edited_lines();
 
 }  // namespace minimind

@@ -30,65 +30,54 @@ ChatSession::ChatSession(ChatModel& model, const ChatOptions& options)
   sequence_ = decoder_->open();
 }
 
-void ChatSession::clear() {
-  messages_.clear();
-  features_.clear();
-  turns_.clear();
+std::vector<Message> ChatSession::messages() const {
+  std::vector<Message> messages;
+  for (const Turn& turn : turns_) {
+    messages.push_back({"user", turn.question});
+    messages.push_back({"assistant", turn.answer});
+  }
+  return messages;
 }
 
-Prompt ChatSession::fit(const std::string& question, const std::vector<at::Tensor>& features, size_t& kept_from) const {
-  // Room for an answer of some length; what a long question leaves of the context is enough for a question that stands
-  // alone.
+Prompt ChatSession::prompt_from(size_t first_turn, const Turn& asked) const {
+  const std::vector<Message> all = messages();
+  std::vector<Message> kept(all.begin() + static_cast<std::ptrdiff_t>(2 * first_turn), all.end());
+  kept.push_back({"user", asked.question});
+  std::vector<at::Tensor> features;
+  for (size_t i = first_turn; i < turns_.size(); ++i) {
+    features.insert(features.end(), turns_[i].features.begin(), turns_[i].features.end());
+  }
+  features.insert(features.end(), asked.features.begin(), asked.features.end());
+  return make_prompt(model_.tokenizer(), model_.pattern(), kept, std::move(features));
+}
+
+/// The prompt of as many turns as leave room for an answer. A question alone needs room for one token.
+Prompt ChatSession::fit(const Turn& asked, size_t& removed_turns) const {
   const int64_t reserve = std::min(options_.max_new_tokens, options_.context / 4);
-  for (kept_from = 0;; ++kept_from) {
-    const bool alone = kept_from == turns_.size();
-    const size_t message = alone ? messages_.size() : turns_[kept_from].first_message;
-    const size_t feature = alone ? features_.size() : turns_[kept_from].first_feature;
-    std::vector<Message> messages(messages_.begin() + static_cast<std::ptrdiff_t>(message), messages_.end());
-    messages.push_back({"user", question});
-    std::vector<at::Tensor> images(features_.begin() + static_cast<std::ptrdiff_t>(feature), features_.end());
-    images.insert(images.end(), features.begin(), features.end());
-    Prompt prompt = make_prompt(model_.tokenizer(), model_.pattern(), messages, std::move(images));
-    const int64_t length = std::ssize(prompt.ids);
-    if (length <= (alone ? options_.context - 1 : options_.context - reserve)) {
-      if (kept_from > 0) {
-        prompt.notice = concat("the conversation fills the context of ", options_.context, " tokens: its oldest ",
-                               kept_from == 1 ? "turn was" : concat(kept_from, " turns were"), " left out");
-      }
-      return prompt;
-    }
-    if (alone) {
-      cut_prompt(prompt, options_.context - reserve, std::ssize(model_.pattern().ids));
-      require(!prompt.ids.empty(), "the question does not fit the context of ", options_.context,
-              " tokens; ask for less at once or raise --max_seq_len");
-      return prompt;
-    }
+  removed_turns = 0;
+  Prompt prompt = prompt_from(0, asked);
+  while (removed_turns < turns_.size() && std::ssize(prompt.ids) > options_.context - reserve) {
+    prompt = prompt_from(++removed_turns, asked);
   }
-}
-
-void ChatSession::drop_turns(size_t count) {
-  if (count == 0) {
-    return;
+  if (std::ssize(prompt.ids) >= options_.context) {
+    cut_prompt(prompt, options_.context - reserve, std::ssize(model_.pattern().ids));
+    require(!prompt.ids.empty(), "question: expected a question that fits the context of ", options_.context,
+            " tokens, found a longer one; ask for less at once or raise --max_seq_len");
+  } else if (removed_turns > 0) {
+    prompt.notice = concat("the conversation fills the context of ", options_.context, " tokens: its oldest ",
+                           removed_turns == 1 ? "turn was" : concat(removed_turns, " turns were"), " left out");
   }
-  const bool all = count == turns_.size();
-  const Turn first = all ? Turn{messages_.size(), features_.size()} : turns_[count];
-  messages_.erase(messages_.begin(), messages_.begin() + static_cast<std::ptrdiff_t>(first.first_message));
-  features_.erase(features_.begin(), features_.begin() + static_cast<std::ptrdiff_t>(first.first_feature));
-  turns_.erase(turns_.begin(), turns_.begin() + static_cast<std::ptrdiff_t>(count));
-  for (Turn& turn : turns_) {
-    turn.first_message -= first.first_message;
-    turn.first_feature -= first.first_feature;
-  }
+  return prompt;
 }
 
 Answer ChatSession::ask(const std::string& text, const std::vector<at::Tensor>& features, const TextCallback& on_text) {
-  const std::string question = with_image_placeholders(text, std::ssize(features), model_.pattern().placeholder);
-  require(!question.empty(), "question: expected a text or an image, found neither");
-  const std::vector<Message> asked = {{"user", question}};
-  require_image_for_each_span(count_image_placeholders(model_.pattern(), asked), std::ssize(features),
-                              model_.pattern().placeholder);
-  size_t kept_from = 0;
-  const Prompt prompt = fit(question, features, kept_from);
+  const std::string& placeholder = model_.pattern().placeholder;
+  Turn turn{with_image_placeholders(text, std::ssize(features), placeholder), "", features};
+  require(!turn.question.empty(), "question: expected a text or an image, found neither");
+  const std::vector<Message> asked = {{"user", turn.question}};
+  require_image_for_each_span(count_image_placeholders(model_.pattern(), asked), std::ssize(features), placeholder);
+  size_t removed_turns = 0;
+  const Prompt prompt = fit(turn, removed_turns);
 
   Answer answer;
   answer.notice = prompt.notice;
@@ -108,11 +97,9 @@ Answer ChatSession::ask(const std::string& text, const std::vector<at::Tensor>& 
   answer.prefill_seconds = generation.prefill_seconds;
   answer.decode_seconds = generation.decode_seconds;
 
-  drop_turns(kept_from);
-  turns_.push_back({messages_.size(), features_.size()});
-  messages_.push_back(asked.front());
-  messages_.push_back({"assistant", answer.text});
-  features_.insert(features_.end(), features.begin(), features.end());
+  turns_.erase(turns_.begin(), turns_.begin() + static_cast<std::ptrdiff_t>(removed_turns));
+  turn.answer = answer.text;
+  turns_.push_back(std::move(turn));
   return answer;
 }
 

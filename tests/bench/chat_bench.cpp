@@ -135,7 +135,7 @@ std::unique_ptr<ChatModel> load_chat(char** parts, const char* weights, int64_t 
   files.tokenizer = parts[2];
   files.allow_missing = {"vision_proj."};
   files.threads = threads;
-  files.remembered_images = 0;
+  files.cached_images = 0;
   files.weights = weight_format_of(weights);
   return ChatModel::load(files);
 }

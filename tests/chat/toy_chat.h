@@ -11,7 +11,7 @@
 
 namespace minimind::testing {
 
-inline std::unique_ptr<ChatModel> toy_chat_model(bool use_moe = false, int64_t remembered_images = 64) {
+inline std::unique_ptr<ChatModel> toy_chat_model(bool use_moe = false, int64_t cached_images = 64) {
   auto tokenizer = std::make_unique<ByteTokenizer>();
   const ClipVisionConfig vision = toy_vision_config();
   ClipVision encoder(vision);
@@ -23,7 +23,7 @@ inline std::unique_ptr<ChatModel> toy_chat_model(bool use_moe = false, int64_t r
   }
   ImagePattern pattern = make_image_pattern(*tokenizer, kToyPattern, vision.tokens());
   return std::make_unique<ChatModel>(std::move(tokenizer), std::move(encoder), toy_vlm(toy_lm_config(use_moe)),
-                                     std::move(pattern), remembered_images);
+                                     std::move(pattern), cached_images);
 }
 
 /// An image whose colours go by `tone`.

@@ -22,46 +22,46 @@
 
 namespace minimind {
 
-/// Where a chat's parts lie.
+/// The files and settings of a chat model.
 struct ChatModelFiles {
-  std::string checkpoint = "out/512_vlm_sft.pth";
+  std::string checkpoint = "out/512_vlm_sft.pth";  ///< weights file or Hugging Face folder
   std::string clip_dir = "model/clip_model/clip-vit-base-patch32";
   std::string tokenizer = "model/minimind_tokenizer";
-  std::vector<std::string> allow_missing;  ///< keys, or beginnings of keys, that the checkpoint may lack
-  std::string device = "auto";             ///< auto, cpu, cuda or cuda:N
-  std::string stage = "vlm_sft";           ///< what the checkpoint should have learnt; another one is told in a notice
-  int64_t threads = 0;                     ///< of the matrix products; 0: the framework's choice
-  int64_t remembered_images = 64;          ///< whose features are kept
-  WeightFormat weights = WeightFormat::kFloat32;  ///< another one: the encoder's matrices are kept in bfloat16
+  std::vector<std::string> allow_missing;         ///< state-dict key prefixes that may be missing
+  std::string device = "auto";                    ///< auto, cpu, cuda or cuda:N
+  std::string stage = "vlm_sft";                  ///< expected stage: an earlier one gives a notice; "": any stage
+  int64_t threads = 0;                            ///< CPU threads of tensor operations; 0: LibTorch's default
+  int64_t cached_images = 64;                     ///< number of images whose features are cached
+  WeightFormat weights = WeightFormat::kFloat32;  ///< other formats keep the encoder's weights in bfloat16
 };
 
-/// Tokenizer, frozen encoder and trained model, loaded and checked against one another; with the features of the
-/// images seen last. Not for several threads at once.
+/// Tokenizer, frozen encoder and trained model, checked against each other, and a cache of image features. Not for
+/// several threads at once.
 class ChatModel {
  public:
   using Notice = std::function<void(const std::string&)>;
 
-  /// Throws Error that names the file, what was expected and what was found. `notice` hears what the user should know.
-  /// In bfloat16 or int8 on a CPU it calls limit_primitive_cache(), which sets environment variables.
+  /// Throws Error with the file, what was expected and what was found. `notice` gets sentences for the user. On a CPU
+  /// in bfloat16 or int8 it calls limit_primitive_cache(), which sets environment variables.
   static std::unique_ptr<ChatModel> load(const ChatModelFiles& files, const Notice& notice = {});
-  /// From parts, for tests.
+  /// A model from parts, for tests.
   ChatModel(std::unique_ptr<Tokenizer> tokenizer, ClipVision encoder, Vlm model, ImagePattern pattern,
-            int64_t remembered_images = 64);
+            int64_t cached_images = 64);
 
-  /// Features [P, W] of an image; each content goes through the encoder once as long as it is remembered.
+  /// Features [P, W] of an image. An image in the cache is not encoded again.
   at::Tensor features(const Image& image);
-  /// The same for a file's bytes; `name` stands in messages. Throws Error if it is no image.
+  /// Features [P, W] of an image file's bytes; messages call it `name`. Throws Error if the bytes are no image.
   at::Tensor features(std::string_view bytes, const std::string& name);
-  /// The same for a file.
+  /// Features [P, W] of an image file. Throws Error if it cannot be read.
   at::Tensor features_of_file(const std::string& path);
-  /// How many images went through the encoder.
+  /// The number of images that the encoder has encoded.
   int64_t encoded_images() const { return encoded_; }
 
-  /// Embeddings [S, D] of a prompt, the images' features spliced in at their spans (starts in ids).
+  /// Embeddings [S, D] of a prompt. spans: the positions in `ids` where the image features [P, W] are spliced in.
   at::Tensor embed(std::span<const TokenId> ids, std::span<const int64_t> spans,
                    const std::vector<at::Tensor>& features) const;
 
-  /// Side of the square to which images are resized.
+  /// The side in pixels of the square to which images are resized.
   int64_t image_side() const { return encoder_->config().image_size; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const ImagePattern& pattern() const { return pattern_; }
@@ -69,16 +69,17 @@ class ChatModel {
   c10::Device device() const { return model_->head_weight().device(); }
 
  private:
-  using Remembered = std::list<std::pair<std::string, at::Tensor>>;
+  /// The resized bytes of an image, and its features.
+  using CacheEntries = std::list<std::pair<std::string, at::Tensor>>;
 
   std::unique_ptr<Tokenizer> tokenizer_;
   ClipVision encoder_;
   Vlm model_;
   ImagePattern pattern_;
-  int64_t remembered_images_;
+  int64_t cached_images_;
   int64_t encoded_ = 0;
-  Remembered remembered_;  ///< latest first; by the bytes that the encoder sees, so that equal keys are equal images
-  std::unordered_map<std::string_view, Remembered::iterator> by_content_;
+  CacheEntries cache_;  ///< most recent first
+  std::unordered_map<std::string_view, CacheEntries::iterator> by_content_;
 };
 
 }  // namespace minimind
