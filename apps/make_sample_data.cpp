@@ -7,8 +7,7 @@ int main(int argc, char** argv) {
   minimind::sample::SampleDataOptions options;
   minimind::CommandLine command_line;
   command_line.description =
-      "Writes the sample that the quickstart trains on: images of coloured shapes, captions, questions and pairs in "
-      "Chinese and English, a small encoder and a tokenizer.";
+      "Generates the quickstart's data: images of coloured shapes, texts, an encoder and a tokenizer.";
   command_line.sections = {{"Sample", options.fields()}};
   command_line.footer = "Example: make_sample_data --out out/sample";
   return minimind::run_main(argc, argv, command_line, [&] {

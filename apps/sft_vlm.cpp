@@ -14,7 +14,7 @@ int main(int argc, char** argv) {
       "Writes OUT_DIR/{dim}[_moe]_vlm_sft.pth, with --multi …_vlm_sft_multi.pth. Several processes: torchrun "
       "--no-python --nproc_per_node N "
       "sft_vlm …";
-  command_line.sections.push_back({"Stage", {{"multi", &multi, "several images a sample", {}}}});
+  command_line.sections.push_back({"Stage", {{"multi", &multi, "several images a sample"}}});
   for (auto& [title, fields] : options.groups()) {
     command_line.sections.push_back({title, fields});
   }

@@ -1,20 +1,20 @@
 #include "minimind/eval/compare.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cstdio>
 #include <filesystem>
-#include <iostream>
+#include <iomanip>
 #include <sstream>
 #include <utility>
 
 #include "base/progress.h"
+#include "base/stopwatch.h"
 #include "base/utf8.h"
 #include "chat/image_groups.h"
 #include "eval/report_page.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
+#include "minimind/eval/evaluate.h"
 #include "minimind/image/image.h"
 #include "minimind/model/weights.h"
 
@@ -22,13 +22,7 @@ namespace minimind {
 
 namespace {
 
-using CompareClock = std::chrono::steady_clock;
-
-double seconds_from(CompareClock::time_point start) {
-  return std::chrono::duration<double>(CompareClock::now() - start).count();
-}
-
-/// `A,B` → A, B; a word that is a path as it stands stays whole.
+/// `A,B` → A, B. A word that is an existing path is not split.
 std::vector<std::string> split_at_commas(const std::vector<std::string>& words) {
   std::vector<std::string> parts;
   for (const std::string& word : words) {
@@ -47,7 +41,7 @@ std::vector<std::string> split_at_commas(const std::vector<std::string>& words) 
   return parts;
 }
 
-/// A small copy that is sharp at 200 pixels on a dense screen.
+/// A small JPEG copy, sharp at 200 pixels on a screen of double density.
 std::string thumbnail(const Image& image) {
   constexpr int64_t kLongestSide = 400;
   constexpr int kQuality = 85;
@@ -59,7 +53,7 @@ std::string thumbnail(const Image& image) {
   return encode_jpeg(resize_bicubic(image, scaled(image.width), scaled(image.height)), kQuality);
 }
 
-/// The rows with their thumbnails and questions, and whether each can be asked about.
+/// One row for each group: thumbnails, question, and a problem if an image cannot be read.
 std::vector<ReportRow> report_rows(const std::vector<ImageGroup>& groups, const std::string& prompt) {
   std::vector<ReportRow> rows;
   for (const ImageGroup& group : groups) {
@@ -80,54 +74,57 @@ std::vector<ReportRow> report_rows(const std::vector<ImageGroup>& groups, const 
   return rows;
 }
 
-std::string how_drawn(const EvalChatOptions& options) {
+std::string settings_summary(const EvalChatOptions& options) {
   const SamplingOptions& sampling = options.chat.sampling;
-  std::string text =
-      sampling.temperature == 0
-          ? "greedy"
-          : concat("temperature ", sampling.temperature, ", top-k ", sampling.top_k,
-                   sampling.top_p < 1 ? concat(", top-p ", sampling.top_p) : "", ", seed ", options.seed);
-  if (sampling.repetition_penalty != 1.0) {
-    text += concat(", repetition penalty ", sampling.repetition_penalty);
+  std::ostringstream text;
+  if (sampling.temperature == 0) {
+    text << "greedy";
+  } else {
+    text << "temperature " << sampling.temperature << ", top-k " << sampling.top_k;
+    text << (sampling.top_p < 1 ? concat(", top-p ", sampling.top_p) : "") << ", seed " << options.seed;
   }
-  return concat(text, ", at most ", options.chat.max_new_tokens, " tokens, weights in ", options.weights);
+  if (sampling.repetition_penalty != 1.0) {
+    text << ", repetition penalty " << sampling.repetition_penalty;
+  }
+  text << ", at most " << options.chat.max_new_tokens << " tokens, weights in " << options.weights;
+  return text.str();
 }
 
-/// Asks about one group, and adds what it took to the column.
-std::string ask_about_group(const EvalChatOptions& options, const ImageGroup& group, ChatModel& model,
-                            ChatSession& session, ReportColumn& column) {
+/// Asks about one group in a new conversation; adds time and tokens to the column.
+std::string ask_about_group(const EvalChatOptions& options, const ImageGroup& group, ChatSession& session,
+                            ReportColumn& column) {
   std::vector<Image> images;
   for (const std::string& path : group.images) {
     images.push_back(load_image(path));
   }
-  const auto start = CompareClock::now();
+  const Stopwatch stopwatch;
   std::vector<at::Tensor> features;
   for (const Image& image : images) {
-    features.push_back(model.features(image));
+    features.push_back(session.model().features(image));
   }
-  const int64_t count = std::ssize(features);
+  const std::string& placeholder = session.model().pattern().placeholder;
   session.clear();
   const Answer answer = session.ask(
-      options.prompt.empty() ? default_question(count, model.pattern().placeholder) : options.prompt, features);
-  column.seconds += seconds_from(start);
+      options.prompt.empty() ? default_question(std::ssize(features), placeholder) : options.prompt, features);
+  column.seconds += stopwatch.seconds();
   column.decode_seconds += answer.decode_seconds;
   column.tokens += answer.tokens;
   ++column.answers;
   return answer.text;
 }
 
-/// One checkpoint's column; its answers go into the rows. Throws Error where it answers nothing.
+/// Fills one checkpoint's column and adds its answers to the rows. Throws Error if it answers no question.
 ReportColumn ask_checkpoint(const EvalChatOptions& options, const std::string& checkpoint,
                             const std::vector<ImageGroup>& groups, std::vector<ReportRow>& rows) {
   ReportColumn column;
   column.checkpoint = checkpoint;
-  const auto load_start = CompareClock::now();
   ChatModelFiles files = options.files;
   files.checkpoint = checkpoint;
-  files.stage.clear();  // columns of several stages are the point of a report
-  const std::unique_ptr<ChatModel> model = ChatModel::load(files, [](const std::string& text) { log_warning(text); });
+  files.stage.clear();  // a report may compare stages, so no stage is wrong
+  const Stopwatch stopwatch;
+  const std::unique_ptr<ChatModel> model = ChatModel::load(files, log_warning);
   ChatSession session(*model, options.chat);
-  column.load_seconds = seconds_from(load_start);
+  column.load_seconds = stopwatch.seconds();
   std::vector<std::string> problems;
   Progress progress(concat("asking ", checkpoint), "questions", std::ssize(rows));
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -135,15 +132,16 @@ ReportColumn ask_checkpoint(const EvalChatOptions& options, const std::string& c
       continue;
     }
     try {
-      rows[i].answers.push_back({ask_about_group(options, groups[i], *model, session, column), ""});
+      rows[i].answers.push_back({ask_about_group(options, groups[i], session, column), ""});
     } catch (const Error& error) {
-      rows[i].answers.push_back({"", concat(groups[i].name, ": ", error.what())});
-      problems.push_back(rows[i].answers.back().problem);
+      problems.push_back(concat(groups[i].name, ": ", error.what()));
+      rows[i].answers.push_back({"", problems.back()});
     }
     progress.update(static_cast<int64_t>(i) + 1);
   }
   progress.finish();
-  require(column.answers > 0, checkpoint, ": answered nothing; ", problems.empty() ? "" : printable(problems.front()));
+  require(column.answers > 0, checkpoint, ": expected answers, found only errors; ",
+          problems.empty() ? "" : printable(problems.front()));
   for (const std::string& problem : problems) {
     log_warning(printable(concat(checkpoint, ": ", problem)));
   }
@@ -166,19 +164,17 @@ EvaluateOptions scoring_of(const EvalChatOptions& chat, const CompareOptions& op
   return scoring;
 }
 
-std::string scores_phrase(const EvaluationResult& result) {
+/// Scores always come from greedy answers, even if the answers of the rows are sampled.
+std::string scores_summary(const EvaluationResult& result) {
   const auto samples = static_cast<double>(result.samples);
-  char text[128];
-  // Answers to score are drawn greedily, whatever the answers of the rows are.
-  std::snprintf(text, sizeof text, "exact %.3f, token F1 %.3f", static_cast<double>(result.exact) / samples,
-                result.f1_sum / samples);
-  std::string phrase = text;
+  std::ostringstream text;
+  text << std::fixed << std::setprecision(3);
   if (result.with_attributes > 0) {
-    std::snprintf(text, sizeof text, "attributes %.3f, ",
-                  static_cast<double>(result.right) / static_cast<double>(result.with_attributes));
-    phrase = text + phrase;
+    text << "attributes " << static_cast<double>(result.right) / static_cast<double>(result.with_attributes) << ", ";
   }
-  return concat(phrase, " (", result.samples, " samples, greedy)");
+  text << "exact " << static_cast<double>(result.exact) / samples << ", token F1 " << result.f1_sum / samples;
+  text << " (" << result.samples << " samples, greedy)";
+  return text.str();
 }
 
 bool is_answered(const ReportRow& row) {
@@ -186,14 +182,15 @@ bool is_answered(const ReportRow& row) {
          std::ranges::all_of(row.answers, [](const ReportAnswer& answer) { return answer.problem.empty(); });
 }
 
-/// Scores are of the best answers to the data's own questions: what would change them has no place beside --data alone.
+/// --data without --report scores greedy answers to the questions of the data: flags that would change them are
+/// refused.
 void require_no_effect_on_scores(const EvalChatOptions& chat) {
   const SamplingOptions& sampling = chat.chat.sampling;
   const SamplingOptions usual;
   const auto refuse = [](bool is_given, const char* flag) {
     if (is_given) {
-      throw UsageError(concat("--data: scores are of the greedy answers to its own questions, found --", flag,
-                              " with it; leave it out, or add --report for other answers"));
+      throw UsageError(concat("--data: expected no flag that changes the greedy answers to its questions, found --",
+                              flag, "; omit it, or add --report"));
     }
   };
   refuse(sampling.temperature != usual.temperature && sampling.temperature != 0, "temperature");
@@ -204,29 +201,29 @@ void require_no_effect_on_scores(const EvalChatOptions& chat) {
   refuse(!chat.image.empty(), "image");
 }
 
+/// Asks every checkpoint about the images of `chat.image_dir`. Problems of images and questions stand in the report.
+Report make_report(const EvalChatOptions& chat, const std::vector<std::string>& checkpoints) {
+  const std::vector<ImageGroup> groups = image_groups(chat.image_dir, chat.multi);
+  Report report{settings_summary(chat), {}, report_rows(groups, chat.prompt)};
+  require(std::ranges::any_of(report.rows, [](const ReportRow& row) { return row.problem.empty(); }), chat.image_dir,
+          ": expected images, found no image that can be read");
+  for (const std::string& checkpoint : checkpoints) {
+    report.columns.push_back(ask_checkpoint(chat, checkpoint, groups, report.rows));
+  }
+  return report;
+}
+
 }  // namespace
 
 Fields CompareOptions::fields() {
-  return {
-      {"checkpoints", &checkpoints, "several weights to compare: A,B,… (or the flag repeated)", {}},
-      {"report", &report, "HTML file to write: the images of --image_dir in rows, the checkpoints in columns", {}},
-      {"data",
-       &data,
-       "JSON file in the training data's format: score the greedy answers to its questions, one JSON line a "
-       "checkpoint",
-       {}},
-      {"images_dir",
-       &images_dir,
-       "folder or .zip of the images of --data; empty: --image_dir, else `images` beside "
-       "the data",
-       {}},
-      {"attributes",
-       &attributes,
-       "JSON file that says which words make an answer right; empty: attributes.json beside the data if there is one; "
-       "none: "
-       "score by the words of the true answers alone",
-       {}},
-      {"kind", &kind, "format of --data", {"pretrain", "sft", "multi"}}};
+  return {{"checkpoints", &checkpoints, "weights files to compare, separated by commas, or repeat the flag"},
+          {"report", &report, "HTML report to write: images of --image_dir in rows, checkpoints in columns"},
+          {"data", &data, "JSON file in the training format: score greedy answers, one JSON line per checkpoint"},
+          {"images_dir", &images_dir,
+           "folder or zip archive of the images of --data; empty: --image_dir, else `images` beside the data"},
+          {"attributes", &attributes,
+           "JSON file of words that make an answer right; empty: attributes.json beside the data; none: no file"},
+          {"kind", &kind, "training format of the data file", {"pretrain", "sft", "multi"}}};
 }
 
 void CompareOptions::resolve(EvalChatOptions& chat) {
@@ -235,14 +232,14 @@ void CompareOptions::resolve(EvalChatOptions& chat) {
     throw UsageError(concat("--checkpoints: expected files, A,B,…, found '", words.front(), "'"));
   }
   if (!checkpoints.empty() && !chat.files.checkpoint.empty()) {
-    throw UsageError("--checkpoint and --checkpoints: expected one of them, found both");
+    throw UsageError("--checkpoint and --checkpoints: expected one of the two flags, found both");
   }
   chat.resolve();
   if (!checkpoints.empty() && !is_wanted()) {
-    throw UsageError("--checkpoints: expected --report FILE.html or --data FILE.json with it, found neither");
+    throw UsageError("--checkpoints: expected --report FILE.html or --data FILE.json too, found neither flag");
   }
   if (!report.empty() && chat.image_dir.empty()) {
-    throw UsageError("--report: expected --image_dir FOLDER with the images to ask about, found none");
+    throw UsageError("--report: expected --image_dir FOLDER with the images to ask about, found no --image_dir");
   }
   if (!data.empty() && report.empty()) {
     require_no_effect_on_scores(chat);
@@ -261,23 +258,12 @@ void CompareOptions::resolve(EvalChatOptions& chat) {
   }
 }
 
-Report make_report(const EvalChatOptions& chat, const CompareOptions& options) {
-  const std::vector<ImageGroup> groups = image_groups(chat.image_dir, chat.multi);
-  Report report{how_drawn(chat), {}, report_rows(groups, chat.prompt)};
-  require(std::ranges::any_of(report.rows, [](const ReportRow& row) { return row.problem.empty(); }), chat.image_dir,
-          ": expected images, found none that can be read");
-  for (const std::string& checkpoint : options.checkpoints) {
-    report.columns.push_back(ask_checkpoint(chat, checkpoint, groups, report.rows));
+int run_comparison(const EvalChatOptions& chat, const CompareOptions& options, std::ostream& out) {
+  std::vector<std::string> checkpoints = options.checkpoints;
+  if (checkpoints.empty()) {
+    checkpoints = {chat.files.checkpoint};
   }
-  return report;
-}
-
-int run_comparison(const EvalChatOptions& chat, const CompareOptions& given) {
-  CompareOptions options = given;
-  if (options.checkpoints.empty()) {
-    options.checkpoints = {chat.files.checkpoint};
-  }
-  for (const std::string& checkpoint : options.checkpoints) {
+  for (const std::string& checkpoint : checkpoints) {
     find_model(checkpoint);
   }
   if (!options.report.empty()) {
@@ -285,19 +271,17 @@ int run_comparison(const EvalChatOptions& chat, const CompareOptions& given) {
             ": expected a file for the report, found a folder");
     const AtomicFile probe(options.report);
   }
-  std::vector<std::string> scores;
-  if (!options.data.empty()) {
-    for (const std::string& checkpoint : options.checkpoints) {
-      const EvaluateOptions scoring = scoring_of(chat, options, checkpoint);
-      const EvaluationResult result = evaluate(scoring, std::cout);
-      std::cout << result.json(scoring) << std::endl;
-      scores.push_back(scores_phrase(result));
-    }
+  std::vector<std::string> scores(checkpoints.size());
+  for (size_t i = 0; i < checkpoints.size() && !options.data.empty(); ++i) {
+    const EvaluateOptions scoring = scoring_of(chat, options, checkpoints[i]);
+    const EvaluationResult result = evaluate(scoring, out);
+    out << result.json(scoring) << std::endl;
+    scores[i] = scores_summary(result);
   }
   if (options.report.empty()) {
     return 0;
   }
-  Report report = make_report(chat, options);
+  Report report = make_report(chat, checkpoints);
   for (size_t i = 0; i < scores.size(); ++i) {
     report.columns[i].scores = scores[i];
   }

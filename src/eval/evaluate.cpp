@@ -1,16 +1,14 @@
 #include "minimind/eval/evaluate.h"
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
-#include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
-#include <utility>
 
 #include "base/machine_limits.h"
 #include "base/progress.h"
+#include "base/stopwatch.h"
 #include "base/utf8.h"
 #include "chat/model_flags.h"
 #include "eval/scores.h"
@@ -26,7 +24,7 @@ namespace minimind {
 
 namespace {
 
-/// A sample that can be asked about.
+/// A sample that can be asked.
 struct Question {
   std::string id;
   std::string text;
@@ -34,66 +32,70 @@ struct Question {
   std::vector<std::string> images;  ///< names in the image source
 };
 
+/// What the questions of one evaluation share.
+struct Evaluation {
+  const EvaluateOptions& options;
+  std::ostream& out;
+  std::unique_ptr<ImageSource> images;
+  std::optional<AttributeRules> rules;
+  std::unique_ptr<ChatModel> model;
+  EvaluationResult result;
+
+  /// The facts that a right answer names; null if the attributes have no rule for this sample.
+  const std::vector<Spellings>* required_facts(const Question& question) const {
+    return rules ? rules->required(question.id) : nullptr;
+  }
+};
+
+/// Questions whose image features are in memory at the same time.
+constexpr int64_t kQuestionsInMemory = 1024;
+
 DataKind kind_of(const std::string& name) {
   return name == "pretrain" ? DataKind::kPretrain : name == "sft" ? DataKind::kInstruction : DataKind::kMultiImage;
 }
 
-/// Why a sample cannot be asked about; "" if it can.
-std::string make_question(const Sample& sample, const ImageSource& images, const EvaluateOptions& options,
-                          const std::string& placeholder, Question& question) {
-  if (!sample.problem.empty()) {
-    return sample.problem;
-  }
-  if (sample.turns.empty()) {
-    return "it has no question with an answer";
-  }
+void warn_skipped(const std::string& id, const std::string& reason) {
+  log_warning(printable(concat("sample ", id, " is skipped: ", reason)));
+}
+
+/// The question of a sample. Throws Error if the sample cannot be asked.
+Question question_of(const Sample& sample, const Evaluation& evaluation) {
+  require(sample.problem.empty(), sample.problem);
+  require(!sample.turns.empty(), "expected a question with an answer, found no question");
   const auto& [text, truth] = sample.turns.front();
-  question = {sample.id, text, truth, {}};
-  const std::string prefix = options.kind == "sft" ? options.image_prefix : "";
+  Question question{sample.id, text, truth, {}};
+  const std::string prefix = evaluation.options.kind == "sft" ? evaluation.options.image_prefix : "";
   for (const std::string& name : sample.images) {
-    try {
-      question.images.push_back(find_image(images, name, prefix));
-    } catch (const Error& error) {
-      return error.what();
-    }
+    question.images.push_back(find_image(*evaluation.images, name, prefix));
   }
-  int64_t placeholders = 0;
-  for (size_t at = text.find(placeholder); at != std::string::npos;
-       at = text.find(placeholder, at + placeholder.size())) {
-    ++placeholders;
-  }
-  if (placeholders != std::ssize(question.images)) {
-    return concat("expected an image for each ", placeholder, " of the question (", placeholders, "), found ",
-                  question.images.size());
-  }
-  return "";
+  const std::vector<Message> asked = {{"user", text}};
+  require_image_for_each_span(count_image_placeholders(evaluation.model->pattern(), asked), std::ssize(question.images),
+                              evaluation.model->pattern().placeholder);
+  return question;
 }
 
-/// Questions whose features are in memory at once.
-constexpr int64_t kChunk = 1024;
-
-/// The question as a prompt with its images' features, cut to the context. Logs a question whose image cannot be read
-/// and returns null.
-std::optional<Prompt> prompt_for(const Question& question, ChatModel& model, const ImageSource& images,
-                                 int64_t context) {
-  std::vector<at::Tensor> features;
-  for (const std::string& name : question.images) {
+std::vector<Question> read_questions(Evaluation& evaluation) {
+  const EvaluateOptions& options = evaluation.options;
+  const Dataset dataset = Dataset::load(options.data_path, kind_of(options.kind));
+  std::vector<Question> questions;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    if (options.max_samples > 0 && std::ssize(questions) >= options.max_samples) {
+      break;
+    }
+    const Sample sample = dataset.sample(i);
     try {
-      features.push_back(model.features(images.read(name), name));
+      questions.push_back(question_of(sample, evaluation));
     } catch (const Error& error) {
-      log_warning(printable(concat("sample ", question.id, " is left out: ", error.what())));
-      return std::nullopt;
+      ++evaluation.result.skipped;
+      warn_skipped(sample.id, error.what());
     }
   }
-  Prompt prompt = make_prompt(model.tokenizer(), model.pattern(), {{"user", question.text}}, std::move(features));
-  cut_prompt(prompt, std::max<int64_t>(1, context - 1), std::ssize(model.pattern().ids));
-  require(!prompt.ids.empty(), "a question does not fit the context of ", context, " tokens: ", question.text);
-  return prompt;
+  return questions;
 }
 
-/// What tells one sample's truth from another's: the facts that it must name, else its text.
-std::string truth_key(const Question& question, const AttributeRules* rules) {
-  const std::vector<Spellings>* required = rules == nullptr ? nullptr : rules->required(question.id);
+/// Two samples with equal keys have the same right answer: the required facts or, without a rule, the text.
+std::string truth_key(const Question& question, const Evaluation& evaluation) {
+  const std::vector<Spellings>* required = evaluation.required_facts(question);
   if (required == nullptr) {
     return question.truth;
   }
@@ -108,13 +110,13 @@ std::string truth_key(const Question& question, const AttributeRules* rules) {
   return key;
 }
 
-/// Gives each question the images of another sample whose truth differs, chosen by the seed. Questions for which
-/// there is none keep no image and are left out.
-std::vector<Question> swap_images(const std::vector<Question>& questions, const AttributeRules* rules, uint64_t seed) {
-  Random random(seed);
+/// Gives each question the images of another sample with a different right answer, chosen by the seed. Removes the
+/// questions for which there is no such sample.
+std::vector<Question> swap_images(const std::vector<Question>& questions, const Evaluation& evaluation) {
+  Random random(static_cast<uint64_t>(evaluation.options.seed));
   std::vector<std::string> keys;
   for (const Question& question : questions) {
-    keys.push_back(truth_key(question, rules));
+    keys.push_back(truth_key(question, evaluation));
   }
   std::vector<Question> swapped;
   for (size_t i = 0; i < questions.size(); ++i) {
@@ -134,85 +136,75 @@ std::vector<Question> swap_images(const std::vector<Question>& questions, const 
 }
 
 std::string one_line(std::string text) {
-  std::replace(text.begin(), text.end(), '\n', ' ');
+  std::ranges::replace(text, '\n', ' ');
   return printable(text);
 }
 
 void show_answer(const Question& question, const std::string& answer, const char* verdict,
-                 const EvaluateOptions& options, std::ostream& out) {
+                 const Evaluation& evaluation) {
   for (const std::string& image : question.images) {
-    out << "image   " << one_line((std::filesystem::path(options.images_dir) / image).string()) << "\n";
+    const std::filesystem::path path = std::filesystem::path(evaluation.options.images_dir) / image;
+    evaluation.out << "image   " << one_line(path.string()) << "\n";
   }
-  out << "question  " << one_line(question.text) << "\n"
-      << "answer    " << one_line(answer) << "\n"
-      << "truth     " << one_line(question.truth) << "   (" << verdict << ")\n\n";
+  evaluation.out << "question  " << one_line(question.text) << "\n"
+                 << "answer    " << one_line(answer) << "\n"
+                 << "truth     " << one_line(question.truth) << "   (" << verdict << ")\n\n";
 }
 
-std::vector<Question> read_questions(const EvaluateOptions& options, const ImageSource& images,
-                                     const std::string& placeholder, int64_t& skipped) {
-  const Dataset dataset = Dataset::load(options.data_path, kind_of(options.kind));
-  std::vector<Question> questions;
-  for (int64_t i = 0; i < dataset.size(); ++i) {
-    if (options.max_samples > 0 && std::ssize(questions) >= options.max_samples) {
-      break;
-    }
-    Question question;
-    const Sample sample = dataset.sample(i);
-    const std::string problem = make_question(sample, images, options, placeholder, question);
-    if (problem.empty()) {
-      questions.push_back(std::move(question));
-    } else {
-      ++skipped;
-      log_warning(printable(concat("sample ", sample.id, " is left out: ", problem)));
-    }
-  }
-  return questions;
-}
-
-/// Adds one answer's scores to the result and shows it if it is among the first.
-void score(const Question& question, const std::string& answer, const AttributeRules* rules,
-           const EvaluateOptions& options, EvaluationResult& result, std::ostream& out) {
+/// Adds the scores of one answer to the result and prints the answer if it is among the first `options.show`.
+void score(const Question& question, const std::string& answer, Evaluation& evaluation) {
+  EvaluationResult& result = evaluation.result;
   const bool exact = is_exact(answer, question.truth);
   const char* verdict = exact ? "exact" : "other words";
   result.exact += exact ? 1 : 0;
   result.f1_sum += token_f1(answer, question.truth);
-  const std::vector<Spellings>* required = rules == nullptr ? nullptr : rules->required(question.id);
-  if (required != nullptr) {
-    const bool right = rules->is_right(answer, *required);
+  if (const std::vector<Spellings>* required = evaluation.required_facts(question)) {
+    const bool right = evaluation.rules->is_right(answer, *required);
     ++result.with_attributes;
     result.right += right ? 1 : 0;
     verdict = right ? "right" : "wrong";
   }
-  if (result.samples++ < options.show) {
-    show_answer(question, answer, verdict, options, out);
+  if (result.samples++ < evaluation.options.show) {
+    show_answer(question, answer, verdict, evaluation);
   }
 }
 
-/// Answers and scores `questions`, so many at once that their features fit in memory.
-void answer_and_score(const std::vector<Question>& questions, ChatModel& model, const ImageSource& images,
-                      const AttributeRules* rules, const EvaluateOptions& options, EvaluationResult& result,
-                      std::ostream& out) {
+/// The question as a prompt with the features of its images, cut to the context. Throws Error if an image cannot be
+/// read or the context is too short.
+Prompt prompt_for(const Question& question, const Evaluation& evaluation) {
+  ChatModel& model = *evaluation.model;
+  std::vector<at::Tensor> features;
+  for (const std::string& name : question.images) {
+    features.push_back(model.features(evaluation.images->read(name), name));
+  }
+  Prompt prompt = make_prompt(model.tokenizer(), model.pattern(), {{"user", question.text}}, std::move(features));
+  cut_prompt(prompt, evaluation.options.max_seq_len - 1, std::ssize(model.pattern().ids));
+  return prompt;
+}
+
+void answer_and_score(const std::vector<Question>& questions, Evaluation& evaluation) {
+  const EvaluateOptions& options = evaluation.options;
+  const Tokenizer& tokenizer = evaluation.model->tokenizer();
+  const BatchOptions how{options.max_seq_len, options.max_new_tokens, options.batch_size, tokenizer.eos_id(),
+                         weight_format_of(options.weights)};
   Progress progress("evaluating", "questions", std::ssize(questions));
-  int64_t looked_at = 0;
-  while (looked_at < std::ssize(questions)) {
+  for (int64_t next = 0; next < std::ssize(questions);) {
     std::vector<Prompt> batch;
     std::vector<const Question*> asked;
-    for (; looked_at < std::ssize(questions) && std::ssize(batch) < kChunk; ++looked_at) {
-      const Question& question = questions[static_cast<size_t>(looked_at)];
-      if (std::optional<Prompt> prompt = prompt_for(question, model, images, options.max_seq_len)) {
-        batch.push_back(std::move(*prompt));
+    for (; next < std::ssize(questions) && std::ssize(batch) < kQuestionsInMemory; ++next) {
+      const Question& question = questions[static_cast<size_t>(next)];
+      try {
+        batch.push_back(prompt_for(question, evaluation));
         asked.push_back(&question);
-      } else {
-        ++result.unreadable;
+      } catch (const Error& error) {
+        ++evaluation.result.skipped;
+        warn_skipped(question.id, error.what());
       }
-      progress.update(looked_at);
+      progress.update(next);
     }
-    const std::vector<std::vector<TokenId>> answers =
-        generate_batch(model.model(), batch,
-                       {options.max_seq_len, options.max_new_tokens, options.batch_size, model.tokenizer().eos_id(),
-                        weight_format_of(options.weights)});
+    const std::vector<std::vector<TokenId>> answers = generate_batch(evaluation.model->model(), batch, how);
     for (size_t i = 0; i < answers.size(); ++i) {
-      score(*asked[i], model.tokenizer().decode(answers[i]), rules, options, result, out);
+      score(*asked[i], tokenizer.decode(answers[i]), evaluation);
     }
   }
   progress.finish();
@@ -224,43 +216,33 @@ Fields EvaluateOptions::file_fields() {
   Fields fields = model_flags(files, weights);
   std::ranges::find(fields, "weights", &Field::name)->help += "; not float32 decodes one question at a time";
   const Fields data = {
-      {"data_path", &data_path, "JSON file in the training format", {}},
-      {"images_dir",
-       &images_dir,
-       "folder or zip archive of the images, or a folder inside an archive (x.zip/folder)",
-       {}},
-      {"image_prefix", &image_prefix, "file-name prefix of the images if --kind is sft", {}},
-      {"attributes",
-       &attributes,
-       "JSON file of words that make an answer right; none or empty: score by exact match and token F1",
-       {}}};
+      {"data_path", &data_path, "JSON file in the training format"},
+      {"images_dir", &images_dir, "folder or zip archive of the images, or a folder inside an archive (x.zip/folder)"},
+      {"image_prefix", &image_prefix, "file-name prefix of the images if --kind is sft"},
+      {"attributes", &attributes,
+       "JSON file of words that make an answer right; none or empty: score by exact match and token F1"}};
   fields.insert(fields.end(), data.begin(), data.end());
   return fields;
 }
 
 Fields EvaluateOptions::evaluation_fields() {
   return {{"kind", &kind, "training format of the data file", {"pretrain", "sft", "multi"}},
-          {"swap_images", &swap_images, "show each question the image of another sample with a different answer", {}},
-          {"max_samples", &max_samples, "maximum number of samples; 0: all samples", {}},
-          {"show", &show, "number of answers to print", {}},
-          {"max_new_tokens", &max_new_tokens, "maximum tokens per answer", {}},
-          {"max_seq_len", &max_seq_len, "context length in tokens, question and answer together", {}},
-          {"batch_size", &batch_size, "questions per batch", {}},
-          {"seed", &seed, "random seed of --swap_images", {}}};
+          {"swap_images", &swap_images, "show each question the image of another sample with a different answer"},
+          {"max_samples", &max_samples, "maximum number of samples; 0: all samples"},
+          {"show", &show, "number of answers to print"},
+          {"max_new_tokens", &max_new_tokens, "maximum tokens per answer"},
+          {"max_seq_len", &max_seq_len, "context length in tokens, question and answer together"},
+          {"batch_size", &batch_size, "questions per batch"},
+          {"seed", &seed, "random seed of --swap_images"}};
 }
 
 void EvaluateOptions::resolve() {
   files.stage = kind == "pretrain" ? "vlm_pretrain" : kind == "sft" ? "vlm_sft" : "vlm_sft_multi";
   resolve_model_flags(files, weights);
-  const auto at_least = [](const char* name, int64_t value, int64_t lowest) {
-    if (value < lowest) {
-      throw UsageError(concat("--", name, ": expected ", lowest, " or more, found ", value));
-    }
-  };
-  at_least("max_samples", max_samples, 0);
-  at_least("show", show, 0);
-  at_least("max_new_tokens", max_new_tokens, 1);
-  at_least("batch_size", batch_size, 1);
+  require_flag_at_least("max_samples", max_samples, 0);
+  require_flag_at_least("show", show, 0);
+  require_flag_at_least("max_new_tokens", max_new_tokens, 1);
+  require_flag_at_least("batch_size", batch_size, 1);
   require_flag_between("max_seq_len", max_seq_len, 2, kLongestContext);
 }
 
@@ -285,39 +267,29 @@ std::string EvaluationResult::json(const EvaluateOptions& options) const {
 }
 
 EvaluationResult evaluate(const EvaluateOptions& options, std::ostream& out) {
-  const auto start = std::chrono::steady_clock::now();
-  require(!options.data_path.empty(), "--data_path: expected a JSON file, found none");
-  require(!options.images_dir.empty(), "--images_dir: expected a folder or .zip of images, found none");
+  const Stopwatch stopwatch;
+  require(!options.data_path.empty(), "--data_path: expected a JSON file, found no --data_path");
+  require(!options.images_dir.empty(), "--images_dir: expected a folder or .zip of images, found no --images_dir");
   require(std::filesystem::exists(options.data_path), options.data_path,
-          ": expected a JSON file of questions and answers, found nothing");
-  const std::unique_ptr<ImageSource> images = open_image_source(options.images_dir);
-  std::optional<AttributeRules> rules;
+          ": expected a JSON file of questions and answers, found no file");
+  Evaluation evaluation{options, out, open_image_source(options.images_dir), {}, nullptr, {}};
+  EvaluationResult& result = evaluation.result;
   if (!options.attributes.empty() && options.attributes != "none") {
     const std::string name = std::filesystem::path(options.data_path).filename().string();
-    rules = AttributeRules::load(options.attributes, name);
+    evaluation.rules = AttributeRules::load(options.attributes, name);
   }
-  const std::unique_ptr<ChatModel> model =
-      ChatModel::load(options.files, [](const std::string& text) { log_warning(text); });
-  EvaluationResult result;
-  std::vector<Question> questions = read_questions(options, *images, model->pattern().placeholder, result.skipped);
-  const AttributeRules* rules_or_none = rules ? &*rules : nullptr;
+  evaluation.model = ChatModel::load(options.files, log_warning);
+  std::vector<Question> questions = read_questions(evaluation);
   if (options.swap_images) {
     const int64_t all = std::ssize(questions);
-    questions = swap_images(questions, rules_or_none, static_cast<uint64_t>(options.seed));
+    questions = swap_images(questions, evaluation);
     result.skipped += all - std::ssize(questions);
   }
-  answer_and_score(questions, *model, *images, rules_or_none, options, result, out);
-  result.skipped += result.unreadable;
-  require(result.samples > 0, options.data_path, ": expected samples to ask about, found none that can be used (",
-          result.skipped, " left out)");
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  answer_and_score(questions, evaluation);
+  require(result.samples > 0, options.data_path, ": expected samples that can be asked, found ", result.skipped,
+          " samples, all skipped");
+  result.seconds = stopwatch.seconds();
   return result;
-}
-
-int run_evaluate(const EvaluateOptions& options) {
-  const EvaluationResult result = evaluate(options, std::cout);
-  std::cout << result.json(options) << std::endl;
-  return 0;
 }
 
 }  // namespace minimind

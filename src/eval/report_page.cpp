@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/html.h"
+#include "base/text.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
@@ -29,13 +30,6 @@ std::string speed_lines(const ReportColumn& column) {
     out += "<br>" + escape_html(column.scores);
   }
   return out;
-}
-
-/// A model that does not know how to end writes empty lines: they would fill the screen.
-std::string without_outer_blank(const std::string& text) {
-  constexpr const char* kWhite = " \t\r\n";
-  const size_t first = text.find_first_not_of(kWhite);
-  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(kWhite) - first + 1);
 }
 
 std::string head_row(const Report& report, size_t image_columns) {
@@ -64,7 +58,8 @@ std::string answer_cell(const ReportAnswer& answer) {
   if (!answer.problem.empty()) {
     return concat("<td class=\"problem\">", escape_html(answer.problem), "</td>");
   }
-  const std::string text = without_outer_blank(answer.text);
+  const std::string text(
+      strip(answer.text));  // a model that cannot end writes empty lines, which would fill the screen
   return concat("<td>", text.empty() ? "<i>no answer</i>" : escape_html(text), "</td>");
 }
 

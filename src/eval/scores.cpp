@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/json_limits.h"
+#include "base/text.h"
 #include "base/utf8.h"
 #include "minimind/base/error.h"
 #include "minimind/base/fields.h"
@@ -15,20 +16,13 @@ namespace minimind {
 
 namespace {
 
-using nlohmann::json;
-
-std::string lower_ascii(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](char letter) {
-    return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
-  });
-  return text;
-}
+using Json = nlohmann::json;
 
 bool is_ascii_letter(char letter) {
   return std::isalpha(static_cast<unsigned char>(letter)) != 0;
 }
 
-/// Whether `spelling` stands at `at` and does not begin inside a Latin word.
+/// Whether `spelling` stands at the byte offset `at` and does not begin inside a Latin word.
 bool stands_at(std::string_view text, size_t at, const std::string& spelling) {
   if (spelling.empty() || text.substr(at, spelling.size()) != spelling) {
     return false;
@@ -36,7 +30,7 @@ bool stands_at(std::string_view text, size_t at, const std::string& spelling) {
   return !is_ascii_letter(spelling.front()) || at == 0 || !is_ascii_letter(text[at - 1]);
 }
 
-/// Indices of the members that the text names; at each place the longest spelling counts, and its letters are used up.
+/// Indices of the members that the text names. At each place the longest spelling counts and its letters are used up.
 std::vector<size_t> named_members(std::string_view text, const std::vector<Spellings>& members) {
   std::vector<size_t> named;
   for (size_t at = 0; at < text.size();) {
@@ -58,14 +52,13 @@ std::vector<size_t> named_members(std::string_view text, const std::vector<Spell
 }
 
 bool share_a_spelling(const Spellings& a, const Spellings& b) {
-  return std::any_of(a.begin(), a.end(),
-                     [&b](const std::string& spelling) { return std::find(b.begin(), b.end(), spelling) != b.end(); });
+  return std::ranges::any_of(a, [&](const std::string& spelling) { return std::ranges::count(b, spelling) > 0; });
 }
 
 std::vector<Spellings> lower_all(std::vector<Spellings> facts) {
   for (Spellings& fact : facts) {
     for (std::string& spelling : fact) {
-      spelling = lower_ascii(spelling);
+      spelling = lower_case(spelling);
     }
   }
   return facts;
@@ -84,8 +77,8 @@ bool is_punctuation(char32_t code) {
          (code >= 0xFF1A && code <= 0xFF20) || (code >= 0xFF3B && code <= 0xFF40) || (code >= 0xFF5B && code <= 0xFF65);
 }
 
-/// Scripts that are written without spaces: each character is a word.
-bool is_word_by_itself(char32_t code) {
+/// Whether the script has no spaces between words, so that each character counts as a word.
+bool is_whole_word(char32_t code) {
   return (code >= 0x3040 && code <= 0x30FF) || (code >= 0x3400 && code <= 0x9FFF) ||
          (code >= 0xF900 && code <= 0xFAFF) || (code >= 0x20000 && code <= 0x3FFFF);
 }
@@ -99,10 +92,10 @@ std::vector<std::string> words_of_text(const std::string& text) {
       word.clear();
     }
   };
-  for (const char32_t code : utf8_to_codepoints(lower_ascii(text))) {
+  for (const char32_t code : utf8_to_codepoints(lower_case(text))) {
     if (is_white(code) || is_punctuation(code)) {
       end_word();
-    } else if (is_word_by_itself(code)) {
+    } else if (is_whole_word(code)) {
       end_word();
       append_utf8(word, code);
       end_word();
@@ -112,12 +105,6 @@ std::vector<std::string> words_of_text(const std::string& text) {
   }
   end_word();
   return words;
-}
-
-std::string_view strip_ends(std::string_view text) {
-  constexpr std::string_view kWhite = " \t\r\n";
-  const size_t first = text.find_first_not_of(kWhite);
-  return first == std::string_view::npos ? "" : text.substr(first, text.find_last_not_of(kWhite) - first + 1);
 }
 
 }  // namespace
@@ -137,9 +124,9 @@ AttributeRules AttributeRules::load(const std::filesystem::path& path, const std
   const std::string text = read_file(path);
   check_json_limits(text, path.string());
   try {
-    const json rules = json::parse(text);
+    const Json rules = Json::parse(text);
     require(rules.contains(data_name), path.string(), ": expected the attributes of ", data_name,
-            ", found none; add its name as a key, or score without: --attributes none");
+            ", found no such key; add the key, or score without attributes: --attributes none");
     std::vector<std::vector<Spellings>> categories;
     for (const auto& [name, members] : rules.at("categories").items()) {
       categories.push_back(members.get<std::vector<Spellings>>());
@@ -149,13 +136,12 @@ AttributeRules AttributeRules::load(const std::filesystem::path& path, const std
       required[id] = rule.at("required").get<std::vector<Spellings>>();
     }
     return {std::move(categories), std::move(required)};
-  } catch (const json::parse_error& error) {
-    fail(path.string(), ": expected JSON, found a mistake at ",
-         line_and_column(text, error.byte > 0 ? error.byte - 1 : 0));
-  } catch (const json::exception&) {
+  } catch (const Json::parse_error& error) {
+    fail(path.string(), ": malformed JSON at ", line_and_column(text, error.byte > 0 ? error.byte - 1 : 0));
+  } catch (const Json::exception&) {
     fail(
         path.string(),
-        R"(: expected {"FILE.json": {ID: {"required": [[word, …], …]}}, "categories": {NAME: [[word, …], …]}}, found another form)");
+        R"(: expected {"FILE.json": {ID: {"required": [[word, …], …]}}, "categories": {NAME: [[word, …], …]}}, found another structure)");
   }
 }
 
@@ -165,14 +151,14 @@ const std::vector<Spellings>* AttributeRules::required(const std::string& sample
 }
 
 bool AttributeRules::is_right(const std::string& answer, const std::vector<Spellings>& required) const {
-  const std::string text = lower_ascii(answer);
+  const std::string text = lower_case(answer);
   const std::vector<Spellings> facts = lower_all(required);
   std::vector<bool> met(facts.size(), false), in_category(facts.size(), false);
   for (const std::vector<Spellings>& members : categories_) {
-    std::vector<size_t> demanded;  // facts of this category
+    std::vector<size_t> demanded;  ///< required facts of this category
     for (size_t fact = 0; fact < facts.size(); ++fact) {
       const auto shares = [&](const Spellings& member) { return share_a_spelling(member, facts[fact]); };
-      if (std::any_of(members.begin(), members.end(), shares)) {
+      if (std::ranges::any_of(members, shares)) {
         demanded.push_back(fact);
         in_category[fact] = true;
       }
@@ -201,7 +187,7 @@ bool AttributeRules::is_right(const std::string& answer, const std::vector<Spell
 }
 
 bool is_exact(const std::string& answer, const std::string& truth) {
-  return strip_ends(answer) == strip_ends(truth);
+  return strip(answer) == strip(truth);
 }
 
 double token_f1(const std::string& answer, const std::string& truth) {

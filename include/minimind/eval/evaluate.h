@@ -11,7 +11,7 @@
 
 namespace minimind {
 
-/// Everything that evaluate is told.
+/// The settings of evaluate.
 struct EvaluateOptions {
   ChatModelFiles files;
   std::string data_path;
@@ -30,30 +30,27 @@ struct EvaluateOptions {
 
   Fields file_fields();
   Fields evaluation_fields();
-  /// Throws UsageError on what cannot be.
+  /// Sets what depends on other options. Throws UsageError if a value is out of range.
   void resolve();
 };
 
 struct EvaluationResult {
-  int64_t samples = 0;
-  int64_t skipped = 0;     ///< bad samples, each told in a warning, and with swapped images those without another
-  int64_t unreadable = 0;  ///< of them, those with an image that cannot be read
-  int64_t right = 0;       ///< by attributes, of `with_attributes`
-  int64_t with_attributes = 0;
-  int64_t exact = 0;
-  double f1_sum = 0;
+  int64_t samples = 0;          ///< answered and scored
+  int64_t skipped = 0;          ///< samples that cannot be asked; all but failed swaps have a warning
+  int64_t with_attributes = 0;  ///< samples with a rule in the attributes
+  int64_t right = 0;            ///< right by attributes, of with_attributes
+  int64_t exact = 0;            ///< equal to the true answer
+  double f1_sum = 0;            ///< sum of token F1 over samples
   double seconds = 0;
 
-  /// One JSON object without a line break: what was evaluated, samples, skipped, accuracy (by attributes, else exact
-  /// matches; accuracy_by tells which), exact_match, token_f1, seconds, samples_per_second.
+  /// One JSON object without a line break: settings, samples, skipped, accuracy, accuracy_by (attributes, else exact
+  /// match), exact_match, token_f1, seconds, samples_per_second.
   std::string json(const EvaluateOptions& options) const;
 };
 
-/// Reads the data, answers every sample's first question greedily, in batches, and scores the answers. Prints the first
-/// `options.show` answers to `out`. Throws Error where nothing can be evaluated.
+/// The program evaluate after its flags are read: reads the data, answers the first question of every sample greedily
+/// in batches, and scores the answers. Prints the first `options.show` answers to `out`. Throws Error if no sample can
+/// be asked.
 EvaluationResult evaluate(const EvaluateOptions& options, std::ostream& out);
-
-/// The whole of the program evaluate: the last line on standard output is the JSON object. Returns the exit code.
-int run_evaluate(const EvaluateOptions& options);
 
 }  // namespace minimind
