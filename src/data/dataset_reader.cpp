@@ -280,7 +280,7 @@ void SampleReader::read() {
   if (wrong_samples_ == samples_) {
     const size_t first = bytes.find_first_not_of(" \t\r\n", bytes.find('[') + 1);
     fail(where_, ": ", detail::line_and_column(bytes, first), ": expected samples {id, image, conversations}, found ",
-         samples_, " of another shape; the first, ", first_problem_);
+         samples_, " samples of the wrong shape; the first, ", first_problem_);
   }
 }
 

@@ -53,8 +53,7 @@ Header make_header(const ContentHash& file_key, size_t row_bytes) {
   return header;
 }
 
-// The entry's place is part of its checksum: a copied or shifted entry does not
-// pass.
+// The entry's place is part of its checksum: a copied or shifted entry does not pass.
 uint64_t check_of(const Entry& entry, int64_t row) {
   return hash_content(bytes_of(entry, offsetof(Entry, check)), {static_cast<uint64_t>(row), 0}).low;
 }
@@ -111,8 +110,7 @@ FeatureFile::FeatureFile(const std::filesystem::path& folder, const ContentHash&
     open_to_write();
   } else {
     require(header_fits(), index_path_.string(),
-            ": expected the index of a feature cache, found a damaged file "
-            "that cannot be replaced in this folder");
+            ": expected the index of a feature cache, found a damaged file that cannot be replaced in this folder");
   }
   const std::lock_guard guard(append_mutex_);
   refresh();
@@ -154,8 +152,7 @@ int64_t FeatureFile::complete_entries() const {
 }
 
 void FeatureFile::refresh() const {
-  // An entry does not count if its row lies behind the end of the rows (a cut
-  // file).
+  // An entry does not count if its row lies behind the end of the rows (a cut file).
   const int64_t readable = std::min(complete_entries(), file_size(rows_) / static_cast<int64_t>(stride_));
   const int64_t first = std::min<int64_t>(entries_read_, readable);  // less if a file was cut
   std::vector<Entry> entries(static_cast<size_t>(readable - first));
@@ -203,8 +200,7 @@ bool FeatureFile::append(const ContentHash& key, const void* row) {
     return true;
   }
   std::memcpy(bytes.data(), row, row_bytes_);
-  // What a killed writer left behind the last complete entry is overwritten
-  // here.
+  // What a killed writer left behind the last complete entry is overwritten here.
   const int64_t number = complete_entries();
   const uint64_t row_offset = static_cast<uint64_t>(number) * stride_;
   Entry entry{key, checksum(row, row_bytes_), 0};

@@ -14,32 +14,25 @@
 
 namespace minimind::detail {
 
-/// Rows of one size, found by a content hash. Several threads and processes may
-/// append and read at once.
+/// Rows of one size, found by a content hash. Several threads and processes may append and read at once.
 ///
-/// `NAME.rows` holds the rows one after the other. `NAME.index` holds a header
-/// and one entry per row: key, checksum of the row, checksum of the entry and
-/// its place. Both files only grow. A writer locks the index (flock, which the
-/// system releases when a process dies), writes the row and then its entry. An
-/// entry counts only if its own checksum fits; a row counts only if its
-/// checksum fits when it is read. So nothing that a killed writer leaves behind
-/// is taken for a row. Rows are read by pread, not through a mapping: a file
-/// that is cut meanwhile ends no process.
+/// `NAME.rows` holds the rows one after the other. `NAME.index` holds a header and one entry per row: key, checksum of
+/// the row, checksum of the entry and its place. Both files only grow. A writer locks the index (flock, which the
+/// system releases when a process dies), writes the row and then its entry. An entry counts only if its own checksum
+/// fits; a row counts only if its checksum fits when it is read. So nothing that a killed writer leaves behind is taken
+/// for a row. Rows are read by pread, not through a mapping: a file that is cut meanwhile ends no process.
 class FeatureFile {
  public:
   enum class Access { kReadWrite, kReadOnly };
 
-  /// Opens the files, or creates them with kReadWrite. A damaged index is
-  /// emptied with kReadWrite, else Error is thrown. Throws Error too if the
-  /// files cannot be opened.
+  /// Opens the files, or creates them with kReadWrite. A damaged index is emptied with kReadWrite, else Error is
+  /// thrown. Throws Error too if the files cannot be opened.
   FeatureFile(const std::filesystem::path& folder, const ContentHash& file_key, size_t row_bytes, Access access);
 
-  /// Copies the row of `key` to `out`. False, with `out` undefined, if there is
-  /// no row or the row is damaged.
+  /// Copies the row of `key` to `out`. False, with `out` undefined, if there is no row or the row is damaged.
   bool read(const ContentHash& key, void* out) const;
-  /// Appends a row unless an undamaged row of this key is there. False if the
-  /// disk is full. Throws Error if the system fails otherwise. Only with
-  /// kReadWrite.
+  /// Appends a row unless an undamaged row of this key is there. False if the disk is full. Throws Error if the system
+  /// fails otherwise. Only with kReadWrite.
   bool append(const ContentHash& key, const void* row);
   /// Rows that this process knows of.
   int64_t size() const;
@@ -59,8 +52,7 @@ class FeatureFile {
   void open_to_write();
   bool header_fits() const;
   int64_t complete_entries() const;
-  /// Reads the entries that any process has appended. The caller holds
-  /// append_mutex_.
+  /// Reads the entries that any process has appended. The caller holds append_mutex_.
   void refresh() const;
   std::optional<Place> find(const ContentHash& key) const;
   bool read_row(const Place& place, void* out) const;

@@ -21,8 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A larger file is not an image. An archive may claim any size, which must not
-// exhaust the memory.
+// A larger file is not an image. An archive may claim any size, which must not exhaust the memory.
 constexpr uint64_t kMaxImageBytes = 1U << 30U;
 // Deflate packs at most this tight, and makes data at most this much longer.
 constexpr uint64_t kMaxRatio = 1032;
@@ -99,8 +98,7 @@ class FolderImageSource final : public ImageSource {
 };
 
 std::string inflate_entry(const ZipEntry& entry, std::string& packed, const std::string& where) {
-  // The buffer has one byte more than the entry claims, to notice an entry that
-  // is longer.
+  // The buffer has one byte more than the entry claims, to notice an entry that is longer.
   std::string bytes(entry.size + 1, '\0');
   z_stream stream{};
   stream.next_in = reinterpret_cast<Bytef*>(packed.data());
@@ -200,8 +198,7 @@ class ZipImageSource final : public ImageSource {
   std::string folder_;  // with a slash at its end; empty: the whole archive
 };
 
-// Splits `x.zip/images/part` into the file above and the rest; an empty path if
-// there is no file above.
+// Splits `x.zip/images/part` into the file above and the rest; an empty path if there is no file above.
 std::pair<fs::path, std::string> split_at_zip(fs::path path) {
   std::error_code failure;
   fs::path folder;

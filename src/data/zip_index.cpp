@@ -57,8 +57,7 @@ const ZipEntry* ZipIndex::find_ending(std::string_view ending) const {
 
 std::optional<std::pair<std::string_view, std::string_view>> ZipIndex::ambiguous_paths(std::string_view ending) const {
   const auto [first, last] = range_ending(ending);
-  // Sorted: if the first and the last name are equal, all names between them
-  // are.
+  // Sorted: if the first and the last name are equal, all names between them are.
   if (first == last || first->name == (last - 1)->name) {
     return std::nullopt;
   }

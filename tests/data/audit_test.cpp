@@ -123,7 +123,7 @@ TEST(Audit, FindsEveryKindOfProblemOnce) {
   }
 }
 
-TEST(Audit, SaysSoWhereNothingIsWrong) {
+TEST(Audit, SaysThatNoProblemWasFound) {
   TemporaryFolder folder;
   const auto path = write_bytes(folder / "data.json", "[" + audit_sample("a", "1.jpg", "<image>?", "yes") + "]");
   write_bytes(folder / "images/COCO_1.jpg", make_jpeg(1));

@@ -103,7 +103,7 @@ class ByteTokenizer final : public Tokenizer {
   static constexpr std::string_view kSpecials[] = {"<unk>", "<s>", "</s>"};
 };
 
-/// A JPEG of noise around a colour, told apart by its seed.
+/// A JPEG of noise around a colour. Its content depends on the seed.
 inline std::string make_jpeg(uint64_t seed, int64_t width = 40, int64_t height = 30) {
   Random random(seed);
   Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3))};

@@ -186,10 +186,11 @@ TEST_F(DatasetFiles, DatasetKeepsASampleOfAWrongShapeWithItsProblem) {
 
 TEST_F(DatasetFiles, DatasetRefusesAFileWithoutASampleOfTheRightShape) {
   EXPECT_TRUE(load_error("[]").starts_with(place() + "expected at least one sample, found an empty array"));
-  EXPECT_EQ(load_error("[\n7, 8]"), place() +
-                                        "line 2, column 1: expected samples {id, image, conversations}, found 2 of "
-                                        "another shape; the first, '#0': element: expected an object {id, image, "
-                                        "conversations}, found a number");
+  EXPECT_EQ(load_error("[\n7, 8]"),
+            place() +
+                "line 2, column 1: expected samples {id, image, conversations}, found 2 samples "
+                "of the wrong shape; the first, '#0': element: expected an object {id, image, "
+                "conversations}, found a number");
 }
 
 TEST_F(DatasetFiles, DatasetTakesAnArrayOfImages) {

@@ -42,7 +42,7 @@ DataKind kind_named(const std::string& name) {
 
 }  // namespace
 
-TEST_F(EncodeSample, SupervisesTheLastAnswerAndFindsTheSlots) {
+TEST_F(EncodeSample, SupervisesTheLastAnswerAndFindsTheImageSpans) {
   const EncodedSample encoded = encode({"x", {"a", "b"}, {{"<image>\n<image>?", "yes"}, {"more", "no!"}}});
   EXPECT_EQ(encoded.problem, SampleProblem::kNone) << encoded.reason;
   const std::string before = "*user\n";  // one id for <s>
@@ -57,7 +57,7 @@ TEST_F(EncodeSample, SupervisesTheLastAnswerAndFindsTheSlots) {
   EXPECT_EQ(all.supervised, 12);
 }
 
-TEST_F(EncodeSample, TellsEveryProblem) {
+TEST_F(EncodeSample, NamesEveryProblem) {
   const Sample plain{"x", {"a"}, {{"<image>?", "answer"}}};
   const EncodedSample whole = encode(plain);
   ASSERT_EQ(whole.problem, SampleProblem::kNone);
@@ -113,7 +113,7 @@ TEST(GoldenTrainSampleAudit, EqualsTheOriginalAndFlagsWhatCannotBeTrained) {
     const std::vector<int64_t> mask = golden.at("loss_mask");
     const std::vector<int64_t> starts = golden.at("placeholder_starts");
     const auto real = std::ssize(encoded.ids);
-    // Where a space stands before a placeholder, ours has an intact span and the original has none.
+    // After a space our span is intact and the original finds no span.
     const bool departs = starts.size() < encoded.spans.size() && encoded.problem != SampleProblem::kSpanCut;
     if (!departs) {
       ASSERT_LE(real, std::ssize(ids));

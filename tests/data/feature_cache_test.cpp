@@ -99,7 +99,7 @@ int wait_status(pid_t child) {
 
 }  // namespace
 
-TEST(ContentHash, TellsEveryChangeOfLengthAndByteApart) {
+TEST(ContentHash, DiffersForEveryChangeOfLengthAndByte) {
   std::set<std::string> seen;
   const std::string zeros(200, '\0');
   for (size_t length = 0; length <= zeros.size(); ++length) {
@@ -354,7 +354,7 @@ TEST(FeatureCache, StopsGrowingOnAFullDiskAndStaysUsable) {
   EXPECT_TRUE(holds(*cache, 5));
 }
 
-/// Root may write everywhere; without its capabilities it is a user like others.
+/// Root may write everywhere, unless it gives up its capabilities.
 bool give_up_roots_rights() {
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct none[2] = {};

@@ -85,7 +85,7 @@ TEST(ImageSource, ReadsWhatTheZipProgramWrites) {
   }
 }
 
-TEST(ImageSource, FindsZipEntriesByFileNameOnlyWhereItIsUnique) {
+TEST(ImageSource, FindsZipEntriesByFileNameOnlyIfItIsUnique) {
   TemporaryFolder folder;
   ZipWriter writer;
   writer.add("a/one.jpg", "1");

@@ -226,7 +226,7 @@ TEST_F(LoaderOfAHundred, HandsOutAnEmptyBatchIfAMicroBatchHasNoGoodSample) {
   EXPECT_EQ(batches[8].ids.size(0), 1);
 }
 
-TEST_F(LoaderOfAHundred, FailsWhereNothingIsUsable) {
+TEST_F(LoaderOfAHundred, FailsIfNoSampleIsUsable) {
   const MemoryImages nothing({});
   const std::string json =
       "[" + sample_text(0, "a.jpg", "<image>", "x") + "," + sample_text(1, "b.jpg", "<image>", "x") + "]";
