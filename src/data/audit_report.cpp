@@ -96,20 +96,20 @@ std::string AuditReport::summary() const {
 }
 
 std::string AuditReport::json() const {
-  using Json = nlohmann::ordered_json;
-  Json report = {{"data", data},
-                 {"images", image_source},
-                 {"samples", samples},
-                 {"usable", usable},
-                 {"pictures", images},
-                 {"max_seq_len", max_seq_len},
-                 {"seconds", seconds},
-                 {"tokens", tokens},
-                 {"supervised_tokens", supervised_tokens},
-                 {"truncated", truncated},
-                 {"longest", longest},
-                 {"mean_length", mean_length},
-                 {"median_length", median_length}};
+  using OrderedJson = nlohmann::ordered_json;
+  OrderedJson report = {{"data", data},
+                        {"images", image_source},
+                        {"samples", samples},
+                        {"usable", usable},
+                        {"pictures", images},
+                        {"max_seq_len", max_seq_len},
+                        {"seconds", seconds},
+                        {"tokens", tokens},
+                        {"supervised_tokens", supervised_tokens},
+                        {"truncated", truncated},
+                        {"longest", longest},
+                        {"mean_length", mean_length},
+                        {"median_length", median_length}};
   report["padding_share"] = padding_share;
   report["padding_share_unsorted"] = padding_share_unsorted;
   report["padding_share_full"] = padding_share_full;
@@ -118,14 +118,14 @@ std::string AuditReport::json() const {
   }
   for (int number = 0; number < kAuditKinds; ++number) {
     report["counts"][kKinds[static_cast<size_t>(number)].key] = counts[static_cast<size_t>(number)];
-    report["findings"][kKinds[static_cast<size_t>(number)].key] = Json::array();
+    report["findings"][kKinds[static_cast<size_t>(number)].key] = OrderedJson::array();
   }
   for (const auto& finding : findings) {
     report["findings"][audit_kind_name(finding.kind)].push_back(
         {{"id", finding.id}, {"position", finding.position}, {"detail", finding.detail}});
   }
   // File names may hold invalid UTF-8.
-  return report.dump(2, ' ', false, Json::error_handler_t::replace);
+  return report.dump(2, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
 }  // namespace minimind
