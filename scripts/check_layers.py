@@ -18,7 +18,7 @@ PUBLIC, PRIVATE, MAX_PUBLIC, MAX_APP_LINES = "include/minimind", "src", 50, 60
 # header pattern -> the only places that may include it
 RESERVED = {
     r"torch/csrc/distributed|gloo/": r"src/dist/",
-    r"nlohmann/": r".*\.cpp$",
+    r"nlohmann/": r".*\.cpp$|src/base/json\.h$",
     r"stb/|stb_image|jpeglib|webp/": r"src/image/(decode|encode)",
     r"boost/": r"src/web/http_(server\.cpp|(connection|reader)\.(h|cpp))",
     r"xxhash": r"src/base/content_hash\.cpp",

@@ -2,17 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "base/json_limits.h"
+#include "base/json.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
 
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 template <class... Functions>
 struct Overloaded : Functions... {
@@ -21,15 +18,16 @@ struct Overloaded : Functions... {
 template <class... Functions>
 Overloaded(Functions...) -> Overloaded<Functions...>;
 
-Json value_to_json(const FieldValue& value) {
-  return std::visit(Overloaded{[]<class T>(const std::optional<T>* v) { return *v ? Json(**v) : Json(); },
-                               [](const auto* v) { return Json(*v); }},
+OrderedJson value_to_json(const FieldValue& value) {
+  return std::visit(Overloaded{[]<class T>(const std::optional<T>* v) { return *v ? OrderedJson(**v) : OrderedJson(); },
+                               [](const auto* v) { return OrderedJson(*v); }},
                     value);
 }
 
 class Setter {
  public:
-  Setter(const Json& json, const Field& field, const std::string& where) : json_(json), field_(field), where_(where) {}
+  Setter(const OrderedJson& json, const Field& field, const std::string& where)
+      : json_(json), field_(field), where_(where) {}
 
   void operator()(bool* target) const { expect(json_.is_boolean(), "true or false"), *target = json_.get<bool>(); }
   void operator()(int64_t* target) const { *target = integer(); }
@@ -51,12 +49,12 @@ class Setter {
     *target = json_.is_null() ? std::nullopt : std::optional(json_.get<double>());
   }
   void operator()(std::vector<std::string>* target) const {
-    const auto text = [](const Json& item) { return item.is_string(); };
+    const auto text = [](const OrderedJson& item) { return item.is_string(); };
     expect(json_.is_array() && std::ranges::all_of(json_, text), "a list of texts");
     *target = json_.get<std::vector<std::string>>();
   }
   void operator()(std::vector<int64_t>* target) const {
-    const auto whole = [](const Json& item) { return item.is_number_integer(); };
+    const auto whole = [](const OrderedJson& item) { return item.is_number_integer(); };
     expect(json_.is_array() && std::ranges::all_of(json_, whole), "a list of whole numbers");
     *target = json_.get<std::vector<int64_t>>();
   }
@@ -67,7 +65,7 @@ class Setter {
   }
   int64_t integer() const {
     if (json_.is_number_float()) {
-      // 5e3 is a whole number too.
+      // 5e3 is a whole number.
       const double value = json_.get<double>();
       expect(std::abs(value) < 1e15 && value == std::floor(value), "a whole number");
     } else {
@@ -83,7 +81,7 @@ class Setter {
     return text;
   }
 
-  const Json& json_;
+  const OrderedJson& json_;
   const Field& field_;
   const std::string& where_;
 };
@@ -103,31 +101,20 @@ size_t edit_distance(const std::string& a, const std::string& b) {
   return row[b.size()];
 }
 
-Json parse_object(const std::string& json, const std::string& where) {
-  check_json_limits(json, where);
-  Json parsed;
-  try {
-    parsed = Json::parse(json);
-  } catch (const Json::parse_error& error) {
-    fail(where, ": malformed JSON at ", line_and_column(json, error.byte > 0 ? error.byte - 1 : 0));
-  }
-  require(parsed.is_object(), where, ": expected a JSON object, found ", parsed.type_name());
-  return parsed;
-}
-
 }  // namespace
 
 std::string fields_to_json(const Fields& fields) {
-  Json object = Json::object();
+  OrderedJson object = OrderedJson::object();
   for (const Field& field : fields) {
     object[field.name] = value_to_json(field.value);
   }
-  return object.dump(2, ' ', false, Json::error_handler_t::replace);  // a path may be anything
+  return object.dump(2, ' ', false, OrderedJson::error_handler_t::replace);  // a path may be anything
 }
 
 void fields_from_json(const Fields& fields, const std::string& json, const std::string& where,
                       const std::vector<std::string>& ignored) {
-  const Json object = parse_object(json, where);
+  const OrderedJson object = parse_ordered_json(json, where);
+  require(object.is_object(), where, ": expected a JSON object, found ", object.type_name());
   std::vector<std::string> names;
   for (const Field& field : fields) {
     names.push_back(field.name);
@@ -144,7 +131,7 @@ void fields_from_json(const Fields& fields, const std::string& json, const std::
 }
 
 std::string field_value_text(const Field& field) {
-  const Json value = value_to_json(field.value);
+  const OrderedJson value = value_to_json(field.value);
   if (value.is_null()) {
     return "";
   }
@@ -152,7 +139,7 @@ std::string field_value_text(const Field& field) {
     return value.is_string() ? value.get<std::string>() : value.dump();
   }
   std::string text;
-  for (const Json& item : value) {
+  for (const OrderedJson& item : value) {
     text += (text.empty() ? "" : " ") + (item.is_string() ? item.get<std::string>() : item.dump());
   }
   return text;
@@ -171,20 +158,6 @@ std::string nearest_name(const std::string& name, const std::vector<std::string>
   return best;
 }
 
-std::string line_and_column(const std::string& text, size_t offset) {
-  size_t line = 1;
-  size_t column = 1;
-  for (size_t i = 0; i < std::min(offset, text.size()); ++i) {
-    if (text[i] == '\n') {
-      ++line;
-      column = 1;
-    } else if ((static_cast<uint8_t>(text[i]) & 0xC0) != 0x80) {
-      ++column;
-    }
-  }
-  return concat("line ", line, ", column ", column);
-}
-
 void require_flag_between(const char* name, int64_t value, int64_t lowest, int64_t highest) {
   if (value < lowest || value > highest) {
     throw UsageError(concat("--", name, ": expected ", lowest, " to ", highest, ", found ", value));
@@ -193,6 +166,12 @@ void require_flag_between(const char* name, int64_t value, int64_t lowest, int64
 
 void require_flag_at_least(const char* name, int64_t value, int64_t lowest) {
   if (value < lowest) {
+    throw UsageError(concat("--", name, ": expected ", lowest, " or more, found ", value));
+  }
+}
+
+void require_flag_at_least(const char* name, double value, double lowest) {
+  if (!(value >= lowest)) {
     throw UsageError(concat("--", name, ": expected ", lowest, " or more, found ", value));
   }
 }

@@ -5,20 +5,7 @@
 
 namespace minimind {
 
-namespace {
-
-constexpr char32_t kReplacement = 0xFFFD;
-
-// One step of decoding. Well-formed: code point and length. Ill-formed: the maximal part of a character that could
-// still have become one (Unicode standard, table 3-7), with valid = false; `cut` says that the text ended inside of it.
-struct Step {
-  char32_t codepoint = kReplacement;
-  size_t length = 1;
-  bool valid = false;
-  bool cut = false;
-};
-
-Step decode_step(std::string_view text, size_t at) {
+Utf8Step decode_utf8(std::string_view text, size_t at) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
   const uint8_t lead = byte(at);
   if (lead < 0x80) {
@@ -43,11 +30,11 @@ Step decode_step(std::string_view text, size_t at) {
   }
   for (size_t i = 1; i <= need; ++i) {
     if (at + i >= text.size()) {
-      return {kReplacement, i, false, true};
+      return {.length = i, .is_cut = true};
     }
     const uint8_t next = byte(at + i);
     if (next < low || next > high) {
-      return {kReplacement, i, false, false};
+      return {.length = i};
     }
     value = (value << 6) | (next & 0x3F);
     low = 0x80, high = 0xBF;
@@ -55,13 +42,11 @@ Step decode_step(std::string_view text, size_t at) {
   return {value, need + 1, true, false};
 }
 
-}  // namespace
-
 std::vector<char32_t> utf8_to_codepoints(std::string_view text) {
   std::vector<char32_t> codepoints;
   codepoints.reserve(text.size());
   for (size_t at = 0; at < text.size();) {
-    const Step step = decode_step(text, at);
+    const Utf8Step step = decode_utf8(text, at);
     codepoints.push_back(step.codepoint);
     at += step.length;
   }
@@ -110,30 +95,18 @@ std::string repair_utf8(std::string_view bytes) {
   std::string text;
   text.reserve(bytes.size());
   for (size_t at = 0; at < bytes.size();) {
-    const Step step = decode_step(bytes, at);
-    if (step.valid) {
-      text.append(bytes, at, step.length);
-    } else {
-      append_utf8(text, kReplacement);
-    }
+    const Utf8Step step = decode_utf8(bytes, at);
+    append_utf8(text, step.codepoint);
     at += step.length;
   }
   return text;
 }
 
-std::string ascii_lower(std::string_view text) {
-  std::string result(text);
-  std::ranges::transform(result, result.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return result;
-}
-
 size_t complete_utf8_prefix(std::string_view bytes) {
-  // Only the last three bytes can begin a character that is still open.
+  // Only the last three bytes can begin an incomplete character.
   const size_t first = bytes.size() - std::min<size_t>(bytes.size(), 3);
   for (size_t at = first; at < bytes.size(); ++at) {
-    const Step step = decode_step(bytes, at);
-    if (step.cut && at + step.length == bytes.size() && static_cast<uint8_t>(bytes[at]) >= 0xC2) {
+    if (decode_utf8(bytes, at).is_cut) {
       return at;
     }
   }

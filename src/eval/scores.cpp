@@ -2,21 +2,17 @@
 
 #include <algorithm>
 #include <cctype>
-#include <nlohmann/json.hpp>
 #include <string_view>
 
-#include "base/json_limits.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "base/utf8.h"
 #include "minimind/base/error.h"
-#include "minimind/base/fields.h"
 #include "minimind/base/file.h"
 
 namespace minimind {
 
 namespace {
-
-using Json = nlohmann::json;
 
 bool is_ascii_letter(char letter) {
   return std::isalpha(static_cast<unsigned char>(letter)) != 0;
@@ -121,10 +117,8 @@ AttributeRules::AttributeRules(std::vector<std::vector<Spellings>> categories,
 }
 
 AttributeRules AttributeRules::load(const std::filesystem::path& path, const std::string& data_name) {
-  const std::string text = read_file(path);
-  check_json_limits(text, path.string());
+  const Json rules = parse_json(read_file(path), path.string());
   try {
-    const Json rules = Json::parse(text);
     require(rules.contains(data_name), path.string(), ": expected the attributes of ", data_name,
             ", found no such key; add the key, or score without attributes: --attributes none");
     std::vector<std::vector<Spellings>> categories;
@@ -136,8 +130,6 @@ AttributeRules AttributeRules::load(const std::filesystem::path& path, const std
       required[id] = rule.at("required").get<std::vector<Spellings>>();
     }
     return {std::move(categories), std::move(required)};
-  } catch (const Json::parse_error& error) {
-    fail(path.string(), ": malformed JSON at ", line_and_column(text, error.byte > 0 ? error.byte - 1 : 0));
   } catch (const Json::exception&) {
     fail(
         path.string(),

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <array>
 
-#include "base/utf8.h"
+#include "base/text.h"
 #include "io/dtype_names.h"
 #include "io/pth.h"
 #include "io/safetensors.h"
@@ -54,7 +54,7 @@ StateDict without_head(StateDict state) {
 }
 
 std::string ending_of(const fs::path& target) {
-  return ascii_lower(target.extension().string());
+  return lower_case(target.extension().string());
 }
 
 bool is_pth(const fs::path& target) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <optional>
+#include <unordered_set>
+#include <utility>
 
 #include "base/utf8.h"
 #include "minimind/base/error.h"
@@ -11,10 +13,10 @@ namespace minimind::text_detail {
 
 namespace {
 
-// Far above any real vocabulary: keeps a broken file from asking for the whole memory.
+// Far above any real vocabulary, so that a broken file cannot ask for all memory.
 constexpr TokenId kMaxId = 1 << 24;
 
-// The printable character that stands for each byte: itself where it is printable Latin-1, else U+0100 and up.
+// The printable character that spells each byte: printable Latin-1 itself, the other bytes U+0100 and up.
 std::array<char32_t, 256> byte_alphabet() {
   std::array<char32_t, 256> alphabet{};
   char32_t next = 0x100;
@@ -25,31 +27,18 @@ std::array<char32_t, 256> byte_alphabet() {
   return alphabet;
 }
 
-class AlphabetReader {
- public:
-  AlphabetReader() {
-    const auto alphabet = byte_alphabet();
-    for (size_t byte = 0; byte < alphabet.size(); ++byte) {
-      byte_of_[alphabet[byte]] = static_cast<char>(byte);
+// The bytes that a vocabulary string spells; the string itself if it has a character outside the alphabet.
+std::string spelled_bytes(const std::array<char32_t, 256>& alphabet, const std::string& token) {
+  std::string bytes;
+  for (const char32_t character : utf8_to_codepoints(token)) {
+    const auto* const found = std::ranges::find(alphabet, character);
+    if (found == alphabet.end()) {
+      return token;
     }
+    bytes += static_cast<char>(found - alphabet.begin());
   }
-
-  // The bytes that a vocabulary string stands for; a string with a character outside the alphabet is taken literally.
-  std::string bytes(const std::string& token) const {
-    std::string out;
-    for (const char32_t character : utf8_to_codepoints(token)) {
-      const auto found = byte_of_.find(character);
-      if (found == byte_of_.end()) {
-        return token;
-      }
-      out += found->second;
-    }
-    return out;
-  }
-
- private:
-  std::unordered_map<char32_t, char> byte_of_;
-};
+  return bytes;
+}
 
 std::vector<std::pair<std::string, TokenId>> splits_of(const std::vector<AddedToken>& added) {
   std::vector<std::pair<std::string, TokenId>> splits;
@@ -67,7 +56,8 @@ ByteBpeTokenizer::ByteBpeTokenizer(const ByteBpeModel& model, const std::string&
   add_merges(model, where);
   const auto needed = [&](const char* token) {
     const auto id = token_id(token);
-    require(id.has_value(), where, ": expected a token ", token, ", which the chat template needs, found none");
+    require(id.has_value(), where, ": expected a token ", token,
+            ", which the chat template needs, found no such token");
     return *id;
   };
   bos_ = needed("<s>");
@@ -85,19 +75,19 @@ void ByteBpeTokenizer::add_vocabulary(const ByteBpeModel& model, const std::stri
             "'");
     slot = std::move(token);
   };
-  std::unordered_map<std::string, TokenId> added;
+  std::unordered_set<std::string> added;
   for (const AddedToken& token : model.added) {
     const auto known = model.vocab.find(token.content);
     require(known == model.vocab.end() || known->second == token.id, where, ": token '", token.content,
             "': expected one id, found ", token.id, " in added_tokens and ",
             known == model.vocab.end() ? token.id : known->second, " in model.vocab");
     place(token.id, token.content, {token.content, true, token.special});
-    added.emplace(token.content, token.id);
+    added.insert(token.content);
   }
-  const AlphabetReader alphabet;
+  const std::array<char32_t, 256> alphabet = byte_alphabet();
   for (const auto& [name, id] : model.vocab) {
     if (!added.contains(name)) {
-      place(id, name, {alphabet.bytes(name), true, false});
+      place(id, name, {spelled_bytes(alphabet, name), true, false});
     }
   }
   for (size_t id = 0; id < tokens_.size(); ++id) {
@@ -105,12 +95,11 @@ void ByteBpeTokenizer::add_vocabulary(const ByteBpeModel& model, const std::stri
       id_of_bytes_.emplace(tokens_[id].bytes, static_cast<TokenId>(id));
     }
   }
-  const auto symbols = byte_alphabet();
-  for (size_t byte = 0; byte < symbols.size(); ++byte) {
+  for (size_t byte = 0; byte < alphabet.size(); ++byte) {
     std::string symbol;
-    append_utf8(symbol, symbols[byte]);
+    append_utf8(symbol, alphabet[byte]);
     const auto found = model.vocab.find(symbol);
-    require(found != model.vocab.end(), where, ": expected a token for each of the 256 bytes, found none for byte ",
+    require(found != model.vocab.end(), where, ": expected a token for each of the 256 bytes, found no token for byte ",
             byte, " ('", symbol, "'); is this a byte-level tokenizer?");
     id_of_byte_[byte] = found->second;
   }
@@ -118,11 +107,12 @@ void ByteBpeTokenizer::add_vocabulary(const ByteBpeModel& model, const std::stri
 
 void ByteBpeTokenizer::add_merges(const ByteBpeModel& model, const std::string& where) {
   for (size_t rank = 0; rank < model.merges.size(); ++rank) {
-    const auto& [left, right] = model.merges[rank];
+    const std::string& left = model.merges[rank].first;
+    const std::string& right = model.merges[rank].second;
     const auto id_of = [&](const std::string& token) {
       const auto found = model.vocab.find(token);
       require(found != model.vocab.end(), where, ": model.merges[", rank, "] ('", left, "' '", right,
-              "'): expected tokens of model.vocab, found '", token, "', which is none");
+              "'): expected tokens of model.vocab, found '", token, "', which is not in it");
       return found->second;
     };
     merges_.add(id_of(left), id_of(right), id_of(left + right));

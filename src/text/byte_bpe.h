@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -13,18 +12,17 @@
 
 namespace minimind::text_detail {
 
-/// A token that is matched in the text before BPE.
+/// A token that is matched in the text before byte-pair encoding.
 struct AddedToken {
   std::string content;
   TokenId id = 0;
-  bool special = false;  ///< left out where decoding skips specials
+  bool special = false;
 };
 
-/// Byte-level BPE as read from a tokenizer.json, in its own spelling: vocabulary strings use the printable alphabet in
-/// which a space is `Ġ`.
+/// The model of a tokenizer.json. Its strings spell each byte as a printable character, a space as `Ġ`.
 struct ByteBpeModel {
   std::unordered_map<std::string, TokenId> vocab;
-  std::vector<std::pair<std::string, std::string>> merges;  // the strongest first
+  std::vector<std::pair<std::string, std::string>> merges;  // lowest rank first
   std::vector<AddedToken> added;
 };
 
@@ -60,8 +58,5 @@ class ByteBpeTokenizer final : public Tokenizer {
   TokenId bos_ = 0;
   TokenId eos_ = 0;
 };
-
-/// Reads a Hugging Face `tokenizer.json`. Throws Error on anything that this tokenizer would not reproduce.
-std::unique_ptr<Tokenizer> read_tokenizer_json(const std::string& path);
 
 }  // namespace minimind::text_detail

@@ -1,7 +1,10 @@
 #include "text/char_class.h"
 
-#include <array>
+#include <span>
 #include <vector>
+
+#include "base/utf8.h"
+#include "text/unicode_tables.h"
 
 namespace minimind::text_detail {
 
@@ -11,7 +14,7 @@ constexpr CodepointRange kSpaces[] = {{0x09, 0x0D},     {0x20, 0x20},     {0x85,
                                       {0x1680, 0x1680}, {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F},
                                       {0x205F, 0x205F}, {0x3000, 0x3000}};
 
-// One byte a code point, up to the last one that is not kOther: some 200 KB, of which a text touches few pages.
+// One byte per code point up to the last one that is not kOther: about 200 KB, of which a text touches few pages.
 std::vector<CharClass> build_class_table() {
   std::vector<CharClass> table;
   const auto mark = [&](std::span<const CodepointRange> ranges, CharClass kind) {
@@ -30,19 +33,6 @@ std::vector<CharClass> build_class_table() {
   return table;
 }
 
-size_t sequence_length(uint8_t lead) {
-  if (lead < 0x80) {
-    return 1;
-  }
-  if (lead >= 0xC2 && lead <= 0xDF) {
-    return 2;
-  }
-  if (lead >= 0xE0 && lead <= 0xEF) {
-    return 3;
-  }
-  return lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
-}
-
 // The end of an English contraction that begins with the apostrophe at `begin`; `begin` if there is none.
 size_t contraction_end(std::string_view text, size_t begin) {
   const std::string_view rest = text.substr(begin + 1, 2);
@@ -57,10 +47,10 @@ size_t contraction_end(std::string_view text, size_t begin) {
 
 struct Run {
   size_t end;
-  size_t last;  // where its last character begins
+  size_t last;  // begin of its last character
 };
 
-// Extends over characters of one kind; the character at `begin` has it.
+// The characters from `begin` that have the class of `head`, the first of them.
 Run run_of(std::string_view text, size_t begin, const ClassifiedChar& head) {
   Run run{begin + head.length, begin};
   while (run.end < text.size()) {
@@ -83,22 +73,11 @@ CharClass class_of(char32_t codepoint) {
 
 ClassifiedChar char_at(std::string_view text, size_t at) {
   const auto lead = static_cast<uint8_t>(text[at]);
-  const size_t length = sequence_length(lead);
-  if (length == 1) {
+  if (lead < 0x80) {
     return {class_of(lead), 1};
   }
-  if (length == 0 || length > text.size() - at) {
-    return {};
-  }
-  char32_t codepoint = lead & (0xFFU >> (length + 1));
-  for (size_t i = 1; i < length; ++i) {
-    const auto next = static_cast<uint8_t>(text[at + i]);
-    if ((next & 0xC0U) != 0x80U) {
-      return {};
-    }
-    codepoint = (codepoint << 6) | (next & 0x3FU);
-  }
-  return {class_of(codepoint), length};
+  const Utf8Step step = decode_utf8(text, at);
+  return {step.is_valid ? class_of(step.codepoint) : CharClass::kOther, step.length};
 }
 
 size_t word_end(std::string_view text, size_t begin) {
@@ -118,7 +97,7 @@ size_t word_end(std::string_view text, size_t begin) {
       return run_of(text, begin + 1, next).end;
     }
   }
-  // Before other text the last white space of several is left to the next word.
+  // Before other text the last of several white spaces belongs to the next word.
   const Run run = run_of(text, begin, head);
   return run.end == text.size() || run.last == begin ? run.end : run.last;
 }

@@ -2,22 +2,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string_view>
 
 namespace minimind::text_detail {
 
-/// Both ends included.
-struct CodepointRange {
-  char32_t first;
-  char32_t last;
-};
-
-/// Unicode categories L* and N*, ascending (unicode_tables.cpp).
-std::span<const CodepointRange> letter_ranges();
-std::span<const CodepointRange> number_ranges();
-
-/// What the GPT-2 pattern distinguishes: \p{L}, \p{N}, \s and the rest.
+/// The classes of the GPT-2 pattern: \p{L}, \p{N}, \s and all other characters.
 enum class CharClass : uint8_t { kOther, kLetter, kNumber, kSpace };
 
 CharClass class_of(char32_t codepoint);
@@ -27,8 +16,7 @@ struct ClassifiedChar {
   size_t length = 1;  ///< in bytes
 };
 
-/// The character at byte `at` (< text.size()). A byte that is no part of valid UTF-8 is a character of its own, of kind
-/// kOther.
+/// The character at byte `at` (< text.size()). An invalid part of UTF-8 is a character of class kOther.
 ClassifiedChar char_at(std::string_view text, size_t at);
 
 /// End of the word that begins at byte `begin` (< text.size()) under the GPT-2 pre-tokenisation pattern

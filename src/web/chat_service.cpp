@@ -12,6 +12,7 @@
 #include "infer/make_decoder.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
+#include "minimind/image/decode.h"
 #include "minimind/infer/generator.h"
 #include "minimind/infer/prompt.h"
 

@@ -12,7 +12,7 @@
 
 #include "minimind/base/random.h"
 #include "minimind/chat/chat_model.h"
-#include "minimind/image/image.h"
+#include "minimind/image/decode.h"
 #include "minimind/infer/decoder.h"
 #include "web/answer_writer.h"
 #include "web/api_error.h"
