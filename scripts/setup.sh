@@ -12,7 +12,7 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 packages=(
   g++ cmake ninja-build ccache pkg-config python3 python3-venv
-  nlohmann-json3-dev libcli11-dev libgtest-dev zlib1g-dev libstb-dev libboost-dev
+  nlohmann-json3-dev libcli11-dev libgtest-dev zlib1g-dev libstb-dev libboost-dev libxxhash-dev
   libsentencepiece-dev libjpeg-dev libwebp-dev libgloo-dev libedit-dev
 )
 
