@@ -5,7 +5,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
 #include "minimind/cli/run_main.h"
-#include "minimind/text/tokenizer.h"
+#include "minimind/text/load_tokenizer.h"
 
 using namespace minimind;
 

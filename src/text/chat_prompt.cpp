@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kAnswerMarker = "<s>assistant";
 
-// The rendered text, cut where images stand: piece, image, piece, … , piece.
+// The rendered text, cut at its images: piece, image, piece, …, piece.
 struct Rendering {
   struct Position {
     size_t piece = 0;
@@ -34,10 +34,10 @@ void append_question(std::string_view content, const std::string& placeholder, R
   rendering.pieces.back() += content;
 }
 
-// With an empty placeholder all of it is one piece.
+// Renders the messages; with an empty placeholder into one piece.
 Rendering render(std::span<const Message> messages, const std::string& placeholder) {
   Rendering rendering;
-  std::optional<Rendering::Position> open_answer;  // behind the marker of a question that has no answer yet
+  std::optional<Rendering::Position> open_answer;  // behind the marker of a question without an answer
   for (size_t i = 0; i < messages.size(); ++i) {
     const std::string& role = messages[i].role;
     const std::string content = repair_utf8(messages[i].content);
@@ -59,8 +59,8 @@ Rendering render(std::span<const Message> messages, const std::string& placehold
   return rendering;
 }
 
-// Ids of a piece in the company of the spans around it (SPEC.md section 3): a symbol of the pattern keeps its place on
-// either side while the piece is encoded, unless it merges with the piece, which would break the span.
+// Encodes a piece together with the neighbouring symbols of the image spans (SPEC.md section 3). A symbol that merges
+// with the piece would break its span: the piece is then encoded without that symbol.
 std::vector<TokenId> encode_beside_spans(const Tokenizer& tokenizer, const ImagePattern& pattern,
                                          const std::string& piece, bool span_before, bool span_after) {
   while (true) {
@@ -83,7 +83,7 @@ std::vector<TokenId> encode_beside_spans(const Tokenizer& tokenizer, const Image
   }
 }
 
-// Index of the first token that begins at byte `offset` of the tokens' text or behind it.
+// Index of the first token that begins at byte `offset` of the text or later.
 int64_t token_at(const Tokenizer& tokenizer, std::span<const TokenId> ids, size_t offset) {
   size_t begin = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -95,7 +95,7 @@ int64_t token_at(const Tokenizer& tokenizer, std::span<const TokenId> ids, size_
   return std::ssize(ids);
 }
 
-// Start of what the last marker in the ids supervises.
+// Index behind the last answer marker, if there is a marker.
 std::optional<size_t> last_marker_end(const Tokenizer& tokenizer, std::span<const TokenId> ids) {
   const std::vector<TokenId> marker = tokenizer.encode(kAnswerMarker);
   const auto found = std::find_end(ids.begin(), ids.end(), marker.begin(), marker.end());
@@ -148,7 +148,7 @@ ImagePattern make_image_pattern(const Tokenizer& tokenizer, const std::string& t
   pattern.text = text;
   pattern.ids = tokenizer.encode(text);
   require(std::ssize(pattern.ids) == vision_tokens, "image_special_token '", text, "': expected ", vision_tokens,
-          " tokens, one for each vision token of an image, found ", pattern.ids.size(),
+          " tokens, one per vision token of an image, found ", pattern.ids.size(),
           " with this tokenizer; give a text that it splits into ", vision_tokens, " tokens");
   return pattern;
 }
@@ -167,7 +167,7 @@ std::vector<uint8_t> loss_mask(const Tokenizer& tokenizer, const EncodedChat& ch
     }
     return mask;
   }
-  // Without a marker the original's search ends at -1, and -1 plus the marker's length is its start.
+  // Without a marker the original's search gives -1, and it supervises from -1 plus the marker's length.
   const size_t length_without_marker = tokenizer.encode(kAnswerMarker).size() - 1;
   supervise(last_marker_end(tokenizer, chat.ids).value_or(length_without_marker), mask.size());
   return mask;

@@ -7,16 +7,16 @@
 
 namespace minimind::text_detail {
 
-/// The merges of a byte-pair encoding, and merging itself. Immutable after the last add().
+/// The merges of a byte-pair encoding. Immutable after the last add().
 class MergeTable {
  public:
   explicit MergeTable(size_t merges = 0);
 
-  /// Merges are added in order of their rank, the strongest first. A pair added twice keeps its last rank.
+  /// Adds a merge of the next rank; rank 0 merges first. A pair added twice keeps its last rank.
   void add(TokenId left, TokenId right, TokenId merged);
 
-  /// Merges neighbours in place until none has a merge left: at each step the pair of the lowest rank, the leftmost of
-  /// equal ones. O(n log n) for long words.
+  /// Merges neighbours in place until no pair has a merge: at each step the pair of the lowest rank, of equal ranks the
+  /// leftmost pair. O(n log n) for long words.
   void merge(std::vector<TokenId>& word) const;
 
  private:

@@ -17,14 +17,14 @@ namespace minimind::text_detail {
 namespace {
 
 // How sentencepiece spells a space (U+2581).
-constexpr std::string_view kSpaceMark = "\xE2\x96\x81";
+constexpr std::string_view kSpaceSymbol = "\xE2\x96\x81";
 
 std::string with_spaces(std::string_view piece) {
   std::string text;
   for (size_t at = 0; at < piece.size();) {
-    const bool space = piece.substr(at).starts_with(kSpaceMark);
+    const bool space = piece.substr(at).starts_with(kSpaceSymbol);
     text += space ? ' ' : piece[at];
-    at += space ? kSpaceMark.size() : 1;
+    at += space ? kSpaceSymbol.size() : 1;
   }
   return text;
 }
@@ -62,7 +62,7 @@ class SentencepieceTokenizer final : public Tokenizer {
 
 SentencepieceTokenizer::SentencepieceTokenizer(const std::string& path) {
   const auto status = processor_.LoadFromSerializedProto(read_file(path));
-  require(status.ok(), path, ": expected a sentencepiece model, found something else (", status.ToString(), ")");
+  require(status.ok(), path, ": expected a sentencepiece model, found other data (", status.ToString(), ")");
   read_tokens(path);
   check_round_trips(path);
 }
@@ -85,7 +85,7 @@ void SentencepieceTokenizer::read_tokens(const std::string& path) {
     }
   }
   specials_ = SpecialSplitter(std::move(specials));
-  // A character may be a piece and a byte: the piece is what encoding gives.
+  // If a piece and a byte have the same text, encoding gives the piece.
   for (const bool bytes : {false, true}) {
     for (TokenId id = 0; id < size; ++id) {
       if (processor_.IsByte(id) == bytes) {
@@ -99,11 +99,11 @@ void SentencepieceTokenizer::read_tokens(const std::string& path) {
   }
 }
 
-// Text that the defaults of sentencepiece change: a space put in front, spaces dropped or joined, newlines dropped,
-// characters normalised or unknown.
+// Encodes and decodes texts that sentencepiece's defaults change: they add a space in front, drop or join spaces, drop
+// newlines, normalise characters or lack them.
 void SentencepieceTokenizer::check_round_trips(const std::string& path) const {
   for (const std::string text :
-       {"a", " a", "a  b ", "a\n\nb\t", "\xEF\xBC\xA1\xC2\xB2", "\xF0\x9F\x98\x80", kSpaceMark.data()}) {
+       {"a", " a", "a  b ", "a\n\nb\t", "\xEF\xBC\xA1\xC2\xB2", "\xF0\x9F\x98\x80", kSpaceSymbol.data()}) {
     std::string back;
     for (const TokenId id : encode(text)) {
       back += token_bytes(id);
@@ -123,11 +123,11 @@ void SentencepieceTokenizer::encode_piece(std::string_view text, std::vector<Tok
     require(status.ok(), "sentencepiece: ", status.ToString());
     ids.insert(ids.end(), piece_ids.begin(), piece_ids.end());
   };
-  // A space mark that stands in the text itself would come back as a space: it goes by bytes.
+  // A U+2581 in the text would be decoded to a space. Its bytes become tokens instead.
   size_t begin = 0;
-  for (size_t at; (at = text.find(kSpaceMark, begin)) != std::string_view::npos; begin = at + kSpaceMark.size()) {
+  for (size_t at; (at = text.find(kSpaceSymbol, begin)) != std::string_view::npos; begin = at + kSpaceSymbol.size()) {
     encode_part(text.substr(begin, at - begin));
-    for (const char byte : kSpaceMark) {
+    for (const char byte : kSpaceSymbol) {
       const TokenId id = id_of_byte_[static_cast<uint8_t>(byte)];
       ids.push_back(id < 0 ? processor_.unk_id() : id);
     }

@@ -10,14 +10,14 @@
 
 namespace minimind::text_detail {
 
-/// Finds tokens that are matched in text before it is tokenised: the leftmost first, the longest of those.
+/// Finds the tokens that are matched in the text first: the leftmost match, of equal places the longest.
 class SpecialSplitter {
  public:
   /// Tokens with an empty text are ignored.
   explicit SpecialSplitter(std::vector<std::pair<std::string, TokenId>> specials = {});
 
   /// Calls on_text(std::string_view) for each non-empty piece between specials and on_special(TokenId) for each
-  /// special, in order.
+  /// special, in the order of the text.
   template <class OnText, class OnSpecial>
   void split(std::string_view text, OnText&& on_text, OnSpecial&& on_special) const {
     size_t begin = 0;

@@ -9,6 +9,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
+#include "minimind/text/load_tokenizer.h"
 #include "train/setup.h"
 
 namespace minimind {

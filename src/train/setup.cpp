@@ -14,6 +14,7 @@
 #include "minimind/base/log.h"
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
+#include "minimind/text/load_tokenizer.h"
 #include "model/clip_weights.h"
 #include "model/device.h"
 #include "train/features.h"

@@ -19,7 +19,8 @@
 #include "minimind/base/error.h"
 #include "minimind/base/random.h"
 #include "minimind/data/loader.h"
-#include "minimind/image/image.h"
+#include "minimind/image/encode.h"
+#include "minimind/text/load_tokenizer.h"
 
 namespace {
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "data_support.h"
+#include "minimind/text/load_tokenizer.h"
 #include "support/fixtures.h"
 
 namespace minimind::testing {

@@ -12,9 +12,9 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/image/image.h"
+#include "minimind/image/decode.h"
 #include "minimind/text/chat_prompt.h"
-#include "minimind/text/tokenizer.h"
+#include "minimind/text/load_tokenizer.h"
 #include "sample/clip_folder.h"
 
 namespace minimind::sample {

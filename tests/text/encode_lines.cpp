@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "minimind/text/chat_prompt.h"
-#include "minimind/text/tokenizer.h"
+#include "minimind/text/load_tokenizer.h"
 #include "text/char_class.h"
 
 namespace {

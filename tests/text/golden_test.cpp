@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "minimind/text/chat_prompt.h"
-#include "minimind/text/tokenizer.h"
+#include "minimind/text/load_tokenizer.h"
 #include "support/fixtures.h"
 
 namespace {
@@ -38,6 +38,11 @@ struct Golden {
   }
 };
 
+std::string decode_without_specials(const minimind::Tokenizer& tokenizer, Ids ids) {
+  std::erase_if(ids, [&](TokenId id) { return tokenizer.is_special(id); });
+  return tokenizer.decode(ids);
+}
+
 // Every list of cases in a file must be of a kind that some test here runs.
 void expect_known_kinds(const json& file, const std::set<std::string>& known) {
   for (const auto& [key, value] : file.items()) {
@@ -61,7 +66,7 @@ TEST(Golden, tokenizer_encode) {
     const Ids ids = golden.tokenizer->encode(text);
     EXPECT_EQ(ids, item.at("ids").get<Ids>()) << json(text);
     EXPECT_EQ(golden.tokenizer->decode(ids), item.at("decoded").get<std::string>());
-    EXPECT_EQ(golden.tokenizer->decode(ids, true), item.at("decoded_skip_special").get<std::string>());
+    EXPECT_EQ(decode_without_specials(*golden.tokenizer, ids), item.at("decoded_skip_special").get<std::string>());
     ++ran;
   }
   golden_ran("tokenizer_encode", ran, cases.size());

@@ -9,7 +9,7 @@
 
 #include "base/utf8.h"
 #include "minimind/base/error.h"
-#include "minimind/text/tokenizer.h"
+#include "minimind/text/load_tokenizer.h"
 #include "text/byte_bpe.h"
 
 namespace minimind::testing {

@@ -60,14 +60,16 @@ TEST(TokenizerJson, ReadsMergesAsTextAndAsPairs) {
   EXPECT_EQ(tokenizer->encode("abab").size(), 1U);
 }
 
-TEST(TokenizerJson, KeepsAnAddedTokenThatIsNotSpecialInDecodedText) {
+TEST(TokenizerJson, KnowsWhichAddedTokensAreSpecial) {
   const TemporaryFolder folder;
   json file = small_tokenizer_json();
   file["added_tokens"].push_back({{"id", 261}, {"content", "<tool use>"}, {"special", false}});
   const auto tokenizer = load_tokenizer(folder.write("tokenizer.json", file.dump()));
   const auto ids = tokenizer->encode("<s><tool use>");
   EXPECT_EQ(ids, (std::vector<minimind::TokenId>{1, 261}));
-  EXPECT_EQ(tokenizer->decode(ids, true), "<tool use>");
+  EXPECT_TRUE(tokenizer->is_special(1));
+  EXPECT_FALSE(tokenizer->is_special(261));
+  EXPECT_EQ(tokenizer->decode(ids), "<s><tool use>");
 }
 
 TEST(TokenizerJson, NamesLineAndColumnOfMalformedJson) {

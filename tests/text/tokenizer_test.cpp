@@ -164,11 +164,12 @@ TEST(ByteBpe, DecodesIdsOutsideTheVocabularyToNothing) {
   EXPECT_EQ(tokenizer->decode(ids), "a");
 }
 
-TEST(ByteBpe, LeavesSpecialsOutOnDemand) {
+TEST(ByteBpe, DecodesSpecialsToTheirText) {
   const auto tokenizer = small_byte_bpe();
   const Ids ids = tokenizer->encode("<s>a</s>");
   EXPECT_EQ(tokenizer->decode(ids), "<s>a</s>");
-  EXPECT_EQ(tokenizer->decode(ids, true), "a");
+  EXPECT_TRUE(tokenizer->is_special(ids.front()));
+  EXPECT_FALSE(tokenizer->is_special(ids[1]));
 }
 
 // Ids of single bytes.

@@ -16,39 +16,36 @@ struct Message {
   std::string content;
 };
 
-/// The chat template of SPEC.md section 4, as text; image placeholders stay as they are.
+/// Renders messages by the chat template of SPEC.md section 4. Image placeholders stay as they are.
 std::string render_chat(std::span<const Message> messages);
 
 /// A rendered and tokenised conversation.
 struct EncodedChat {
   std::vector<TokenId> ids;
-  /// Start of each image span in `ids`; the pattern's ids stand there whole.
+  /// Start of each image span in `ids`. All ids of the pattern stand there.
   std::vector<int64_t> spans;
-  /// [begin, end) of what the template rendered for each answer: from after its `<s>assistant` marker to after the
-  /// final newline.
+  /// [begin, end) of each answer in `ids`: from behind its `<s>assistant` marker to behind its final newline.
   std::vector<std::pair<int64_t, int64_t>> answers;
 };
 
-/// Ids of the rendered conversation. `<image>` in user messages becomes a whole span (SPEC.md section 3, departure
-/// included); anywhere else it is plain text.
+/// Renders and tokenises a conversation. `<image>` in a user message becomes an image span (SPEC.md section 3, with its
+/// departure); anywhere else it is plain text.
 EncodedChat encode_chat(const Tokenizer& tokenizer, const ImagePattern& pattern, std::span<const Message> messages);
 
-/// How many image placeholders the user messages hold.
+/// The number of image placeholders in the user messages.
 int64_t count_image_placeholders(const ImagePattern& pattern, std::span<const Message> messages);
 
-/// The pattern of `text` for this tokenizer: its ids as the tokenizer gives them. `vision_tokens` (P) checks the
-/// length.
+/// The image pattern of `text` with this tokenizer's ids. Throws Error unless there are `vision_tokens` (P) ids.
 ImagePattern make_image_pattern(const Tokenizer& tokenizer, const std::string& text, int64_t vision_tokens);
 
 enum class Supervision { kLastAnswer, kAllAnswers };
 
-/// Loss mask of a training sample (SPEC.md section 5), aligned with `ids` (so mask[i] says whether ids[i] is a
-/// supervised target). kLastAnswer: 1 after the last marker found in `ids`, as the original does; without a marker 0 on
-/// the first three positions (the marker's length less one) and 1 on the rest. kAllAnswers: 1 on the spans of
-/// `answers`. Spans and spans may reach beyond ids that were truncated.
+/// Loss mask of a training sample (SPEC.md section 5): mask[i] is 1 if ids[i] is a supervised target. kLastAnswer: 1
+/// behind the last marker in `ids`, as in the original; without a marker 0 on the first positions, one fewer than the
+/// marker has tokens, and 1 on the others. kAllAnswers: 1 on `answers`. Answers may reach beyond truncated ids.
 std::vector<uint8_t> loss_mask(const Tokenizer& tokenizer, const EncodedChat& chat, Supervision supervision);
 
-/// Whether a `<s>assistant` marker stands in the ids.
+/// Whether the ids hold a `<s>assistant` marker.
 bool has_answer_marker(const Tokenizer& tokenizer, std::span<const TokenId> ids);
 
 }  // namespace minimind
