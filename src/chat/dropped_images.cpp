@@ -1,12 +1,13 @@
 #include "chat/dropped_images.h"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
+#include <filesystem>
 #include <string_view>
 
 #include "base/text.h"
 #include "minimind/base/error.h"
+#include "minimind/image/decode.h"
 
 namespace minimind {
 
@@ -82,11 +83,6 @@ bool is_image_file(const std::string& path) {
 }
 
 }  // namespace
-
-bool has_image_name(const std::filesystem::path& path) {
-  constexpr std::array<std::string_view, 6> kEndings = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"};
-  return std::ranges::find(kEndings, lower_case(path.extension().string())) != kEndings.end();
-}
 
 std::vector<std::string> split_words(const std::string& text) {
   std::vector<std::string> words;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -19,8 +18,5 @@ DroppedImages take_images_out(const std::string& line);
 
 /// The words of a command's arguments, with quotes, backslashes and URLs as in take_images_out().
 std::vector<std::string> split_words(const std::string& text);
-
-/// Whether the name ends like an image format that this program reads.
-bool has_image_name(const std::filesystem::path& path);
 
 }  // namespace minimind

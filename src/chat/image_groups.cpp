@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <system_error>
 
-#include "chat/dropped_images.h"
 #include "minimind/base/error.h"
+#include "minimind/image/decode.h"
 
 namespace minimind {
 

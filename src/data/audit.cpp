@@ -17,7 +17,7 @@
 #include "data/sample_order.h"
 #include "minimind/base/error.h"
 #include "minimind/data/encode_sample.h"
-#include "minimind/image/image.h"
+#include "minimind/image/decode.h"
 
 namespace minimind {
 

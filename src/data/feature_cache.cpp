@@ -14,7 +14,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
-#include "minimind/image/image.h"
+#include "minimind/image/resize.h"
 
 namespace minimind {
 

@@ -15,7 +15,9 @@
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
 #include "minimind/eval/evaluate.h"
-#include "minimind/image/image.h"
+#include "minimind/image/decode.h"
+#include "minimind/image/encode.h"
+#include "minimind/image/resize.h"
 #include "minimind/model/weights.h"
 
 namespace minimind {

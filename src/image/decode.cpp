@@ -1,37 +1,36 @@
+#include "minimind/image/decode.h"
+
+#include <algorithm>
 #include <cstdio>
 
-#include "image/decoders.h"
+#include "base/text.h"
+#include "image/decode_formats.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/image/image.h"
 
 namespace minimind {
 namespace {
 
+constexpr std::array<std::string_view, 6> kImageEndings = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"};
 constexpr std::string_view kJpegStart("\xFF\xD8\xFF", 3);
 constexpr std::string_view kPngStart("\x89PNG\r\n\x1A\n", 8);
 
-/// The first bytes as text where they are printable, else in hexadecimal.
+/// The first bytes, as text if they are printable, else in hexadecimal.
 std::string first_bytes(std::string_view bytes) {
   if (bytes.empty()) {
     return "an empty file";
   }
   const std::string_view head = bytes.substr(0, 12);
-  bool printable = true;
-  for (const char c : head) {
-    printable = printable && c >= 0x20 && c < 0x7F;
-  }
-  if (printable) {
+  if (std::ranges::all_of(head, [](char c) { return c >= 0x20 && c < 0x7F; })) {
     return concat("a file that begins with '", head, "'");
   }
   std::string hex;
   for (const char c : head) {
     char text[4];
-    std::snprintf(text, sizeof text, "%02x ", static_cast<unsigned char>(c));
+    std::snprintf(text, sizeof text, " %02x", static_cast<unsigned char>(c));
     hex += text;
   }
-  hex.pop_back();
-  return concat("a file that begins with the bytes ", hex);
+  return "a file that begins with the bytes" + hex;
 }
 
 }  // namespace
@@ -43,7 +42,14 @@ void fail_image(const DecodeRequest& request, const char* format, const std::str
 }
 
 void fail_stopped(const DecodeRequest& request) {
-  fail(request.name, ": its reading was stopped; it is not wanted any more, or takes too much work");
+  fail(request.name, ": its reading was stopped; the image is no longer wanted, or takes too much work");
+}
+
+std::string_view file_bytes(const DecodeRequest& request, const char* format, size_t offset, size_t count) {
+  if (offset > request.bytes.size() || count > request.bytes.size() - offset) {
+    fail_image(request, format, kCutShort);
+  }
+  return request.bytes.substr(offset, count);
 }
 
 Image new_image(const DecodeRequest& request, const char* format, int64_t width, int64_t height) {
@@ -58,11 +64,24 @@ Image new_image(const DecodeRequest& request, const char* format, int64_t width,
   if (limits.go_on && !limits.go_on(width * height)) {
     fail_stopped(request);
   }
-  Image image;
-  image.width = width;
-  image.height = height;
-  image.pixels.resize(static_cast<size_t>(width) * static_cast<size_t>(height) * 3);
-  return image;
+  return {width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3))};
+}
+
+Palette grey_palette() {
+  Palette palette;
+  for (size_t i = 0; i < palette.size(); ++i) {
+    palette[i].fill(static_cast<uint8_t>(i));
+  }
+  return palette;
+}
+
+void complete_palette(Palette& palette, size_t count) {
+  const Palette greys = grey_palette();
+  const auto rest = static_cast<std::ptrdiff_t>(count);
+  const bool is_grey = std::equal(palette.begin(), palette.begin() + rest, greys.begin());
+  for (size_t i = count; i < palette.size(); ++i) {
+    palette[i] = is_grey ? greys[i] : std::array<uint8_t, 3>{};
+  }
 }
 
 }  // namespace detail
@@ -90,6 +109,11 @@ Image decode_image(std::string_view bytes, const std::string& name, const Decode
 
 Image load_image(const std::filesystem::path& path, const DecodeLimits& limits) {
   return decode_image(read_file(path), path.string(), limits);
+}
+
+bool has_image_name(const std::filesystem::path& path) {
+  const std::string ending = lower_case(path.extension().string());
+  return std::ranges::count(kImageEndings, ending) > 0;
 }
 
 }  // namespace minimind

@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <vector>
 
-#include "image/decoders.h"
+#include "base/bytes.h"
+#include "image/decode_formats.h"
 #include "minimind/base/error.h"
 
 namespace minimind::detail {
@@ -24,46 +26,25 @@ struct BmpHeader {
   size_t pixels_at = 0;
 };
 
-using BmpPalette = std::array<std::array<uint8_t, 3>, 256>;
+template <class Integer>
+Integer bmp_number(const DecodeRequest& request, size_t offset) {
+  return read_little_endian<Integer>(file_bytes(request, "BMP", offset, sizeof(Integer)));
+}
 
-/// Little-endian numbers at an offset; outside the file is an error.
-class BmpBytes {
- public:
-  explicit BmpBytes(const DecodeRequest& request) : request_(request) {}
-
-  std::string_view at(size_t offset, size_t count) const {
-    if (offset > request_.bytes.size() || count > request_.bytes.size() - offset) {
-      fail_image(request_, "BMP", "one that is cut short");
-    }
-    return request_.bytes.substr(offset, count);
-  }
-  uint32_t number(size_t offset, size_t count) const {
-    uint32_t value = 0;
-    const std::string_view bytes = at(offset, count);
-    for (size_t i = 0; i < count; ++i) {
-      value |= static_cast<uint32_t>(static_cast<uint8_t>(bytes[i])) << (8 * i);
-    }
-    return value;
-  }
-
- private:
-  const DecodeRequest& request_;
-};
-
-void read_bmp_info(const BmpBytes& bytes, BmpHeader& header) {
+void read_bmp_info(const DecodeRequest& request, BmpHeader& header) {
   if (header.size == 12) {
-    header.width = bytes.number(18, 2);
-    header.height = bytes.number(20, 2);
-    header.bits = bytes.number(24, 2);
+    header.width = bmp_number<uint16_t>(request, 18);
+    header.height = bmp_number<uint16_t>(request, 20);
+    header.bits = bmp_number<uint16_t>(request, 24);
     return;
   }
-  header.width = static_cast<int32_t>(bytes.number(18, 4));
-  header.height = static_cast<int32_t>(bytes.number(22, 4));
+  header.width = bmp_number<int32_t>(request, 18);
+  header.height = bmp_number<int32_t>(request, 22);
   header.top_down = header.height < 0;
-  header.height = header.top_down ? -header.height : header.height;
-  header.bits = bytes.number(28, 2);
-  header.compression = bytes.number(30, 4);
-  header.colors = bytes.number(46, 4);
+  header.height = std::abs(header.height);
+  header.bits = bmp_number<uint16_t>(request, 28);
+  header.compression = bmp_number<uint32_t>(request, 30);
+  header.colors = bmp_number<uint32_t>(request, 46);
 }
 
 void check_bmp_kind(const DecodeRequest& request, const BmpHeader& header) {
@@ -77,15 +58,15 @@ void check_bmp_kind(const DecodeRequest& request, const BmpHeader& header) {
   }
 }
 
-BmpHeader read_bmp_header(const DecodeRequest& request, const BmpBytes& bytes) {
+BmpHeader read_bmp_header(const DecodeRequest& request) {
   constexpr std::array<size_t, 7> kSizes = {12, 40, 52, 56, 64, 108, 124};
   BmpHeader header;
-  header.size = bytes.number(kFileHeader, 4);
+  header.size = bmp_number<uint32_t>(request, kFileHeader);
   if (std::find(kSizes.begin(), kSizes.end(), header.size) == kSizes.end()) {
     fail_image(request, "BMP", concat("a header of ", header.size, " bytes"));
   }
-  bytes.at(kFileHeader, header.size);
-  read_bmp_info(bytes, header);
+  file_bytes(request, "BMP", kFileHeader, header.size);
+  read_bmp_info(request, header);
   check_bmp_kind(request, header);
   if (header.colors == 0) {
     header.colors = header.bits <= 8 ? 1U << header.bits : 0;
@@ -93,18 +74,18 @@ BmpHeader read_bmp_header(const DecodeRequest& request, const BmpBytes& bytes) {
   if (header.bits <= 8 && header.colors > 65536) {
     fail_image(request, "BMP", concat("a palette of ", header.colors, " colours"));
   }
-  // The masks follow a header of 40 bytes and lie inside the longer ones: the same place.
+  // The masks stand at the same place: behind a header of 40 bytes, inside a longer header.
   size_t behind = kFileHeader + header.size;
   if (header.compression == kBmpBitfields) {
     for (size_t i = 0; i < 3; ++i) {
-      header.masks[i] = bytes.number(kFileHeader + 40 + 4 * i, 4);
+      header.masks[i] = bmp_number<uint32_t>(request, kFileHeader + 40 + 4 * i);
     }
     behind += header.size == 40 ? 12 : 0;
   }
   header.palette_at = behind;
-  header.pixels_at = bytes.number(10, 4);
+  header.pixels_at = bmp_number<uint32_t>(request, 10);
   const size_t palette_bytes = header.bits <= 8 ? header.colors * (header.size == 12 ? 3 : 4) : 0;
-  // Some writers forget the palette in the offset.
+  // Some writers forget to count the palette.
   if (header.pixels_at == kFileHeader + header.size) {
     header.pixels_at += palette_bytes;
   } else if (header.pixels_at == 0) {
@@ -113,22 +94,15 @@ BmpHeader read_bmp_header(const DecodeRequest& request, const BmpBytes& bytes) {
   return header;
 }
 
-/// Missing entries are black, but grey behind a palette of nothing but greys in order, as in Pillow.
-BmpPalette read_bmp_palette(const BmpBytes& bytes, const BmpHeader& header) {
-  BmpPalette palette{};
+Palette read_bmp_palette(const DecodeRequest& request, const BmpHeader& header) {
+  Palette palette{};
   const size_t step = header.size == 12 ? 3 : 4;
   const size_t count = std::min<size_t>(header.colors, palette.size());
-  bool greys = true;
   for (size_t i = 0; i < count; ++i) {
-    const std::string_view entry = bytes.at(header.palette_at + i * step, 3);
-    for (size_t c = 0; c < 3; ++c) {
-      palette[i][c] = static_cast<uint8_t>(entry[2 - c]);
-      greys = greys && palette[i][c] == i;
-    }
+    const std::string_view entry = file_bytes(request, "BMP", header.palette_at + i * step, 3);  // blue, green, red
+    std::reverse_copy(entry.begin(), entry.end(), palette[i].begin());
   }
-  for (size_t i = count; greys && i < palette.size(); ++i) {
-    palette[i].fill(static_cast<uint8_t>(i));
-  }
+  complete_palette(palette, count);
   return palette;
 }
 
@@ -166,7 +140,7 @@ std::array<BmpChannel, 3> bmp_channels(const DecodeRequest& request, const BmpHe
   return channels;
 }
 
-/// Palette indices of a run-length coded image, rows in the order of the file. Throws Error where they are too few.
+/// Decodes the palette indices of a run-length coded image, rows in the order of the file.
 class BmpRuns {
  public:
   BmpRuns(const DecodeRequest& request, const BmpHeader& header)
@@ -199,12 +173,7 @@ class BmpRuns {
   }
 
  private:
-  uint8_t next() {
-    if (at_ >= request_.bytes.size()) {
-      fail_image(request_, "BMP", "one that is cut short");
-    }
-    return static_cast<uint8_t>(request_.bytes[at_++]);
-  }
+  uint8_t next() { return static_cast<uint8_t>(file_bytes(request_, "BMP", at_++, 1)[0]); }
   void put(uint8_t value) {
     if (filled_ < indices_.size()) {
       indices_[filled_++] = value;
@@ -251,41 +220,42 @@ void unpack_bmp_row(std::string_view row, unsigned bits, std::vector<uint8_t>& i
   }
 }
 
-void color_bmp_row(const uint8_t* indices, size_t width, const BmpPalette& palette, uint8_t* out) {
-  for (size_t x = 0; x < width; ++x) {
-    for (const uint8_t channel : palette[indices[x]]) {
-      *out++ = channel;
-    }
-  }
+/// Offset in bytes of the pixels of file row `y`.
+size_t bmp_row_at(const BmpHeader& header, int64_t y) {
+  const size_t stride = (static_cast<size_t>(header.width) * header.bits + 31) / 32 * 4;
+  return header.pixels_at + static_cast<size_t>(y) * stride;
 }
 
-void read_bmp_palette_pixels(const DecodeRequest& request, const BmpBytes& bytes, const BmpHeader& header,
-                             Image& image) {
-  const BmpPalette palette = read_bmp_palette(bytes, header);
+/// Where the pixels of file row `y` go.
+uint8_t* bmp_target(const BmpHeader& header, int64_t y, Image& image) {
+  return image.pixels.data() + (header.top_down ? y : header.height - 1 - y) * header.width * 3;
+}
+
+void read_bmp_palette_pixels(const DecodeRequest& request, const BmpHeader& header, Image& image) {
+  const Palette palette = read_bmp_palette(request, header);
   const auto width = static_cast<size_t>(header.width);
-  const bool runs = header.compression != kBmpRaw;
-  std::vector<uint8_t> indices = runs ? BmpRuns(request, header).read() : std::vector<uint8_t>(width);
-  const size_t stride = (width * header.bits + 31) / 32 * 4;
+  const bool has_runs = header.compression != kBmpRaw;
+  std::vector<uint8_t> indices = has_runs ? BmpRuns(request, header).read() : std::vector<uint8_t>(width);
   for (int64_t y = 0; y < header.height; ++y) {
-    const int64_t target = header.top_down ? y : header.height - 1 - y;
-    const auto row = static_cast<size_t>(y);
-    if (!runs) {
-      unpack_bmp_row(bytes.at(header.pixels_at + row * stride, (width * header.bits + 7) / 8), header.bits, indices);
+    if (!has_runs) {
+      unpack_bmp_row(file_bytes(request, "BMP", bmp_row_at(header, y), (width * header.bits + 7) / 8), header.bits,
+                     indices);
     }
-    color_bmp_row(indices.data() + (runs ? row * width : 0), width, palette,
-                  &image.pixels[static_cast<size_t>(target) * width * 3]);
+    const uint8_t* index = indices.data() + (has_runs ? static_cast<size_t>(y) * width : 0);
+    uint8_t* out = bmp_target(header, y, image);
+    for (size_t x = 0; x < width; ++x, out += 3) {
+      std::ranges::copy(palette[index[x]], out);
+    }
   }
 }
 
-void read_bmp_color_pixels(const DecodeRequest& request, const BmpBytes& bytes, const BmpHeader& header, Image& image) {
+void read_bmp_color_pixels(const DecodeRequest& request, const BmpHeader& header, Image& image) {
   const std::array<BmpChannel, 3> channels = bmp_channels(request, header);
   const auto width = static_cast<size_t>(header.width);
   const size_t step = header.bits / 8;
-  const size_t stride = (width * header.bits + 31) / 32 * 4;
   for (int64_t y = 0; y < header.height; ++y) {
-    const int64_t target = header.top_down ? y : header.height - 1 - y;
-    uint8_t* out = &image.pixels[static_cast<size_t>(target) * width * 3];
-    const std::string_view row = bytes.at(header.pixels_at + static_cast<size_t>(y) * stride, width * step);
+    uint8_t* out = bmp_target(header, y, image);
+    const std::string_view row = file_bytes(request, "BMP", bmp_row_at(header, y), width * step);
     for (size_t x = 0; x < width; ++x) {
       uint32_t pixel = 0;
       for (size_t i = 0; i < step; ++i) {
@@ -300,16 +270,14 @@ void read_bmp_color_pixels(const DecodeRequest& request, const BmpBytes& bytes, 
 
 }  // namespace
 
-// Ours rather than stb_image's: that one reads no run-length coding and widens 5 and 6 bits by other values than
-// Pillow.
+// stb_image decodes no run-length coding, and it widens 5 and 6 bits to other values than Pillow.
 Image decode_bmp(const DecodeRequest& request) {
-  const BmpBytes bytes(request);
-  const BmpHeader header = read_bmp_header(request, bytes);
+  const BmpHeader header = read_bmp_header(request);
   Image image = new_image(request, "BMP", header.width, header.height);
   if (header.bits <= 8) {
-    read_bmp_palette_pixels(request, bytes, header, image);
+    read_bmp_palette_pixels(request, header, image);
   } else {
-    read_bmp_color_pixels(request, bytes, header, image);
+    read_bmp_color_pixels(request, header, image);
   }
   return image;
 }

@@ -1,15 +1,14 @@
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <vector>
 
-#include "image/decoders.h"
+#include "image/decode_formats.h"
 #include "minimind/base/error.h"
 
 namespace minimind::detail {
 namespace {
 
-/// Bytes of a GIF, read forwards; reading past the end is an error.
+/// Reads the bytes of a GIF from front to back. Throws Error at the end of the file.
 class GifBytes {
  public:
   explicit GifBytes(const DecodeRequest& request) : request_(request) {}
@@ -20,11 +19,9 @@ class GifBytes {
     return low | int64_t{next()} << 8;
   }
   std::string_view take(size_t count) {
-    if (count > request_.bytes.size() - at_) {
-      fail_image(request_, "GIF", "one that is cut short");
-    }
+    const std::string_view bytes = file_bytes(request_, "GIF", at_, count);
     at_ += count;
-    return request_.bytes.substr(at_ - count, count);
+    return bytes;
   }
   std::string_view next_block() { return take(next()); }
 
@@ -33,32 +30,17 @@ class GifBytes {
   size_t at_ = 0;
 };
 
-using GifPalette = std::array<std::array<uint8_t, 3>, 256>;
-
-/// What stands for a palette where a file has none.
-GifPalette grey_palette() {
-  GifPalette palette;
-  for (size_t i = 0; i < palette.size(); ++i) {
-    palette[i].fill(static_cast<uint8_t>(i));
+Palette read_gif_palette(GifBytes& bytes, unsigned flags) {
+  Palette palette{};
+  const size_t count = size_t{2} << (flags & 7U);
+  for (size_t i = 0; i < count; ++i) {
+    std::ranges::copy(bytes.take(3), palette[i].begin());
   }
+  complete_palette(palette, count);
   return palette;
 }
 
-/// Missing entries are black, but grey behind a palette of nothing but those greys, as in Pillow.
-GifPalette read_gif_palette(GifBytes& bytes, unsigned flags) {
-  const GifPalette greys = grey_palette();
-  GifPalette palette{};
-  const size_t count = size_t{2} << (flags & 7U);
-  for (size_t i = 0; i < count; ++i) {
-    for (uint8_t& channel : palette[i]) {
-      channel = bytes.next();
-    }
-  }
-  return std::equal(palette.begin(), palette.begin() + static_cast<std::ptrdiff_t>(count), greys.begin()) ? greys
-                                                                                                          : palette;
-}
-
-/// The variable-width codes of a GIF, unpacked to palette indices.
+/// Decodes the codes of a GIF (LZW, of variable width) to palette indices.
 class GifLzw {
  public:
   GifLzw(const DecodeRequest& request, GifBytes& bytes, unsigned symbol_bits)
@@ -69,7 +51,7 @@ class GifLzw {
     clear();
   }
 
-  /// Fills `out`. Throws Error where the data end before.
+  /// Writes `count` palette indices. Throws Error if the data end before.
   void read(uint8_t* out, size_t count) {
     size_t filled = 0;
     while (filled < count) {
@@ -111,13 +93,13 @@ class GifLzw {
     return code;
   }
 
-  /// Writes the code's string, at most `room` of it, and returns how many were written.
+  /// Writes the first `room` indices of the code's string and returns how many it wrote.
   size_t emit(unsigned code, uint8_t* out, size_t room) {
     if (code > next_free_ || (code == next_free_ && previous_ == kNone) ||
         (previous_ == kNone && code > clear_code())) {
       fail_image(request_, "GIF", "damaged data (a code that was never defined)");
     }
-    // A code that is being defined right now stands for the previous string and its own first symbol.
+    // The code that is defined next stands for the previous string and that string's first symbol.
     const bool pending = code == next_free_;
     unsigned walk = pending ? previous_ : code;
     size_t length = 0;
@@ -162,15 +144,7 @@ class GifLzw {
   std::array<uint8_t, kMaxCodes + 1> stack_{};
 };
 
-struct GifFrame {
-  int64_t x = 0;
-  int64_t y = 0;
-  int64_t width = 0;
-  int64_t height = 0;
-  unsigned flags = 0;
-};
-
-/// Reads up to the first image; returns the transparent index of its control block, or -1.
+/// Reads up to the first image. Returns the transparent index of its control block, or -1.
 int skip_to_gif_frame(const DecodeRequest& request, GifBytes& bytes) {
   int transparent = -1;
   while (true) {
@@ -195,19 +169,15 @@ int skip_to_gif_frame(const DecodeRequest& request, GifBytes& bytes) {
   }
 }
 
-/// The rows of an interlaced image in the order of the file.
-std::vector<int64_t> gif_row_order(int64_t height, bool interlaced) {
+/// The image's rows in the order of the file.
+std::vector<int64_t> gif_row_order(int64_t height, bool is_interlaced) {
+  using Pass = std::array<int64_t, 2>;  // first row, step
+  const std::vector<Pass> passes =
+      is_interlaced ? std::vector<Pass>{{0, 8}, {4, 8}, {2, 4}, {1, 2}} : std::vector<Pass>{{0, 1}};
   std::vector<int64_t> rows;
   rows.reserve(static_cast<size_t>(height));
-  if (!interlaced) {
-    for (int64_t y = 0; y < height; ++y) {
-      rows.push_back(y);
-    }
-    return rows;
-  }
-  constexpr std::array<std::array<int64_t, 2>, 4> kPasses = {{{0, 8}, {4, 8}, {2, 4}, {1, 2}}};
-  for (const auto& [start, step] : kPasses) {
-    for (int64_t y = start; y < height; y += step) {
+  for (const auto& [first, step] : passes) {
+    for (int64_t y = first; y < height; y += step) {
       rows.push_back(y);
     }
   }
@@ -222,8 +192,8 @@ void fill_gif(Image& image, const std::array<uint8_t, 3>& color) {
 
 }  // namespace
 
-// Ours rather than stb_image's: that one leaves transparent pixels unwritten, where Pillow's RGB shows their palette
-// colour, and its GIF reader has known memory errors in the version at hand.
+// stb_image leaves transparent pixels unwritten, where Pillow's RGB shows their palette colour. Its GIF reader has
+// known memory errors in the distribution's version.
 Image decode_gif(const DecodeRequest& request) {
   GifBytes bytes(request);
   bytes.take(6);
@@ -231,32 +201,31 @@ Image decode_gif(const DecodeRequest& request) {
   int64_t height = bytes.next_16();
   const unsigned screen_flags = bytes.next();
   bytes.take(2);
-  GifPalette palette = (screen_flags & 128U) != 0 ? read_gif_palette(bytes, screen_flags) : grey_palette();
+  Palette palette = (screen_flags & 128U) != 0 ? read_gif_palette(bytes, screen_flags) : grey_palette();
   const int transparent = skip_to_gif_frame(request, bytes);
-  GifFrame frame;
-  frame.x = bytes.next_16();
-  frame.y = bytes.next_16();
-  frame.width = bytes.next_16();
-  frame.height = bytes.next_16();
-  frame.flags = bytes.next();
-  if ((frame.flags & 128U) != 0) {
-    palette = read_gif_palette(bytes, frame.flags);
+  const int64_t frame_x = bytes.next_16();
+  const int64_t frame_y = bytes.next_16();
+  const int64_t frame_width = bytes.next_16();
+  const int64_t frame_height = bytes.next_16();
+  const unsigned frame_flags = bytes.next();
+  if ((frame_flags & 128U) != 0) {
+    palette = read_gif_palette(bytes, frame_flags);
   }
-  width = std::max(width, frame.x + frame.width);
-  height = std::max(height, frame.y + frame.height);
-  if (frame.width == 0 || frame.height == 0) {
+  if (frame_width == 0 || frame_height == 0) {
     fail_image(request, "GIF", "an empty frame");
   }
+  width = std::max(width, frame_x + frame_width);
+  height = std::max(height, frame_y + frame_height);
   Image image = new_image(request, "GIF", width, height);
   fill_gif(image, palette[static_cast<size_t>(std::max(transparent, 0))]);
   GifLzw codes(request, bytes, bytes.next());
-  std::vector<uint8_t> indices(static_cast<size_t>(frame.width * frame.height));
+  std::vector<uint8_t> indices(static_cast<size_t>(frame_width * frame_height));
   codes.read(indices.data(), indices.size());
   const uint8_t* index = indices.data();
-  for (const int64_t y : gif_row_order(frame.height, (frame.flags & 64U) != 0)) {
-    uint8_t* out = &image.pixels[static_cast<size_t>(((frame.y + y) * width + frame.x) * 3)];
-    for (int64_t x = 0; x < frame.width; ++x, out += 3) {
-      std::memcpy(out, palette[*index++].data(), 3);
+  for (const int64_t y : gif_row_order(frame_height, (frame_flags & 64U) != 0)) {
+    uint8_t* out = image.pixels.data() + ((frame_y + y) * width + frame_x) * 3;
+    for (int64_t x = 0; x < frame_width; ++x, out += 3) {
+      std::ranges::copy(palette[*index++], out);
     }
   }
   return image;

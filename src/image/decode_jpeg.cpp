@@ -9,18 +9,18 @@
 #include <functional>
 #include <utility>
 
-#include "image/decoders.h"
+#include "image/decode_formats.h"
 
 namespace minimind::detail {
 namespace {
 
-/// A hostile progressive file repeats scans over a huge image; real ones have about ten, and even the largest image
-/// that may be read has room for a dozen here.
+/// Limits against hostile progressive files that repeat scans over a huge image. Real files have about ten scans; the
+/// largest allowed image may have a dozen.
 constexpr int kMaxScans = 500;
 constexpr int64_t kMaxScannedPixels = int64_t{2} << 30;
 
-/// State of one decompression. libjpeg reports errors by a call that must not return, so each step below is a function
-/// with a setjmp of its own and nothing in it that would need a destructor.
+/// State of one decompression. libjpeg reports errors by a call that must not return. So each step below is a function
+/// with its own setjmp, and no object in it has a destructor.
 struct JpegReader {
   jpeg_decompress_struct info{};
   jpeg_error_mgr errors{};
@@ -30,7 +30,7 @@ struct JpegReader {
   char message[JMSG_LENGTH_MAX + 1] = {};
   bool created = false;
   const std::function<bool(int64_t)>* go_on = nullptr;
-  int scans_told = 1;  ///< to `go_on`; the first scan with the image's size
+  int scans_reported = 1;  ///< to `go_on`; new_image() reports the first scan
   bool stopped = false;
 
   ~JpegReader() {
@@ -59,9 +59,9 @@ void on_jpeg_error(j_common_ptr info) {
 void on_jpeg_message(j_common_ptr) {}
 void on_jpeg_source(j_decompress_ptr) {}
 
-// Pillow too refuses a file whose data end before the end-of-image marker.
+// Pillow too refuses a file that ends before the end-of-image marker.
 boolean on_jpeg_end_of_data(j_decompress_ptr info) {
-  stop_reading(reinterpret_cast<j_common_ptr>(info), "one that is cut short");
+  stop_reading(reinterpret_cast<j_common_ptr>(info), kCutShort);
 }
 
 void on_jpeg_skip(j_decompress_ptr info, long count) {
@@ -69,7 +69,7 @@ void on_jpeg_skip(j_decompress_ptr info, long count) {
     return;
   }
   if (static_cast<size_t>(count) > info->src->bytes_in_buffer) {
-    stop_reading(reinterpret_cast<j_common_ptr>(info), "one that is cut short");
+    stop_reading(reinterpret_cast<j_common_ptr>(info), kCutShort);
   }
   info->src->next_input_byte += count;
   info->src->bytes_in_buffer -= static_cast<size_t>(count);
@@ -83,7 +83,7 @@ void on_jpeg_progress(j_common_ptr common) {
     stop_reading(common, "one with too many scans");
   }
   JpegReader& reader = reader_of(common);
-  const int64_t further = scans - std::exchange(reader.scans_told, info->input_scan_number);
+  const int64_t further = scans - std::exchange(reader.scans_reported, info->input_scan_number);
   if (*reader.go_on && !(*reader.go_on)(further * pixels)) {
     reader.stopped = true;
     std::longjmp(reader.jump, 1);
@@ -120,7 +120,7 @@ uint8_t muldiv255(unsigned a, unsigned b) {
   return static_cast<uint8_t>((t + (t >> 8)) >> 8);
 }
 
-/// Four inverted samples a pixel (as Adobe writes them) to RGB. SPEC.md section 2.
+/// Converts inverted CMYK samples, as Adobe writes them, to RGB (SPEC.md section 2).
 void cmyk_row_to_rgb(const uint8_t* in, size_t width, uint8_t* out) {
   for (size_t x = 0; x < width; ++x, in += 4, out += 3) {
     const unsigned light = in[3];
@@ -135,17 +135,17 @@ bool read_jpeg_pixels(JpegReader& reader, uint8_t* out) {
     return false;
   }
   jpeg_decompress_struct& info = reader.info;
-  const bool four = info.num_components == 4;
-  info.out_color_space = four ? JCS_CMYK : JCS_RGB;
+  const bool is_cmyk = info.num_components == 4;
+  info.out_color_space = is_cmyk ? JCS_CMYK : JCS_RGB;
   jpeg_start_decompress(&info);
   const size_t width = info.output_width;
   JSAMPARRAY row = nullptr;
-  if (four) {
+  if (is_cmyk) {
     row = info.mem->alloc_sarray(reinterpret_cast<j_common_ptr>(&info), JPOOL_IMAGE, info.output_width * 4, 1);
   }
   while (info.output_scanline < info.output_height) {
     uint8_t* target = out + static_cast<size_t>(info.output_scanline) * width * 3;
-    if (four) {
+    if (is_cmyk) {
       jpeg_read_scanlines(&info, row, 1);
       cmyk_row_to_rgb(row[0], width, target);
     } else {
@@ -158,8 +158,8 @@ bool read_jpeg_pixels(JpegReader& reader, uint8_t* out) {
 
 }  // namespace
 
-// Damaged entropy-coded data inside a file that is whole is only a warning to libjpeg, and to Pillow: the image
-// comes out with a damaged part, here as there.
+// To libjpeg damaged entropy-coded data inside a whole file is only a warning. The result is an image with a damaged
+// part, as in Pillow.
 Image decode_jpeg(const DecodeRequest& request) {
   JpegReader reader;
   reader.go_on = &request.limits.go_on;
@@ -168,7 +168,7 @@ Image decode_jpeg(const DecodeRequest& request) {
   }
   const int components = reader.info.num_components;
   if (components != 1 && components != 3 && components != 4) {
-    fail_image(request, "JPEG", "one of " + std::to_string(components) + " components");
+    fail_image(request, "JPEG", std::to_string(components) + " components");
   }
   Image image = new_image(request, "JPEG", reader.info.image_width, reader.info.image_height);
   if (!read_jpeg_pixels(reader, image.pixels.data())) {

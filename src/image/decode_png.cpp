@@ -1,9 +1,11 @@
+#include <zlib.h>
+
 #include <array>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
 
-#include "image/decoders.h"
+#include "image/decode_formats.h"
 #include "minimind/base/error.h"
 
 #define STB_IMAGE_STATIC
@@ -26,25 +28,8 @@ namespace {
 constexpr size_t kPngSignature = 8;
 constexpr size_t kChunkOverhead = 12;  // length, type and checksum
 
-constexpr std::array<uint32_t, 256> make_crc_table() {
-  std::array<uint32_t, 256> table{};
-  for (uint32_t i = 0; i < 256; ++i) {
-    uint32_t value = i;
-    for (int bit = 0; bit < 8; ++bit) {
-      value = (value & 1U) != 0 ? 0xEDB88320U ^ (value >> 1) : value >> 1;
-    }
-    table[i] = value;
-  }
-  return table;
-}
-constexpr std::array<uint32_t, 256> kCrcTable = make_crc_table();
-
 uint32_t png_checksum(std::string_view bytes) {
-  uint32_t value = 0xFFFFFFFFU;
-  for (const char c : bytes) {
-    value = kCrcTable[(value ^ static_cast<uint8_t>(c)) & 0xFFU] ^ (value >> 8);
-  }
-  return ~value;
+  return static_cast<uint32_t>(::crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
 uint32_t big_endian_32(std::string_view bytes, size_t at) {
@@ -60,10 +45,10 @@ struct PngSummary {
   uint32_t height = 0;
   int bits_per_pixel = 0;
   bool palette = false;
-  size_t palette_at = 0;  ///< offset of the PLTE chunk, 0 where there is none
+  size_t palette_at = 0;  ///< offset of the PLTE chunk; 0: none
   size_t palette_size = 0;
   size_t data_size = 0;  ///< compressed bytes
-  size_t end = 0;        ///< offset of the IEND chunk, or where it is missing
+  size_t end = 0;        ///< offset of the IEND chunk, or where it should stand
 };
 
 void read_png_header(const DecodeRequest& request, std::string_view body, PngSummary& summary) {
@@ -82,14 +67,14 @@ void read_png_header(const DecodeRequest& request, std::string_view body, PngSum
   }
 }
 
-/// Whether the file stops where its IEND chunk should stand, or inside that chunk: with all data read, Pillow takes the
-/// image for whole.
+/// Whether the file ends where its IEND chunk should stand, or inside that chunk. Pillow accepts such a file if all
+/// data are there.
 bool lacks_only_its_end(std::string_view rest) {
   constexpr size_t kChunkHead = 8;
   return rest.size() < kChunkHead || (rest.size() < kChunkOverhead && rest.substr(4, 4) == "IEND");
 }
 
-/// Walks the chunks as Pillow does: a wrong checksum is an error, a missing end behind whole data is none.
+/// Checks the chunks as Pillow does: a wrong checksum is an error, a missing IEND chunk behind whole data is not.
 PngSummary check_png(const DecodeRequest& request) {
   const std::string_view bytes = request.bytes;
   PngSummary summary;
@@ -100,7 +85,7 @@ PngSummary check_png(const DecodeRequest& request) {
       return summary;
     }
     if (bytes.size() - at < kChunkOverhead || big_endian_32(bytes, at) > bytes.size() - at - kChunkOverhead) {
-      fail_image(request, "PNG", "one that is cut short");
+      fail_image(request, "PNG", kCutShort);
     }
     const size_t length = big_endian_32(bytes, at);
     const std::string_view type = bytes.substr(at + 4, 4);
@@ -125,8 +110,8 @@ PngSummary check_png(const DecodeRequest& request) {
   }
 }
 
-/// The file with its palette filled up to 256 entries by black, as Pillow has it: stb_image would read an index outside
-/// the palette from memory that was never written. stb_image does not look at checksums.
+/// The file with a palette of 256 entries, the missing ones black as in Pillow: for an index outside the palette,
+/// stb_image would read memory that was never written. stb_image checks no checksums.
 std::string with_full_palette(std::string_view bytes, const PngSummary& summary) {
   std::string entries(bytes.substr(summary.palette_at + 8, summary.palette_size));
   entries.resize(768);
@@ -141,8 +126,12 @@ std::string with_full_palette(std::string_view bytes, const PngSummary& summary)
 
 Image decode_png(const DecodeRequest& request) {
   const PngSummary summary = check_png(request);
+  // stb_image multiplies 6 * pixels in 32 bits if a sample has 16 bits.
+  const uint64_t pixels = uint64_t{summary.width} * summary.height;
+  require(6 * pixels < uint64_t{1} << 31U, request.name,
+          ": expected a PNG image of fewer than 357,913,942 pixels, found ", pixels, "; make it smaller");
   Image image = new_image(request, "PNG", summary.width, summary.height);
-  // stb_image unpacks the whole stream before it looks at the size: more compressed than unpacked is a bomb.
+  // stb_image unpacks the whole stream before it checks the size. Refuse more compressed than unpacked bytes.
   const size_t raw = static_cast<size_t>(summary.height) *
                      (1 + (static_cast<size_t>(summary.width) * static_cast<size_t>(summary.bits_per_pixel) + 7) / 8);
   if (summary.data_size > 2 * raw + 65536 || request.bytes.size() > INT_MAX / 2) {
@@ -166,17 +155,17 @@ Image decode_png(const DecodeRequest& request) {
   int width = 0;
   int height = 0;
   int channels = 0;
-  uint8_t* pixels = stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()),
-                                          static_cast<int>(bytes.size()), &width, &height, &channels, 3);
-  if (pixels == nullptr) {
+  uint8_t* decoded = stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()),
+                                           static_cast<int>(bytes.size()), &width, &height, &channels, 3);
+  if (decoded == nullptr) {
     const char* reason = stbi_failure_reason();
     fail_image(request, "PNG", concat("damaged data (", reason == nullptr ? "unknown" : reason, ")"));
   }
   const bool fits = width == image.width && height == image.height;
   if (fits) {
-    std::memcpy(image.pixels.data(), pixels, image.pixels.size());
+    std::memcpy(image.pixels.data(), decoded, image.pixels.size());
   }
-  std::free(pixels);
+  std::free(decoded);
   if (!fits) {
     fail_image(request, "PNG", "a second header");
   }

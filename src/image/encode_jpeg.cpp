@@ -10,7 +10,7 @@
 #include <stdexcept>
 
 #include "minimind/base/error.h"
-#include "minimind/image/image.h"
+#include "minimind/image/encode.h"
 
 namespace minimind {
 namespace {
@@ -38,7 +38,8 @@ void on_jpeg_write_error(j_common_ptr info) {
   std::longjmp(writer.jump, 1);
 }
 
-/// libjpeg reports errors by a call that must not return: nothing in here needs a destructor.
+/// libjpeg reports errors by a call that must not return, so no object in here has a destructor. Returns false, with
+/// the message in `writer`, on an error.
 bool write_jpeg(JpegWriter& writer, const uint8_t* pixels, unsigned width, unsigned height, int quality) {
   writer.info.err = jpeg_std_error(&writer.errors);
   writer.errors.error_exit = on_jpeg_write_error;
@@ -57,7 +58,7 @@ bool write_jpeg(JpegWriter& writer, const uint8_t* pixels, unsigned width, unsig
   jpeg_set_quality(&writer.info, quality, TRUE);
   jpeg_start_compress(&writer.info, TRUE);
   while (writer.info.next_scanline < height) {
-    // libjpeg's interface lacks a const.
+    // libjpeg does not change the row, but its interface lacks the const.
     auto* row = const_cast<JSAMPLE*>(pixels + static_cast<size_t>(writer.info.next_scanline) * width * 3);
     jpeg_write_scanlines(&writer.info, &row, 1);
   }
@@ -68,8 +69,7 @@ bool write_jpeg(JpegWriter& writer, const uint8_t* pixels, unsigned width, unsig
 }  // namespace
 
 std::string encode_jpeg(const Image& image, int quality) {
-  if (image.width < 1 || image.height < 1 ||
-      image.pixels.size() != static_cast<size_t>(image.width) * static_cast<size_t>(image.height) * 3) {
+  if (!image.is_whole()) {
     throw std::logic_error("encode_jpeg: the image has no pixels, or not width * height * 3 of them");
   }
   require(quality >= 1 && quality <= 100, "encode_jpeg: expected a quality of 1 to 100, found ", quality,

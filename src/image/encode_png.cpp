@@ -3,7 +3,7 @@
 #include <stdexcept>
 
 #include "minimind/base/error.h"
-#include "minimind/image/image.h"
+#include "minimind/image/encode.h"
 
 #define STB_IMAGE_WRITE_STATIC
 #define STB_IMAGE_WRITE_IMPLEMENTATION
@@ -24,8 +24,7 @@ void append_png(void* context, void* data, int size) {
 }  // namespace
 
 std::string encode_png(const Image& image) {
-  if (image.width < 1 || image.height < 1 ||
-      image.pixels.size() != static_cast<size_t>(image.width) * static_cast<size_t>(image.height) * 3) {
+  if (!image.is_whole()) {
     throw std::logic_error("encode_png: the image has no pixels, or not width * height * 3 of them");
   }
   require(image.pixels.size() < INT_MAX / 4, "encode_png: expected an image of less than 512 MiB, found ", image.width,

@@ -1,4 +1,4 @@
-#include "image/resize.h"
+#include "minimind/image/resize.h"
 
 #include <algorithm>
 #include <cstring>
@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "image/resize_axis.h"
+#include "image/resize_kernels.h"
 #include "minimind/base/error.h"
-#include "minimind/image/image.h"
 
 namespace minimind {
 namespace detail {
@@ -28,7 +28,8 @@ struct SourceRows {
   size_t count;
 };
 
-/// Rows that a pass has written, 8 bits a sample. With planes, a row holds its red, green and blue one after the other.
+/// Rows that a pass has written, 8 bits per sample. If `plane` > 0, a row holds its red, green and blue samples one
+/// after the other, `plane` bytes apart.
 struct PassRows {
   std::unique_ptr<uint8_t[]> data;
   size_t stride = 0;
@@ -49,7 +50,7 @@ PassRows horizontal_pass(const SourceRows& in, const ResizeAxis& axis, bool plan
   out.plane = planar ? rounded_up(width, 16) : 0;
   out.stride = planar ? 3 * out.plane : rounded_up(rounded_up(width, 4) * 3, 16) + 16;
   out.data.reset(new uint8_t[out.stride * in.count + kResizeSlack]);
-  // Kernels read a little past a row: the last rows, where that would leave the block, go through a padded copy.
+  // Kernels read a little past a row. If that would leave the block, the last rows go through a padded copy.
   const size_t reach = axis.reach();
   const size_t safe = in.size >= reach ? std::min(in.count, (in.size - reach) / in.stride + 1) : 0;
   kernels.horizontal(in.data, in.stride, static_cast<int64_t>(safe), view, {out.data.get(), out.stride, out.plane});
@@ -63,7 +64,7 @@ PassRows horizontal_pass(const SourceRows& in, const ResizeAxis& axis, bool plan
   return out;
 }
 
-/// The whole rows of an image, from top to bottom; `slack` bytes behind the last row may be read.
+/// Resizes the columns into `storage`. `slack` zero bytes behind the last row may be read.
 SourceRows vertical_pass(const SourceRows& in, const ResizeAxis& axis, size_t slack, const ResizeKernels& kernels,
                          std::unique_ptr<uint8_t[]>& storage) {
   const AxisView view = axis.view();
@@ -77,8 +78,7 @@ SourceRows vertical_pass(const SourceRows& in, const ResizeAxis& axis, size_t sl
 }
 
 void check_resize(const Image& image, int64_t width, int64_t height) {
-  if (image.width < 1 || image.height < 1 ||
-      image.pixels.size() != static_cast<size_t>(image.width) * static_cast<size_t>(image.height) * 3) {
+  if (!image.is_whole()) {
     throw std::logic_error("resize: the image has no pixels, or not width * height * 3 of them");
   }
   require(width >= 1 && height >= 1 && width <= kMaxResizedSide && height <= kMaxResizedSide,
@@ -86,13 +86,13 @@ void check_resize(const Image& image, int64_t width, int64_t height) {
           "; give another image size");
 }
 
-/// Since version 13, Pillow starts with the vertical pass where that shrinks the image clearly more. The order shows:
-/// each pass rounds to 8 bits.
+/// Pillow 13 starts with the vertical pass if that shrinks the image clearly more. The order changes the result,
+/// because each pass rounds to 8 bits.
 bool vertical_comes_first(const Image& image, int64_t width, int64_t height) {
   return height < image.height && image.height - height > 2 * (image.width - width);
 }
 
-/// Where output row y of a channel goes, and how many bytes it has. Interleaved images have one channel.
+/// The output: rows of `width` bytes per channel. Interleaved images have one channel.
 struct Destination {
   uint8_t* data;
   size_t channels;
@@ -102,7 +102,7 @@ struct Destination {
   uint8_t* row(size_t y, size_t channel) const { return data + (channel * height + y) * width; }
 };
 
-// An axis that keeps its size has the coefficients 0, 1, 0: the pass is then an exact copy, as Pillow's skipping it is.
+// An axis that keeps its size has the coefficients 0, 1, 0. The pass is then an exact copy, and Pillow skips it.
 void resize_into(const Image& image, int64_t width, int64_t height, bool planar, const ResizeKernels& kernels,
                  uint8_t* out) {
   const std::shared_ptr<const ResizeAxis> across = resize_axis(image.width, width);

@@ -9,8 +9,8 @@
 namespace minimind::detail {
 namespace {
 
-// A coefficient has up to 24 bits; vpmaddwd multiplies 16-bit words. So sums of its upper and its lower part are taken
-// apart and joined at the end: high * 2048 + low, exact in 32 bits.
+// A coefficient has up to 24 bits, but vpmaddwd multiplies 16-bit words. The kernels therefore sum the products of the
+// upper and of the lower parts separately, and join both sums at the end: high * 2048 + low, exact in 32 bits.
 
 /// Two neighbouring coefficients in each 32-bit lane.
 MINIMIND_AVX2 inline __m256i pair_of(const int16_t* coefficients) {
@@ -29,7 +29,7 @@ MINIMIND_AVX2 inline __m128i load_16(const uint8_t* at) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
 }
 
-/// Output x of two rows, one a 128-bit lane: red, green, blue and a word without meaning.
+/// Output pixel x of two rows, one row per 128-bit lane: red, green, blue and an unused word.
 MINIMIND_AVX2 inline __m256i two_rows(const uint8_t* a, const uint8_t* b, const AxisView& axis, int32_t x) {
   // Words: r0 r1 g0 g1 b0 b1 - -, and the same of taps 2 and 3.
   const __m256i taps_01 = _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1,  //
@@ -55,8 +55,8 @@ MINIMIND_AVX2 inline __m256i two_rows(const uint8_t* a, const uint8_t* b, const 
   return joined(high, low);
 }
 
-/// Four outputs of one row, 4 bytes each (the fourth without meaning), to where they belong. Interleaved rows are
-/// written 4 bytes too far, which the next outputs or the slack take.
+/// Stores four output pixels of one row, given as 4 bytes each with the fourth unused. Interleaved rows are written 4
+/// bytes too far: the next pixels overwrite them, or they fall into the slack.
 MINIMIND_AVX2 inline void store_four(__m128i pixels, int32_t x, size_t plane, uint8_t* row) {
   if (plane == 0) {
     const __m128i order = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
@@ -77,7 +77,7 @@ MINIMIND_AVX2 void avx2_horizontal(const uint8_t* in, size_t in_stride, int64_t 
                                    const HorizontalOutput& out) {
   const int32_t last = axis.out_size - 1;
   for (int64_t y = 0; y < rows; y += 2) {
-    // An odd last row is computed twice.
+    // If the number of rows is odd, the last row is computed twice.
     const auto y0 = static_cast<size_t>(y);
     const size_t y1 = y + 1 < rows ? y0 + 1 : y0;
     const uint8_t* a = in + y0 * in_stride;
@@ -94,7 +94,7 @@ MINIMIND_AVX2 void avx2_horizontal(const uint8_t* in, size_t in_stride, int64_t 
   }
 }
 
-/// 16 neighbouring bytes of output row y.
+/// 16 neighbouring bytes of an output row.
 MINIMIND_AVX2 inline __m128i sixteen_columns(const uint8_t* first, size_t in_stride, const int16_t* highs,
                                              const int16_t* lows, int32_t count) {
   __m256i high_0 = _mm256_setzero_si256();
@@ -103,7 +103,7 @@ MINIMIND_AVX2 inline __m128i sixteen_columns(const uint8_t* first, size_t in_str
   __m256i low_1 = high_0;
   for (int32_t t = 0; t < count; t += 2) {
     const uint8_t* upper = first + static_cast<size_t>(t) * in_stride;
-    // The coefficient behind an odd last row is zero; the row behind it may not exist.
+    // Behind an odd last row the coefficient is zero, and there may be no row.
     const uint8_t* lower = t + 1 < count ? upper + in_stride : upper;
     const __m128i a = load_16(upper);
     const __m128i b = load_16(lower);
@@ -138,7 +138,7 @@ MINIMIND_AVX2 void avx2_vertical(const uint8_t* in, size_t in_stride, int64_t y,
     kScalarResize.vertical(in, in_stride, y, axis, width, out);
     return;
   }
-  // The last 16 again, some of them for the second time: nothing outside the row is read or written.
+  // The last 16 bytes overlap the ones before, so that no byte outside the row is touched.
   x = width - 16;
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out + x),
                    sixteen_columns(first + x, in_stride, axis.highs + row, axis.lows + row, count));

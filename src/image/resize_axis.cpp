@@ -28,46 +28,9 @@ int32_t fixed_point(double weight) {
   return static_cast<int32_t>(weight < 0 ? scaled - 0.5 : scaled + 0.5);
 }
 
-struct AxisKey {
-  int64_t in_size;
-  int64_t out_size;
-  bool operator==(const AxisKey&) const = default;
-};
-
-/// The most recently used axes, first. A data set has few sizes, and each costs as much as a resize.
-class AxisCache {
- public:
-  std::shared_ptr<const ResizeAxis> find(const AxisKey& key) {
-    const std::lock_guard lock(mutex_);
-    for (auto it = entries_.begin(); it != entries_.end(); ++it) {
-      if (it->key == key) {
-        entries_.splice(entries_.begin(), entries_, it);
-        return it->axis;
-      }
-    }
-    return nullptr;
-  }
-  void add(const AxisKey& key, std::shared_ptr<const ResizeAxis> axis) {
-    const std::lock_guard lock(mutex_);
-    entries_.push_front({key, std::move(axis)});
-    if (entries_.size() > kMaxEntries) {
-      entries_.pop_back();
-    }
-  }
-
- private:
-  static constexpr size_t kMaxEntries = 64;
-  struct Entry {
-    AxisKey key;
-    std::shared_ptr<const ResizeAxis> axis;
-  };
-  std::mutex mutex_;
-  std::list<Entry> entries_;
-};
-
 }  // namespace
 
-// The order of the floating-point operations is Pillow's: the rounded coefficients must come out the same.
+// Floating-point operations in Pillow's order, so that the rounded coefficients are equal.
 ResizeAxis::ResizeAxis(int64_t in_size, int64_t out_size) {
   if (in_size < 1 || out_size < 1) {
     throw std::logic_error("ResizeAxis: sizes below 1");
@@ -92,7 +55,7 @@ ResizeAxis::ResizeAxis(int64_t in_size, int64_t out_size) {
     for (const double weight : weights) {
       row.push_back(fixed_point(sum != 0.0 ? weight / sum : weight));
     }
-    // Outer zeros change nothing and cost a tap.
+    // Zeros at the end change nothing and cost time.
     while (row.size() > 1 && row.back() == 0) {
       row.pop_back();
     }
@@ -128,14 +91,30 @@ size_t ResizeAxis::reach() const {
 }
 
 std::shared_ptr<const ResizeAxis> resize_axis(int64_t in_size, int64_t out_size) {
-  constexpr size_t kLargestKept = size_t{1} << 20;
-  static AxisCache cache;
-  const AxisKey key{in_size, out_size};
-  std::shared_ptr<const ResizeAxis> axis = cache.find(key);
-  if (axis == nullptr) {
-    axis = std::make_shared<const ResizeAxis>(in_size, out_size);
-    if (axis->bytes() <= kLargestKept) {
-      cache.add(key, axis);
+  constexpr size_t kMaxEntries = 64;
+  constexpr size_t kMaxBytes = size_t{1} << 20;
+  struct Entry {
+    int64_t in_size;
+    int64_t out_size;
+    std::shared_ptr<const ResizeAxis> axis;
+  };
+  static std::mutex mutex;
+  static std::list<Entry> entries;  // the most recently used first
+  {
+    const std::lock_guard lock(mutex);
+    const auto found = std::ranges::find_if(
+        entries, [&](const Entry& entry) { return entry.in_size == in_size && entry.out_size == out_size; });
+    if (found != entries.end()) {
+      entries.splice(entries.begin(), entries, found);
+      return found->axis;
+    }
+  }
+  auto axis = std::make_shared<const ResizeAxis>(in_size, out_size);
+  if (axis->bytes() <= kMaxBytes) {
+    const std::lock_guard lock(mutex);
+    entries.push_front({in_size, out_size, axis});
+    if (entries.size() > kMaxEntries) {
+      entries.pop_back();
     }
   }
   return axis;

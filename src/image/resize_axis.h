@@ -13,7 +13,7 @@ class ResizeAxis {
  public:
   ResizeAxis(int64_t in_size, int64_t out_size);
   AxisView view() const;
-  /// Bytes of an interleaved row that a kernel may touch, from the row's begin.
+  /// How many bytes a kernel may read from the start of an interleaved row.
   size_t reach() const;
   size_t bytes() const { return values_.size() * 8 + firsts_.size() * 8; }
 
@@ -26,7 +26,8 @@ class ResizeAxis {
   std::vector<int16_t> lows_;
 };
 
-/// As the constructor, from a small cache that all threads share.
+/// The coefficients from a cache that all threads share: a data set has few image sizes, and computing the coefficients
+/// costs as much as a resize.
 std::shared_ptr<const ResizeAxis> resize_axis(int64_t in_size, int64_t out_size);
 
 }  // namespace minimind::detail

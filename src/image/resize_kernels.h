@@ -1,14 +1,18 @@
 #pragma once
 
-// Plain types only: files with kernels for a newer instruction set must not instantiate templates that the rest of the
-// program shares.
+// Plain types only: a source compiled for a newer instruction set must not instantiate templates that the rest of the
+// program uses too.
 #include <stddef.h>
 #include <stdint.h>
 
+namespace minimind {
+struct Image;
+}
+
 namespace minimind::detail {
 
-/// Coefficients of one axis. Output i is the sum over t < counts[i] of coefficient(i, t) * input[firsts[i] + t], plus a
-/// half, shifted right by kResizeBits and clamped to 0..255.
+/// Coefficients of one axis. Output i is the sum over t < counts[i] of values[i][t] * input[firsts[i] + t], rounded,
+/// shifted right by kResizeBits and clamped to 0..255.
 struct AxisView {
   int32_t out_size = 0;
   int32_t taps = 0;  ///< room for each output, a multiple of 4; zeros behind counts[i]
@@ -24,7 +28,7 @@ constexpr int kResizeSplit = 11;
 /// Bytes that the horizontal kernel may read behind a row's last pixel and write behind its last output.
 constexpr size_t kResizeSlack = 32;
 
-/// Where the horizontal pass writes. `plane` is the distance of a row's three channels, or 0 for interleaved pixels.
+/// Output of the horizontal pass. `plane` is the distance of a row's three channels; 0: interleaved pixels.
 struct HorizontalOutput {
   uint8_t* data = nullptr;
   size_t stride = 0;
@@ -33,17 +37,21 @@ struct HorizontalOutput {
 
 struct ResizeKernels {
   const char* name;
-  /// Rows of interleaved RGB, `in_stride` apart.
+  /// Resizes `rows` rows of interleaved RGB, `in_stride` bytes apart.
   void (*horizontal)(const uint8_t* in, size_t in_stride, int64_t rows, const AxisView& axis,
                      const HorizontalOutput& out);
-  /// Output row `y` of a block of rows `in_stride` apart; `width` bytes, and nothing outside them is touched.
+  /// Computes `width` bytes of output row `y` from rows `in_stride` bytes apart. Touches no other bytes.
   void (*vertical)(const uint8_t* in, size_t in_stride, int64_t y, const AxisView& axis, size_t width, uint8_t* out);
 };
 
 extern const ResizeKernels kScalarResize;
-/// Null where the program was built for another processor family or this processor lacks the instructions.
+/// Null if the program was built for another processor family, or if this processor lacks the instructions.
 const ResizeKernels* avx2_resize();
-/// The fastest that this processor runs.
+/// The fastest kernels that this processor runs.
 const ResizeKernels& best_resize();
+
+/// resize_bicubic() and resize_to_planar() by the given kernels.
+Image resize_interleaved(const Image& image, int64_t width, int64_t height, const ResizeKernels& kernels);
+void resize_planar(const Image& image, int64_t size, uint8_t* out, const ResizeKernels& kernels);
 
 }  // namespace minimind::detail

@@ -12,6 +12,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/random.h"
+#include "minimind/image/encode.h"
 #include "sample/clip_folder.h"
 #include "sample/scene.h"
 #include "sample/texts.h"

@@ -10,6 +10,7 @@
 #include "chat/dropped_images.h"
 #include "chat/toy_chat.h"
 #include "minimind/base/error.h"
+#include "minimind/image/encode.h"
 
 namespace minimind::testing {
 namespace {

@@ -15,7 +15,7 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/random.h"
-#include "minimind/image/image.h"
+#include "minimind/image/encode.h"
 #include "minimind/text/tokenizer.h"
 
 namespace minimind::testing {

@@ -24,6 +24,8 @@
 #include "data_support.h"
 #include "loader_support.h"
 #include "minimind/data/encode_sample.h"
+#include "minimind/image/decode.h"
+#include "minimind/image/resize.h"
 
 namespace minimind::testing {
 

@@ -1,11 +1,14 @@
+#include "minimind/image/decode.h"
+
 #include <gtest/gtest.h>
+#include <zlib.h>
 
 #include <cstdlib>
 #include <numeric>
 
 #include "image/sample_images.h"
 #include "minimind/base/error.h"
-#include "minimind/image/image.h"
+#include "minimind/image/encode.h"
 
 namespace minimind {
 namespace {
@@ -125,6 +128,46 @@ TEST(DecodeImage, RefusesHugeHeadersBeforeAllocating) {
   EXPECT_TRUE(contains(decode_error(png), "expected an image of at most")) << decode_error(png);
 }
 
+TEST(DecodeImage, RefusesPngImagesWhoseBytesOverflow32Bits) {
+  std::string png = testing::sample_files()[1].bytes;
+  const auto error_of_size = [&](uint32_t width, uint32_t height) {
+    put_big_endian(png, 16, width, 4);
+    put_big_endian(png, 20, height, 4);
+    const auto* const header = reinterpret_cast<const Bytef*>(png.data()) + 12;
+    put_big_endian(png, 29, static_cast<uint32_t>(::crc32(0, header, 17)), 4);
+    return decode_error(png, {int64_t{1} << 40, 65'535});
+  };
+  EXPECT_TRUE(contains(error_of_size(65'535, 5462), "image of fewer than 357,913,942 pixels, found 357952170"));
+  EXPECT_TRUE(contains(error_of_size(18, 4), "PNG")) << "a size that the data do not have";
+}
+
+TEST(DecodeImage, PutsTheFirstFrameOfAWebpAnimationOnABlackCanvas) {
+  const Image frame = testing::noise_image(13, 9, 1);
+  const Image image = decode_image(testing::animated_webp(20, 4), "image");
+  ASSERT_EQ(image.width, 20);
+  ASSERT_EQ(image.height, 9);
+  for (int64_t y = 0; y < 9; ++y) {
+    for (int64_t x = 0; x < 20 * 3; ++x) {
+      const int64_t in_frame = x - 4 * 3;
+      const bool is_inside = in_frame >= 0 && in_frame < 13 * 3;
+      EXPECT_EQ(image.pixels[static_cast<size_t>(y * 20 * 3 + x)],
+                is_inside ? frame.pixels[static_cast<size_t>(y * 13 * 3 + in_frame)] : 0);
+    }
+  }
+}
+
+TEST(DecodeImage, RefusesAWebpFrameOutsideItsCanvas) {
+  EXPECT_EQ(decode_error(testing::animated_webp(17, 4)), "");
+  EXPECT_TRUE(contains(decode_error(testing::animated_webp(16, 4)), "image: expected a whole WebP image, found"));
+}
+
+TEST(DecodeImage, RefusesAWebpAnimationWhoseFirstFrameIsCut) {
+  const std::string whole = testing::animated_webp(20, 4);
+  for (size_t size = 0; size < whole.size() - 1; ++size) {
+    EXPECT_NE(decode_error(std::string_view(whole).substr(0, size)), "") << size;
+  }
+}
+
 TEST(DecodeImage, ShowsTheColorOfTransparentGifPixels) {
   const Image image = decode_image(testing::four_color_gif(), "image");
   const std::vector<uint8_t> expected = {255, 0, 0, 0, 255, 0, 0, 0, 255, 9,   9, 9,
@@ -230,6 +273,15 @@ TEST(EncodeJpeg, RefusesQualitiesThatDoNotExist) {
   EXPECT_THROW(encode_jpeg(image, 101), Error);
   EXPECT_THROW(encode_jpeg(Image{}, 90), std::logic_error);
   EXPECT_THROW(encode_png(Image{}), std::logic_error);
+}
+
+TEST(ImageNames, EndInAKnownFormat) {
+  for (const char* name : {"a.jpg", "b/c.JPEG", "x.Png", "x.bmp", "x.gif", "x.webp"}) {
+    EXPECT_TRUE(has_image_name(name)) << name;
+  }
+  for (const char* name : {"a.txt", "jpg", ".jpg", "a.jpg.txt", "a."}) {
+    EXPECT_FALSE(has_image_name(name)) << name;
+  }
 }
 
 }  // namespace

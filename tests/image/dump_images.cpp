@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "image/resize.h"
+#include "image/resize_kernels.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/image/image.h"
+#include "minimind/image/decode.h"
 
 namespace minimind {
 namespace {

@@ -5,7 +5,8 @@
 #include <vector>
 
 #include "minimind/base/error.h"
-#include "minimind/image/image.h"
+#include "minimind/image/decode.h"
+#include "minimind/image/resize.h"
 #include "support/fixtures.h"
 #include "support/safetensors_view.h"
 

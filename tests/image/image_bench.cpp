@@ -6,10 +6,11 @@
 #include <iostream>
 #include <vector>
 
-#include "image/resize.h"
+#include "image/resize_kernels.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "minimind/image/image.h"
+#include "minimind/image/decode.h"
+#include "minimind/image/resize.h"
 
 namespace minimind {
 namespace {

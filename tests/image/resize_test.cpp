@@ -1,13 +1,13 @@
-#include "image/resize.h"
+#include "minimind/image/resize.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <thread>
 
+#include "image/resize_kernels.h"
 #include "image/sample_images.h"
 #include "minimind/base/error.h"
-#include "minimind/image/image.h"
 
 namespace minimind {
 namespace {

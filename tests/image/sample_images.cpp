@@ -1,5 +1,7 @@
 #include "image/sample_images.h"
 
+#include "minimind/image/encode.h"
+
 // clang-format off
 #include <cstddef>
 #include <cstdio>
@@ -107,6 +109,18 @@ std::vector<SampleFile> sample_files() {
           {"BMP", palette_bmp(kWidth, kHeight)},
           {"GIF", plain_gif(kWidth, kHeight)},
           {"WebP", webp_of(image)}};
+}
+
+std::string animated_webp(int64_t canvas_width, int64_t x) {
+  const auto number = [](int64_t value, int bytes) { return little(static_cast<uint64_t>(value), bytes); };
+  const auto chunk = [&](const std::string& type, const std::string& body) {
+    return type + number(std::ssize(body), 4) + body + std::string(body.size() % 2, '\0');
+  };
+  const std::string still = webp_of(noise_image(kWidth, kHeight, 1));
+  const std::string frame = number(x / 2, 3) + number(0, 3) + number(kWidth - 1, 3) + number(kHeight - 1, 3) +
+                            number(100, 3) + number(0, 1) + still.substr(12);
+  return chunk("RIFF", "WEBP" + chunk("VP8X", number(2, 4) + number(canvas_width - 1, 3) + number(kHeight - 1, 3)) +
+                           chunk("ANIM", number(0, 6)) + chunk("ANMF", frame));
 }
 
 std::string palette_bmp(uint16_t width, uint16_t height) {

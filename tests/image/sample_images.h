@@ -20,6 +20,9 @@ struct SampleFile {
 /// One whole file of 13x9 pixels for each format that decode_image reads.
 std::vector<SampleFile> sample_files();
 
+/// Animated WebP: a canvas of the given width and 9 rows, one frame of noise_image(13, 9, 1) at column `x` (even).
+std::string animated_webp(int64_t canvas_width, int64_t x);
+
 /// Palette image, one byte a pixel. Pixel i has index i % 256; entry i is (i, 255 - i, 7).
 std::string palette_bmp(uint16_t width, uint16_t height);
 

@@ -14,7 +14,7 @@
 #include "io/safetensors.h"
 #include "minimind/base/file.h"
 #include "minimind/base/random.h"
-#include "minimind/image/image.h"
+#include "minimind/image/encode.h"
 
 namespace minimind::testing {
 namespace {

@@ -8,6 +8,7 @@
 #include "chat/toy_chat.h"
 #include "image/sample_images.h"
 #include "minimind/chat/session.h"
+#include "minimind/image/encode.h"
 
 namespace minimind::testing {
 namespace {
