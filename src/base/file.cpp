@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
@@ -12,6 +13,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/file_descriptor.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
@@ -23,31 +25,19 @@ std::string system_reason() {
   return std::strerror(errno) + std::string(is_full ? "; free some space there or choose another disk" : "");
 }
 
-// Closes on every way out.
-struct Descriptor {
-  int value = -1;
-  ~Descriptor() {
-    if (value >= 0) {
-      ::close(value);
-    }
-  }
-};
-
-int open_for_reading(const fs::path& path, struct stat& status, int flags = 0) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | flags);
-  require(descriptor >= 0, path.string(), ": cannot be read: ", system_reason());
-  if (::fstat(descriptor, &status) != 0 || S_ISDIR(status.st_mode)) {
-    ::close(descriptor);
-    fail(path.string(), ": expected a file, found a folder");
-  }
-  return descriptor;
+FileDescriptor open_for_reading(const fs::path& path, struct stat& status, int flags = 0) {
+  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | flags));
+  require(file.get() >= 0, path.string(), ": cannot be read: ", system_reason());
+  require(::fstat(file.get(), &status) == 0 && !S_ISDIR(status.st_mode), path.string(),
+          ": expected a file, found a folder");
+  return file;
 }
 
 // Makes a rename durable.
 void sync_folder(const fs::path& folder) {
-  Descriptor descriptor{::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-  if (descriptor.value >= 0) {
-    ::fsync(descriptor.value);
+  const FileDescriptor file(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (file.get() >= 0) {
+    ::fsync(file.get());
   }
 }
 
@@ -55,12 +45,12 @@ void sync_folder(const fs::path& folder) {
 
 std::string read_file(const fs::path& path) {
   struct stat status {};
-  Descriptor descriptor{open_for_reading(path, status)};
+  const FileDescriptor file = open_for_reading(path, status);
   std::string bytes;
   bytes.reserve(static_cast<size_t>(status.st_size));
   char buffer[1 << 16];
   while (true) {
-    const ssize_t got = ::read(descriptor.value, buffer, sizeof(buffer));
+    const ssize_t got = ::read(file.get(), buffer, sizeof(buffer));
     if (got < 0 && errno == EINTR) {
       continue;
     }
@@ -73,7 +63,7 @@ std::string read_file(const fs::path& path) {
 }
 
 AtomicFile::AtomicFile(fs::path target) : target_(std::move(target)) {
-  // Distinct names for several writers of one target in this and other processes.
+  // Several writers of one target, in this process or others, need different names.
   static std::atomic<uint64_t> counter{0};
   temporary_ = target_;
   temporary_ += concat(".tmp.", ::getpid(), ".", counter++);
@@ -107,8 +97,7 @@ void AtomicFile::write(const void* data, size_t size) {
 }
 
 void AtomicFile::commit() {
-  // The reason is read after the call: arguments of one call are evaluated in no set order.
-  if (::fsync(descriptor_) != 0) {
+  if (::fsync(descriptor_) != 0) {  // errno must be read after this call, not in the same argument list
     fail(target_.string(), ": cannot be written: ", system_reason());
   }
   const int closed = ::close(descriptor_);
@@ -133,25 +122,25 @@ void ensure_writable_folder(const fs::path& folder) {
   require(fs::is_directory(folder), folder.string(),
           ": expected a folder that can be created: ", error ? error.message() : "a file of that name is in the way");
   const fs::path probe = folder / concat(".write_probe.", ::getpid());
-  Descriptor descriptor{::open(probe.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)};
-  require(descriptor.value >= 0, folder.string(), ": cannot be written: ", system_reason(), "; choose another folder");
+  const FileDescriptor file(::open(probe.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+  require(file.get() >= 0, folder.string(), ": cannot be written: ", system_reason(), "; choose another folder");
   ::unlink(probe.c_str());
 }
 
 void remove_stale_temporaries(const fs::path& folder) {
-  constexpr std::string_view kMark = ".tmp.";
+  constexpr std::string_view kInfix = ".tmp.";
   std::vector<fs::path> stale;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
     const std::string name = entry.path().filename().string();
-    const size_t mark = name.rfind(kMark);
+    const size_t infix = name.rfind(kInfix);
     int process = 0;
     int counter = 0;
     int length = 0;
     const bool is_temporary =
-        mark != std::string::npos &&
-        std::sscanf(name.c_str() + mark + kMark.size(), "%d.%d%n", &process, &counter, &length) == 2 &&
-        mark + kMark.size() + static_cast<size_t>(length) == name.size() && process > 0;
+        infix != std::string::npos &&
+        std::sscanf(name.c_str() + infix + kInfix.size(), "%d.%d%n", &process, &counter, &length) == 2 &&
+        infix + kInfix.size() + static_cast<size_t>(length) == name.size() && process > 0;
     if (is_temporary && (process == ::getpid() || (::kill(process, 0) != 0 && errno == ESRCH))) {
       stale.push_back(entry.path());
     }
@@ -169,21 +158,21 @@ MappedFile::Mapping::~Mapping() {
 
 MappedFile::MappedFile(const fs::path& path) : path_(path), mapping_(std::make_shared<Mapping>()) {
   struct stat status {};
-  // Opening a pipe would wait for its writer.
-  Descriptor descriptor{open_for_reading(path, status, O_NONBLOCK)};
+  // Without O_NONBLOCK, opening a pipe would wait for its writer.
+  const FileDescriptor file = open_for_reading(path, status, O_NONBLOCK);
   require(S_ISREG(status.st_mode), path.string(), ": expected a regular file, found a pipe or a device");
   mapping_->size = static_cast<size_t>(status.st_size);
   if (mapping_->size == 0) {
     return;
   }
-  void* data = ::mmap(nullptr, mapping_->size, PROT_READ, MAP_PRIVATE, descriptor.value, 0);
+  void* data = ::mmap(nullptr, mapping_->size, PROT_READ, MAP_PRIVATE, file.get(), 0);
   require(data != MAP_FAILED, path.string(), ": cannot be mapped: ", system_reason());
   mapping_->data = data;
 }
 
 void MappedFile::release(size_t offset, size_t size) const {
   const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-  // Only whole pages inside the range: a neighbour may still be in use.
+  // Only whole pages inside the range: the bytes beside it may be in use.
   const size_t begin = (offset + page - 1) / page * page;
   const size_t end = std::min(offset + size, mapping_->size) / page * page;
   if (begin < end) {

@@ -13,9 +13,8 @@ struct JsonLimits {
   size_t values = SIZE_MAX;  ///< commas and opening brackets
 };
 
-/// Refuses JSON whose parsed form could take many times the memory of its text: too long, nested too deep, of too many
-/// values. Looks at length, brackets and commas alone; malformed text is left to the parser. Throws Error that names
-/// `where`.
+/// Throws Error that begins with `where` if JSON is too long, nested too deep, or has too many values: its parsed form
+/// could take many times the memory of its text. Counts only bytes, brackets and commas; the parser finds mistakes.
 void check_json_limits(std::string_view text, const std::string& where, const JsonLimits& limits = {});
 
 }  // namespace minimind

@@ -7,13 +7,13 @@ namespace minimind {
 
 namespace {
 
-constexpr const char* kKept = "64";  // what a training step on one shape of a batch needs
+constexpr const char* kEntries = "64";  // a training step on one batch shape needs fewer
 
 }  // namespace
 
 void limit_primitive_cache() {
   for (const char* name : {"ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"}) {
-    ::setenv(name, kKept, /*overwrite=*/0);
+    ::setenv(name, kEntries, /*overwrite=*/0);
   }
 }
 

@@ -2,11 +2,9 @@
 
 namespace minimind {
 
-/// To be called before a process multiplies in bfloat16 on a CPU. oneDNN, and the framework's layer above it, each keep
-/// what they made for the last 1,024 shapes of such products: a megabyte and more for each, gigabytes after some
-/// hundred batches or prompts, which all have other lengths. Making it anew costs some per cent of a step at most.
-/// Both read an environment variable before their first product and have no other way to be told: this sets
-/// ONEDNN_PRIMITIVE_CACHE_CAPACITY and LRU_CACHE_CAPACITY, where they are not set.
+/// Limits oneDNN's primitive cache and PyTorch's LRU cache to 64 entries. The default of 1,024 shapes costs gigabytes
+/// for bfloat16 batches of many lengths. Call it before the first bfloat16 matmul. Sets the environment variables
+/// ONEDNN_PRIMITIVE_CACHE_CAPACITY and LRU_CACHE_CAPACITY unless they are set.
 void limit_primitive_cache();
 
 }  // namespace minimind

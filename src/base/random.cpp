@@ -48,7 +48,7 @@ uint64_t Random::below(uint64_t bound) {
   if (bound == 0) {
     throw std::logic_error("Random::below: bound must be positive");
   }
-  // Rejection of the uneven rest: every value is equally likely.
+  // Rejects the uneven rest, so that all values are equally likely.
   const uint64_t limit = UINT64_MAX - UINT64_MAX % bound;
   uint64_t value = next();
   while (value >= limit) {
@@ -66,7 +66,7 @@ double Random::uniform() {
 }
 
 double Random::normal() {
-  // Box-Muller; one of the pair is given away so that the state alone says what comes next.
+  // Box-Muller. The second number of the pair is dropped, so that state_ alone determines the next number.
   const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));
   return radius * std::cos(2.0 * std::numbers::pi * uniform());
 }

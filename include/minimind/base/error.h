@@ -6,20 +6,20 @@
 
 namespace minimind {
 
-/// Bad input, file or setting: something that the user can mend. The message says where, what was expected, what was
-/// found and the cure. Our own mistakes are std::logic_error. Every main catches once: `error: …`, exit 1.
+/// A wrong input, file or setting, which the user can correct. The message says the place, what was expected, what was
+/// found, and the cure. Mistakes in our code are std::logic_error. run_main prints `error: …` and returns 1.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// Wrong flags or a wrong combination of flags: exit 2.
+/// Wrong flags or a wrong combination of flags. run_main returns 2.
 class UsageError : public Error {
  public:
   using Error::Error;
 };
 
-/// The parts, streamed one after the other.
+/// The text of all parts, one after the other.
 template <class... Parts>
 std::string concat(const Parts&... parts) {
   std::ostringstream out;

@@ -10,12 +10,13 @@ namespace minimind {
 
 namespace fs = std::filesystem;
 
-/// The whole file. Throws Error with the path and the system's reason.
+/// Reads the whole file. Throws Error with the path and the system's reason.
 std::string read_file(const fs::path& path);
 
-/// Writes beside the target and renames over it on commit(), synced to disk, so that a reader sees the old file or the
-/// whole new one. An object that dies without commit() leaves the target as it was and removes its temporary file.
-/// Throws Error with the path and the system's reason on every failure (full disk, read-only or missing folder).
+/// Writes a temporary file beside the target. commit() syncs it to disk and renames it over the target, so that a
+/// reader sees the old file or the whole new file. Without commit() the target stays, and the destructor removes the
+/// temporary file. Throws Error with the path and the system's reason on every failure (full disk, read-only or missing
+/// folder).
 class AtomicFile {
  public:
   explicit AtomicFile(fs::path target);
@@ -25,7 +26,7 @@ class AtomicFile {
 
   void write(std::string_view bytes);
   void write(const void* data, size_t size);
-  /// Bytes written so far.
+  /// The number of bytes written so far.
   size_t size() const { return size_; }
   void commit();
 
@@ -36,23 +37,23 @@ class AtomicFile {
   size_t size_ = 0;
 };
 
-/// AtomicFile in one call.
+/// Writes the whole file by an AtomicFile.
 void write_file_atomically(const fs::path& path, std::string_view bytes);
 
-/// Creates the folder (and parents) and checks that files can be written in it. Throws Error otherwise.
+/// Creates the folder and its parents. Throws Error if no file can be written in it.
 void ensure_writable_folder(const fs::path& folder);
 
-/// Removes what AtomicFile writers left in the folder when they were killed: temporary files of processes that no
-/// longer run on this host, and of this one, which writes nothing there meanwhile.
+/// Removes temporary files that killed AtomicFile writers left in the folder: files of processes that no longer run on
+/// this host, and of this process, which must not write there at the same time.
 void remove_stale_temporaries(const fs::path& folder);
 
-/// A file mapped read-only into memory. Throws Error with path and reason. Copies share one mapping.
+/// A regular file, mapped read-only into memory. Throws Error with path and reason. Copies share one mapping.
 class MappedFile {
  public:
   explicit MappedFile(const fs::path& path);
   std::string_view bytes() const { return {static_cast<const char*>(mapping_->data), mapping_->size}; }
   const fs::path& path() const { return path_; }
-  /// Tells the system that the pages of [offset, offset + size) are no longer needed in memory.
+  /// Lets the system drop the pages of [offset, offset + size) from memory; they are read again on access.
   void release(size_t offset, size_t size) const;
 
  private:

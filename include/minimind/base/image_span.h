@@ -9,12 +9,11 @@ namespace minimind {
 
 using TokenId = int32_t;
 
-/// What stands for an image in text and in ids (SPEC.md section 3). Both are configuration (`image_special_token`,
-/// `image_ids`).
+/// How an image stands in text and in token ids (SPEC.md section 3; settings `image_special_token` and `image_ids`).
 struct ImagePattern {
-  std::string placeholder = "<image>";  ///< what a user or a data set writes
-  std::string text;                     ///< what the tokenizer would see: 25 `<` and 25 `>` in the released models
-  std::vector<TokenId> ids;             ///< the placeholder ids, one per vision token; its length is P
+  std::string placeholder = "<image>";  ///< written by users and in data sets
+  std::string text;                     ///< tokenised in its place; 25 `<` and 25 `>` in the released models
+  std::vector<TokenId> ids;             ///< one id per vision token, P in all
 };
 
 /// An image's place in a batch: the vision tokens of image k replace the embeddings [position, position + P) of row
@@ -25,7 +24,7 @@ struct ImageSpan {
   bool operator==(const ImageSpan&) const = default;
 };
 
-/// Start positions of every full, non-overlapping match of `pattern` in `ids`, from the left.
+/// Start positions of all full matches of `pattern` in `ids`, found from the left without overlap.
 std::vector<int64_t> find_image_spans(std::span<const TokenId> ids, std::span<const TokenId> pattern);
 std::vector<int64_t> find_image_spans(std::span<const int64_t> ids, std::span<const TokenId> pattern);
 

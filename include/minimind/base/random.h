@@ -2,17 +2,17 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
+#include <utility>
 #include <vector>
 
 namespace minimind {
 
-/// Seeded random numbers that are the same on every platform and compiler (xoshiro256**, seeded through splitmix64).
-/// Randomness reaches our functions as a Random&; nothing draws from a global generator.
+/// Seeded random numbers, equal on every platform and compiler (xoshiro256**, seeded by splitmix64). Functions take a
+/// Random&; there is no global generator.
 class Random {
  public:
   explicit Random(uint64_t seed);
-  /// A generator of its own for (seed, stream): shuffling of an epoch, one image of the sample data.
+  /// A separate generator for (seed, stream), for example for the shuffling of one epoch.
   Random(uint64_t seed, uint64_t stream);
 
   uint64_t next();
@@ -36,10 +36,6 @@ class Random {
   const T& choice(const std::vector<T>& items) {
     return items[below(items.size())];
   }
-
-  /// The state, to be kept in a checkpoint.
-  std::array<uint64_t, 4> state() const { return state_; }
-  void set_state(const std::array<uint64_t, 4>& state) { state_ = state; }
 
  private:
   std::array<uint64_t, 4> state_;
