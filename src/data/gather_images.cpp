@@ -5,7 +5,8 @@
 
 #include <utility>
 
-#include "minimind/image/image.h"
+#include "minimind/image/decode.h"
+#include "minimind/image/resize.h"
 
 namespace minimind::detail {
 

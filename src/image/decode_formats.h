@@ -6,7 +6,11 @@
 #include <string>
 #include <string_view>
 
-#include "minimind/image/decode.h"
+#include "minimind/image/image.h"
+
+namespace minimind {
+struct DecodeLimits;
+}
 
 namespace minimind::detail {
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "image/decode_formats.h"
+#include "minimind/image/decode.h"
 
 namespace minimind::detail {
 namespace {
