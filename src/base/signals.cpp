@@ -11,7 +11,7 @@ volatile std::sig_atomic_t last_signal = 0;
 volatile std::sig_atomic_t signal_count = 0;
 std::function<void()> signal_callback;  // changes only while no signal is caught
 
-void mark_signal(int signal) {
+void catch_signal(int signal) {
   last_signal = signal;
   signal_count = signal_count + 1;
   if (signal_callback) {
@@ -19,8 +19,8 @@ void mark_signal(int signal) {
   }
 }
 
-void mark_first_signal(int signal) {
-  mark_signal(signal);
+void catch_first_signal(int signal) {
+  catch_signal(signal);
   std::signal(signal, SIG_DFL);
 }
 
@@ -31,7 +31,7 @@ SignalCatcher::SignalCatcher(std::initializer_list<int> signals, SecondSignal se
   signal_callback = std::move(on_signal);
   struct sigaction action {};
   sigemptyset(&action.sa_mask);
-  action.sa_handler = second == SecondSignal::kEndsProgram ? mark_first_signal : mark_signal;
+  action.sa_handler = second == SecondSignal::kEndsProgram ? catch_first_signal : catch_signal;
   action.sa_flags = second == SecondSignal::kEndsProgram ? SA_RESTART : 0;
   for (const int signal : signals) {
     struct sigaction previous {};

@@ -8,8 +8,8 @@
 
 namespace minimind {
 
-/// Catches signals such as SIGINT and SIGTERM while it lives; afterwards the former actions are back. The marks are
-/// global, because a signal handler reaches nothing else: only one object may exist at a time.
+/// Catches signals such as SIGINT and SIGTERM while it lives; the destructor restores the former actions. Its counts
+/// are global, because a signal handler reaches only globals: one object may exist at a time.
 class SignalCatcher {
  public:
   enum class SecondSignal {

@@ -80,7 +80,8 @@ Directory find_directory(const ReadAt& read, uint64_t file_bytes, const std::str
   fail(where, ": expected a zip archive, found no directory in the last ", tail_size, " bytes", kCure);
 }
 
-// Sizes and offset of 0xFFFFFFFF stand in the ZIP64 extra field instead, in this order and only those.
+// The ZIP64 extra field holds, in this order, each number that is 0xFFFFFFFF in the entry. Returns false if the field
+// is damaged.
 bool read_zip64_extra(std::string_view extra, ZipEntry& entry) {
   std::array<uint64_t*, 3> numbers = {&entry.size, &entry.compressed_size, &entry.header_offset};
   const auto missing_end =

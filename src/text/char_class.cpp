@@ -17,7 +17,7 @@ constexpr CodepointRange kSpaces[] = {{0x09, 0x0D},     {0x20, 0x20},     {0x85,
 // One byte per code point up to the last one that is not kOther: about 200 KB, of which a text touches few pages.
 std::vector<CharClass> build_class_table() {
   std::vector<CharClass> table;
-  const auto mark = [&](std::span<const CodepointRange> ranges, CharClass kind) {
+  const auto classify = [&](std::span<const CodepointRange> ranges, CharClass kind) {
     for (const auto& [first, last] : ranges) {
       if (table.size() <= last) {
         table.resize(last + 1, CharClass::kOther);
@@ -27,13 +27,14 @@ std::vector<CharClass> build_class_table() {
       }
     }
   };
-  mark(letter_ranges(), CharClass::kLetter);
-  mark(number_ranges(), CharClass::kNumber);
-  mark(kSpaces, CharClass::kSpace);
+  classify(letter_ranges(), CharClass::kLetter);
+  classify(number_ranges(), CharClass::kNumber);
+  classify(kSpaces, CharClass::kSpace);
   return table;
 }
 
-// The end of an English contraction that begins with the apostrophe at `begin`; `begin` if there is none.
+// The end of the English contraction that begins with the apostrophe at `begin`; `begin` if no contraction begins
+// there.
 size_t contraction_end(std::string_view text, size_t begin) {
   const std::string_view rest = text.substr(begin + 1, 2);
   if (rest.empty()) {

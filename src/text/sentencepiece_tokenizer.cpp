@@ -95,7 +95,8 @@ void SentencepieceTokenizer::read_tokens(const std::string& path) {
   }
   for (const auto& [token, id] : {std::pair("<s>", bos_id()), std::pair("</s>", eos_id())}) {
     require(id >= 0 && tokens_[static_cast<size_t>(id)] == token, path, ": expected a control token ", token,
-            ", which the chat template needs, found ", id < 0 ? "none" : "'" + tokens_[static_cast<size_t>(id)] + "'");
+            ", which the chat template needs, found ",
+            id < 0 ? "no such token" : "'" + tokens_[static_cast<size_t>(id)] + "'");
   }
 }
 

@@ -41,8 +41,8 @@ ImagePattern make_image_pattern(const Tokenizer& tokenizer, const std::string& t
 enum class Supervision { kLastAnswer, kAllAnswers };
 
 /// Loss mask of a training sample (SPEC.md section 5): mask[i] is 1 if ids[i] is a supervised target. kLastAnswer: 1
-/// behind the last marker in `ids`, as in the original; without a marker 0 on the first positions, one fewer than the
-/// marker has tokens, and 1 on the others. kAllAnswers: 1 on `answers`. Answers may reach beyond truncated ids.
+/// behind the last marker in `ids`, as in the original; without a marker 1 from the position on that is the number of
+/// the marker's tokens minus one. kAllAnswers: 1 on `answers`. Answers may reach beyond truncated ids.
 std::vector<uint8_t> loss_mask(const Tokenizer& tokenizer, const EncodedChat& chat, Supervision supervision);
 
 /// Whether the ids hold a `<s>assistant` marker.
