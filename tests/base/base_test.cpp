@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
@@ -123,6 +124,17 @@ TEST(Fields, RefuseWhatDoesNotFit) {
   EXPECT_NE(message(R"({"experts": 1})").find("expected true, false or null"), std::string::npos);
   EXPECT_NE(message("[]").find("expected a JSON object"), std::string::npos);
   EXPECT_EQ(message(R"({"known": 1, "hidden": null})"), "");
+}
+
+TEST(Fields, RequireNumbersInTheirRange) {
+  EXPECT_NO_THROW(require_flag_at_least("epochs", int64_t{1}, 1));
+  EXPECT_NO_THROW(require_flag_at_least("grad_clip", 0.0, 0.0));
+  EXPECT_EQ(error_of([] { require_flag_at_least("epochs", int64_t{0}, 1); }), "--epochs: expected at least 1, found 0");
+  EXPECT_EQ(error_of([] { require_flag_at_least("grad_clip", -0.5, 0); }),
+            "--grad_clip: expected at least 0, found -0.5");
+  EXPECT_THROW(require_flag_at_least("grad_clip", std::nan(""), 0), UsageError);
+  EXPECT_EQ(error_of([] { require_flag_between("port", 70000, 0, 65535); }),
+            "--port: expected 0 to 65535, found 70000");
 }
 
 TEST(Random, SameSeedSameNumbersAndStreamsDiffer) {
