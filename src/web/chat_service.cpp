@@ -13,6 +13,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
 #include "minimind/image/decode.h"
+#include "minimind/image/resize.h"
 #include "minimind/infer/generator.h"
 #include "minimind/infer/prompt.h"
 
