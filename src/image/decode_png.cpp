@@ -1,5 +1,6 @@
 #include <zlib.h>
 
+#include <algorithm>
 #include <array>
 #include <climits>
 #include <cstdlib>
@@ -7,6 +8,7 @@
 
 #include "image/decode_formats.h"
 #include "minimind/base/error.h"
+#include "minimind/image/decode.h"
 
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
@@ -26,6 +28,8 @@ namespace minimind::detail {
 namespace {
 
 constexpr size_t kPngSignature = 8;
+constexpr int64_t kMaxPngPixels =
+    ((int64_t{1} << 31) - 1) / 6;      // for 16-bit samples stb_image counts 6 bytes in an int
 constexpr size_t kChunkOverhead = 12;  // length, type and checksum
 
 uint32_t png_checksum(std::string_view bytes) {
@@ -126,11 +130,9 @@ std::string with_full_palette(std::string_view bytes, const PngSummary& summary)
 
 Image decode_png(const DecodeRequest& request) {
   const PngSummary summary = check_png(request);
-  // stb_image multiplies 6 * pixels in 32 bits if a sample has 16 bits.
-  const uint64_t pixels = uint64_t{summary.width} * summary.height;
-  require(6 * pixels < uint64_t{1} << 31U, request.name,
-          ": expected a PNG image of fewer than 357,913,942 pixels, found ", pixels, "; make it smaller");
-  Image image = new_image(request, "PNG", summary.width, summary.height);
+  DecodeLimits limits = request.limits;
+  limits.max_pixels = std::min(limits.max_pixels, kMaxPngPixels);
+  Image image = new_image({request.bytes, request.name, limits}, "PNG", summary.width, summary.height);
   // stb_image unpacks the whole stream before it checks the size. Refuse more compressed than unpacked bytes.
   const size_t raw = static_cast<size_t>(summary.height) *
                      (1 + (static_cast<size_t>(summary.width) * static_cast<size_t>(summary.bits_per_pixel) + 7) / 8);

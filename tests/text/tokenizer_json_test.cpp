@@ -127,7 +127,7 @@ TEST(TokenizerJson, NeverCrashesOnATruncatedFile) {
 TEST(LoadTokenizer, SaysWhichFileItMisses) {
   const TemporaryFolder folder;
   expect_mentions(error_of([&] { load_tokenizer(folder.path() / "none"); }), {"none", "tokenizer.json", ".model"});
-  expect_mentions(error_of([&] { load_tokenizer(folder.path()); }), {folder.path().string(), "found neither"});
+  expect_mentions(error_of([&] { load_tokenizer(folder.path()); }), {folder.path().string(), "found no such file"});
   expect_mentions(error_of([&] { load_tokenizer(folder.write("vocab.txt", "a")); }), {"vocab.txt", ".json or .model"});
   folder.write("a.model", "");
   folder.write("b.model", "");
