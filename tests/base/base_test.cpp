@@ -129,9 +129,9 @@ TEST(Fields, RefuseWhatDoesNotFit) {
 TEST(Fields, RequireNumbersInTheirRange) {
   EXPECT_NO_THROW(require_flag_at_least("epochs", int64_t{1}, 1));
   EXPECT_NO_THROW(require_flag_at_least("grad_clip", 0.0, 0.0));
-  EXPECT_EQ(error_of([] { require_flag_at_least("epochs", int64_t{0}, 1); }), "--epochs: expected at least 1, found 0");
+  EXPECT_EQ(error_of([] { require_flag_at_least("epochs", int64_t{0}, 1); }), "--epochs: expected 1 or more, found 0");
   EXPECT_EQ(error_of([] { require_flag_at_least("grad_clip", -0.5, 0); }),
-            "--grad_clip: expected at least 0, found -0.5");
+            "--grad_clip: expected 0 or more, found -0.5");
   EXPECT_THROW(require_flag_at_least("grad_clip", std::nan(""), 0), UsageError);
   EXPECT_EQ(error_of([] { require_flag_between("port", 70000, 0, 65535); }),
             "--port: expected 0 to 65535, found 70000");
