@@ -44,7 +44,8 @@ TypedWord read_word(const std::string& line, size_t begin) {
 
 std::vector<TypedWord> read_words(const std::string& line) {
   std::vector<TypedWord> words;
-  for (size_t at = line.find_first_not_of(kWhiteSpace); at != std::string::npos; at = line.find_first_not_of(kWhiteSpace, at)) {
+  for (size_t at = line.find_first_not_of(kWhiteSpace); at != std::string::npos;
+       at = line.find_first_not_of(kWhiteSpace, at)) {
     words.push_back(read_word(line, at));
     at = words.back().end;
   }
