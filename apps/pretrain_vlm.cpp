@@ -7,7 +7,7 @@ int main(int argc, char** argv) {
   using namespace minimind;
   TrainOptions options;
   CommandLine command_line;
-  command_line.description = "Pretrains the projection and the language model on captions of images.";
+  command_line.description = "Pretrains the vision projection and the language model on image captions.";
   command_line.footer =
       "Writes OUT_DIR/{dim}[_moe]_vlm_pretrain.pth. Several processes: torchrun --no-python --nproc_per_node N "
       "pretrain_vlm …";

@@ -9,12 +9,11 @@ int main(int argc, char** argv) {
   bool multi = false;
   CommandLine command_line;
   command_line.description =
-      "Tunes a pretrained model on questions and answers about one image, or (--multi) about several.";
+      "Fine-tunes a pretrained model on questions about one image, or about several images (--multi).";
   command_line.footer =
       "Writes OUT_DIR/{dim}[_moe]_vlm_sft.pth, with --multi …_vlm_sft_multi.pth. Several processes: torchrun "
-      "--no-python --nproc_per_node N "
-      "sft_vlm …";
-  command_line.sections.push_back({"Stage", {{"multi", &multi, "several images a sample"}}});
+      "--no-python --nproc_per_node N sft_vlm …";
+  command_line.sections.push_back({"Stage", {{"multi", &multi, "train on samples with several images"}}});
   for (auto& [title, fields] : options.groups()) {
     command_line.sections.push_back({title, fields});
   }

@@ -12,7 +12,7 @@
 #include <tuple>
 #include <utility>
 
-#include "dist/backend.h"
+#include "dist/process_group_backend.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
@@ -20,7 +20,7 @@ namespace {
 
 using ReduceClock = std::chrono::steady_clock;
 
-/// Sums a bucket. The reducer's own hook takes the mean, by a product that rounds each gradient once more.
+/// Sums a bucket. The reducer's default hook takes the mean: its multiplication rounds each gradient once more.
 class SumHook : public c10d::CommHookInterface {
  public:
   SumHook(c10d::Backend& backend, std::function<void()> on_launch)
@@ -41,7 +41,7 @@ class SumHook : public c10d::CommHookInterface {
   std::function<void()> on_launch_;
 };
 
-/// The reducer advises against looking for unused parameters in a step that has none; another step has some.
+/// Drops the reducer's advice not to look for unused parameters: only some steps have them.
 class SilentWarnings : public c10::WarningHandler {
  public:
   void process(const c10::Warning& /*warning*/) override {}
@@ -50,7 +50,7 @@ class SilentWarnings : public c10::WarningHandler {
 }  // namespace
 
 struct GradientReducer::State {
-  int64_t launched = 0;  // counted in the thread of the backward pass, the caller's
+  int64_t launched = 0;  // counted in the caller's thread, which runs the backward pass
   ReduceClock::time_point last_launch{};
   std::unique_ptr<c10d::Reducer> reducer;
 };
@@ -60,14 +60,14 @@ GradientReducer::GradientReducer(ProcessGroup& group, std::vector<at::Tensor> pa
   if (group.world_size() == 1) {
     return;
   }
-  require(!parameters_.empty(), "training: expected a parameter that is trained, found none");
+  require(!parameters_.empty(), "training: expected at least one trained parameter, found none (--freeze)");
   state_ = std::make_unique<State>();
   const std::vector<bool> dense(parameters_.size(), false);
   auto [buckets, limits] =
       c10d::compute_bucket_assignment_by_size(parameters_, {static_cast<size_t>(bucket_bytes)}, dense);
   // Gradients come from the last layer to the first.
   std::reverse(buckets.begin(), buckets.end());
-  ProcessGroup::Backend& backend = *group.backend();
+  ProcessGroupBackend& backend = *group.backend();
   state_->reducer = std::make_unique<c10d::Reducer>(
       parameters_, std::move(buckets), backend.group, dense, bucket_bytes, /*find_unused_parameters=*/true,
       /*gradient_as_bucket_view=*/true, std::unordered_map<size_t, std::string>{}, bucket_bytes,
@@ -94,8 +94,8 @@ void GradientReducer::accumulate_and_sum(const at::Tensor& objective) {
     }
     return;
   }
-  // The reducer counts on a backward pass: one that reaches a parameter and adds nothing to it. The last one is of the
-  // language model, which every rank with data uses.
+  // The reducer needs a backward pass on every rank. A rank without data adds zeros to the last parameter: it belongs
+  // to the language model, which every rank with data uses.
   const at::Tensor root =
       objective.defined() && objective.requires_grad() ? objective : parameters_.back().sum().mul(0.0);
   detail::run_collective(group_.info(), group_.backend()->watch.get(), [&] {
@@ -106,8 +106,8 @@ void GradientReducer::accumulate_and_sum(const at::Tensor& objective) {
     }
     root.backward();
   });
-  // What the backward pass could not hide: the time from the last bucket's start to its end.
-  group_.add_waited(std::chrono::duration<double>(ReduceClock::now() - state_->last_launch).count());
+  // The backward pass hides all but the time from the last bucket's start to its end.
+  group_.add_reduce_wait(std::chrono::duration<double>(ReduceClock::now() - state_->last_launch).count());
 }
 
 int64_t GradientReducer::launched() const {

@@ -10,26 +10,26 @@
 
 namespace minimind {
 
-/// Backward passes whose gradients are summed over the ranks, bucket by bucket, while the pass is still under way
-/// (c10d::Reducer). With one process they are plain backward passes.
+/// Backward passes whose gradients are summed over the ranks. Buckets of gradients are reduced while the pass still
+/// runs (c10d::Reducer). With one process it runs plain backward passes.
 class GradientReducer {
  public:
-  /// `parameters`: those that are trained, in the order in which the forward pass uses them, the same on all ranks.
-  /// Buckets hold about `bucket_bytes`. The group outlives the reducer.
+  /// `parameters`: the trained parameters in the order of the forward pass, the same on all ranks. `bucket_bytes`: size
+  /// of a bucket. The group outlives the reducer.
   GradientReducer(ProcessGroup& group, std::vector<at::Tensor> parameters, int64_t bucket_bytes);
   ~GradientReducer();
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
 
-  /// The backward pass of a scalar that another one follows in this step: gradients add up on this rank alone.
+  /// The backward pass of a scalar which is not the last one of the step. Gradients add up on this rank alone.
   void accumulate(const at::Tensor& objective);
-  /// The step's last one, on every rank exactly once: afterwards each gradient is the sum over all ranks and passes of
-  /// the step. `objective` is undefined on a rank without data. A parameter that some rank used has a gradient
-  /// on all; one that no rank used keeps what it had (undefined, as a rule), except that a rank without data counts as
-  /// a user of the last one, with gradient 0. Throws Error where another rank is gone.
+  /// The last backward pass of the step; every rank calls it once. Afterwards each gradient is the sum over all ranks
+  /// and passes of the step. `objective` is undefined on a rank without data. If some rank used a parameter, all ranks
+  /// have its gradient. If no rank used it, its gradient stays as it was; a rank without data counts as a user of the
+  /// last parameter, with gradient 0. Throws LostRank.
   void accumulate_and_sum(const at::Tensor& objective);
 
-  /// Buckets handed over to the other ranks so far, over all steps.
+  /// Buckets reduced so far, over all steps; for tests.
   int64_t launched() const;
 
  private:

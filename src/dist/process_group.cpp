@@ -1,7 +1,7 @@
 #include "dist/process_group.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/tensor.h>
 #include <arpa/inet.h>
 #include <c10/core/GradMode.h>
 #include <netdb.h>
@@ -10,17 +10,13 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <iterator>
-#include <numeric>
-#include <string>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <torch/csrc/distributed/c10d/Types.hpp>
 #include <utility>
 
-#include "dist/backend.h"
-#include "dist/launcher_times.h"
-#include "dist/meeting.h"
+#include "dist/process_group_backend.h"
+#include "dist/rendezvous.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
@@ -28,8 +24,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// The address of this host on the way to the master: it is one that the other hosts reach too. Hosts that share a name
-/// (containers, network namespaces) would resolve that name to the same address.
+/// The address of this host on the way to the master, which the other hosts reach too. Hosts with equal names
+/// (containers, network namespaces) would resolve the name to the same address.
 std::string address_towards(const std::string& host, int64_t port) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_DGRAM;
@@ -64,42 +60,41 @@ std::shared_ptr<::gloo::transport::Device> gloo_device(const RankInfo& info) {
                          : c10d::ProcessGroupGloo::createDeviceForHostname(address);
 }
 
-void make_backends(ProcessGroup::Backend& backend, const RankInfo& info, const c10::Device& device,
+void make_backends(ProcessGroupBackend& backend, const RankInfo& info, const c10::Device& device,
                    std::chrono::milliseconds patience, std::chrono::milliseconds timeout) {
-  const auto part = [&](const char* name) { return c10::make_intrusive<c10d::PrefixStore>(name, backend.store); };
+  const auto store = [&](const char* name) {
+    return c10::make_intrusive<c10d::PrefixStore>(name, backend.attempt_store);
+  };
   const int rank = static_cast<int>(info.rank), size = static_cast<int>(info.world_size);
   auto options = c10d::ProcessGroupGloo::Options::create();
   options->timeout = patience;
   options->threads = 2;
   options->devices.push_back(gloo_device(info));
-  backend.cpu = c10::make_intrusive<c10d::ProcessGroupGloo>(part("gloo"), rank, size, options);
+  backend.cpu = c10::make_intrusive<c10d::ProcessGroupGloo>(store("gloo"), rank, size, options);
   backend.cpu->setTimeout(timeout);
+  backend.group = c10::make_intrusive<c10d::ProcessGroup>(backend.attempt_store, rank, size);
+  backend.group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, backend.cpu);
+  backend.group->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
 #ifdef USE_C10D_NCCL
   if (device.is_cuda()) {
     auto nccl = c10d::ProcessGroupNCCL::Options::create();
     nccl->timeout = timeout;
-    backend.cuda = c10::make_intrusive<c10d::ProcessGroupNCCL>(part("nccl"), rank, size, nccl);
-  }
-#endif
-  (void)device;
-  backend.group = c10::make_intrusive<c10d::ProcessGroup>(backend.store, rank, size);
-  backend.group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, backend.cpu);
-  backend.group->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
-#ifdef USE_C10D_NCCL
-  if (backend.cuda) {
+    backend.cuda = c10::make_intrusive<c10d::ProcessGroupNCCL>(store("nccl"), rank, size, nccl);
     backend.group->setBackend(c10::DeviceType::CUDA, c10d::ProcessGroup::BackendType::NCCL, backend.cuda);
   }
 #endif
+  static_cast<void>(device);
 }
 
-/// Runs a collective and counts the time.
+/// Runs a collective and adds its time to `seconds`.
 template <class Work>
-void timed_collective(const RankInfo& info, detail::RankWatch* watch, double& waited, const Work& work) {
+void timed_collective(const RankInfo& info, detail::RankWatch* watch, double& seconds, const Work& work) {
   const Clock::time_point start = Clock::now();
   detail::run_collective(info, watch, work);
-  waited += std::chrono::duration<double>(Clock::now() - start).count();
+  seconds += std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+/// A connection to the store, with the prefix of the run.
 c10::intrusive_ptr<c10d::Store> open_store(const RankInfo& info, bool serves, std::chrono::milliseconds timeout) {
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(info.master_port);
@@ -107,34 +102,40 @@ c10::intrusive_ptr<c10d::Store> open_store(const RankInfo& info, bool serves, st
   options.numWorkers = static_cast<std::size_t>(info.world_size);
   options.waitWorkers = false;
   options.timeout = timeout;
-  return c10::make_intrusive<c10d::TCPStore>(info.master_address, options);
+  return c10::make_intrusive<c10d::PrefixStore>(info.store_prefix,
+                                                c10::make_intrusive<c10d::TCPStore>(info.master_address, options));
+}
+
+at::Tensor bytes_of(std::string& text) {
+  return at::from_blob(text.data(), {static_cast<int64_t>(text.size())}, at::TensorOptions(at::kByte));
 }
 
 }  // namespace
 
 ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono::seconds timeout) : info_(info) {
-  if (info.world_size <= 1) {
+  if (info.world_size <= 1 && !info.store_is_served) {
     return;
   }
-  constexpr std::chrono::seconds kMeeting{300};
-  const std::chrono::seconds patience = std::min(timeout, kMeeting);
-  backend_ = std::make_unique<Backend>();
-  const auto connect = [&](bool serves) {
-    return c10::make_intrusive<c10d::PrefixStore>(info.store_prefix, open_store(info, serves, patience));
-  };
-  std::string attempt;
-  timed_collective(info_, nullptr, waited_seconds_, [&] {
-    const auto store = connect(!info.store_is_served && info.rank == 0);
-    detail::Meeting meeting(store, info);
-    meeting.wait_for_all(patience);
-    attempt = meeting.prefix();
-    backend_->first_started = meeting.first_started();
-    backend_->store = c10::make_intrusive<c10d::PrefixStore>(attempt, store);
-    backend_->watch = std::make_unique<detail::RankWatch>(
-        info, c10::make_intrusive<c10d::PrefixStore>(attempt + "/watch", connect(false)));
+  constexpr std::chrono::seconds kRendezvousTime{300};
+  const std::chrono::seconds patience = std::min(timeout, kRendezvousTime);
+  backend_ = std::make_unique<ProcessGroupBackend>();
+  timed_collective(info_, nullptr, reduce_wait_seconds_, [&] {
+    const auto store = open_store(info, !info.store_is_served && info.rank == 0, patience);
+    backend_->run_store = store;
+    run_id_ = info.rank == 0 ? detail::claim_run_id(*store) : "";
+    if (info.world_size > 1) {
+      detail::Rendezvous rendezvous(store, info);
+      rendezvous.wait_for_all(patience);
+      const std::string attempt = rendezvous.prefix();
+      backend_->attempt_store = c10::make_intrusive<c10d::PrefixStore>(attempt, store);
+      backend_->watch = std::make_unique<detail::RankWatch>(
+          info, c10::make_intrusive<c10d::PrefixStore>(attempt + "/watch", open_store(info, false, patience)));
+    }
   });
-  timed_collective(info_, backend_->watch.get(), waited_seconds_,
-                   [&] { make_backends(*backend_, info, device, patience, timeout); });
+  if (info.world_size > 1) {
+    timed_collective(info_, backend_->watch.get(), reduce_wait_seconds_,
+                     [&] { make_backends(*backend_, info, device, patience, timeout); });
+  }
 }
 
 ProcessGroup::~ProcessGroup() {
@@ -149,32 +150,52 @@ ProcessGroup::~ProcessGroup() {
   }
 }
 
-std::vector<int64_t> ProcessGroup::sum(const std::vector<int64_t>& values) {
-  if (!backend_) {
-    return values;
+void ProcessGroup::end_run() {
+  if (backend_ && is_main()) {
+    detail::run_collective(info_, backend_->watch.get(), [&] { detail::release_run_id(*backend_->run_store); });
   }
-  std::vector<at::Tensor> packed = {at::tensor(values, at::kLong)};
-  timed_collective(info_, backend_->watch.get(), waited_seconds_, [&] { backend_->cpu->allreduce(packed)->wait(); });
-  const int64_t* data = packed[0].const_data_ptr<int64_t>();
-  return {data, data + values.size()};
 }
 
-std::vector<double> ProcessGroup::sum(const std::vector<double>& values) {
-  if (!backend_) {
-    return values;
+template <class Number>
+void ProcessGroup::sum_numbers(const std::vector<Number*>& numbers) {
+  if (world_size() == 1) {
+    return;
   }
-  std::vector<at::Tensor> packed = {at::tensor(values, at::kDouble)};
-  timed_collective(info_, backend_->watch.get(), waited_seconds_, [&] { backend_->cpu->allreduce(packed)->wait(); });
-  const double* data = packed[0].const_data_ptr<double>();
-  return {data, data + values.size()};
+  std::vector<at::Tensor> packed = {
+      at::empty({std::ssize(numbers)}, at::TensorOptions(c10::CppTypeToScalarType<Number>::value))};
+  Number* data = packed[0].mutable_data_ptr<Number>();
+  std::transform(numbers.begin(), numbers.end(), data, [](const Number* number) { return *number; });
+  timed_collective(info_, backend_->watch.get(), reduce_wait_seconds_,
+                   [&] { backend_->cpu->allreduce(packed)->wait(); });
+  for (Number* number : numbers) {
+    *number = *data++;
+  }
+}
+
+void ProcessGroup::sum(const std::vector<int64_t*>& numbers) {
+  sum_numbers(numbers);
+}
+
+void ProcessGroup::sum(const std::vector<double*>& numbers) {
+  sum_numbers(numbers);
+}
+
+int64_t ProcessGroup::sum(int64_t number) {
+  sum_numbers<int64_t>({&number});
+  return number;
+}
+
+double ProcessGroup::sum(double number) {
+  sum_numbers<double>({&number});
+  return number;
 }
 
 void ProcessGroup::broadcast_(const std::vector<at::Tensor>& tensors) {
-  if (!backend_) {
+  if (world_size() == 1) {
     return;
   }
   const c10::NoGradGuard no_grad;
-  timed_collective(info_, backend_->watch.get(), waited_seconds_, [&] {
+  timed_collective(info_, backend_->watch.get(), reduce_wait_seconds_, [&] {
     for (const at::Tensor& tensor : tensors) {
       std::vector<at::Tensor> packed = {tensor.detach().contiguous()};
       backend_->of(tensor.device()).broadcast(packed)->wait();
@@ -186,59 +207,49 @@ void ProcessGroup::broadcast_(const std::vector<at::Tensor>& tensors) {
 }
 
 std::string ProcessGroup::broadcast(const std::string& text) {
-  if (!backend_) {
-    return text;
-  }
-  const at::Tensor size = at::tensor({static_cast<int64_t>(text.size())}, at::kLong);
-  broadcast_({size});
   std::string result = text;
-  result.resize(static_cast<size_t>(size.item<int64_t>()));
+  result.resize(static_cast<size_t>(sum(is_main() ? std::ssize(text) : int64_t{0})));
   if (!result.empty()) {
-    const auto options = at::TensorOptions(at::kByte);
-    broadcast_({at::from_blob(result.data(), {static_cast<int64_t>(result.size())}, options)});
+    broadcast_({bytes_of(result)});
   }
   return result;
 }
 
 std::vector<std::string> ProcessGroup::gather(const std::string& text) {
-  const auto own = static_cast<size_t>(rank());
   std::vector<int64_t> sizes(static_cast<size_t>(world_size()));
-  sizes[own] = static_cast<int64_t>(text.size());
-  sizes = sum(sizes);
-  // Every rank adds its letters where the others add zeros.
-  std::vector<int64_t> letters(static_cast<size_t>(std::accumulate(sizes.begin(), sizes.end(), int64_t{0})));
-  std::copy(text.begin(), text.end(),
-            letters.begin() + std::accumulate(sizes.begin(), sizes.begin() + rank(), int64_t{0}));
-  letters = sum(letters);
-  std::vector<std::string> texts;
-  auto next = letters.begin();
-  for (const int64_t size : sizes) {
-    std::string& one = texts.emplace_back();
-    std::transform(next, next + size, std::back_inserter(one),
-                   [](int64_t letter) { return static_cast<char>(letter); });
-    next += size;
+  sizes[static_cast<size_t>(rank())] = std::ssize(text);
+  std::vector<int64_t*> numbers;
+  for (int64_t& size : sizes) {
+    numbers.push_back(&size);
+  }
+  sum(numbers);
+  std::string padded = text;
+  padded.resize(static_cast<size_t>(std::ranges::max(sizes)));
+  std::vector<std::string> texts(sizes.size(), padded);
+  if (world_size() == 1 || padded.empty()) {
+    return texts;
+  }
+  std::vector<at::Tensor> sent = {bytes_of(padded)};
+  std::vector<std::vector<at::Tensor>> received(1);
+  for (std::string& received_text : texts) {
+    received[0].push_back(bytes_of(received_text));
+  }
+  timed_collective(info_, backend_->watch.get(), reduce_wait_seconds_,
+                   [&] { backend_->cpu->allgather(received, sent)->wait(); });
+  for (size_t sender = 0; sender < texts.size(); ++sender) {
+    texts[sender].resize(static_cast<size_t>(sizes[sender]));
   }
   return texts;
 }
 
 void ProcessGroup::report_failure(const std::string& cause) {
-  if (backend_) {
+  if (world_size() > 1) {
     backend_->watch->report(cause);
   }
 }
 
-AttemptTimes ProcessGroup::attempt_times() const {
-  AttemptTimes times = detail::launcher_times();
-  // A launcher may be older than the run that it was asked for, or younger, on a host that came later. A store that
-  // dies with the attempt knows this attempt alone.
-  if (backend_ && info_.store_is_served) {
-    times.first = backend_->first_started;
-  }
-  return times;
-}
-
 void ProcessGroup::barrier() {
-  sum(std::vector<int64_t>{1});
+  sum(int64_t{1});
 }
 
 }  // namespace minimind

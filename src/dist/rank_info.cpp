@@ -1,9 +1,9 @@
+#include "dist/rank_info.h"
+
 #include <charconv>
 #include <cstdlib>
 #include <optional>
-#include <string>
 
-#include "dist/process_group.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
@@ -26,7 +26,7 @@ std::optional<int64_t> environment_number(const char* name) {
   return number;
 }
 
-/// One launcher's names for the same facts.
+/// The variables of one launcher.
 struct LauncherNames {
   Launcher launcher;
   const char* rank;
@@ -41,7 +41,7 @@ constexpr LauncherNames kLaunchers[] = {
     {Launcher::kMpi, "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"},
 };
 
-/// The first host of SLURM's list: `node[007-009,12],other` is node007 and so on. Empty if there is none.
+/// The first host of SLURM's list: node007 of `node[007-009,12],other`. Empty if there is no list.
 std::string first_slurm_host() {
   const std::string list = environment("SLURM_STEP_NODELIST").value_or(environment("SLURM_JOB_NODELIST").value_or(""));
   const size_t end = list.find_first_of("[,");
@@ -53,8 +53,8 @@ std::string first_slurm_host() {
   return host;
 }
 
-/// Where rank 0 is, when the launcher is SLURM and the user says nothing.
-void guess_master(std::optional<std::string>& address, std::optional<int64_t>& port) {
+/// Completes the address of the store from the SLURM job.
+void complete_from_slurm(std::optional<std::string>& address, std::optional<int64_t>& port) {
   const std::optional<int64_t> job = environment_number("SLURM_JOB_ID");
   const std::string host = first_slurm_host();
   if (!job || host.empty()) {
@@ -69,15 +69,14 @@ void read_store(RankInfo& info) {
   std::optional<std::string> address = environment("MASTER_ADDR");
   std::optional<int64_t> port = environment_number("MASTER_PORT");
   if (info.launcher == Launcher::kSlurm) {
-    guess_master(address, port);
+    complete_from_slurm(address, port);
   }
-  require(address && port, "environment: ", info.world_size, " processes: expected MASTER_ADDR and MASTER_PORT, found ",
-          address ? "no MASTER_PORT" : "no MASTER_ADDR",
+  require(address && port, "environment: expected MASTER_ADDR and MASTER_PORT for ", info.world_size,
+          " processes, found ", address ? "no MASTER_PORT" : "no MASTER_ADDR",
           "; start with torchrun --no-python, or set both to a host and a free port");
   require(*port >= 1 && *port <= 65535, "environment: MASTER_PORT: expected 1 to 65535, found ", *port);
   info.master_address = *address;
   info.master_port = *port;
-  info.store_is_served = environment("TORCHELASTIC_USE_AGENT_STORE").value_or("") == "True";
   info.store_prefix = concat("minimind/", environment("TORCHELASTIC_RUN_ID").value_or("run"));
 }
 
@@ -102,7 +101,9 @@ RankInfo rank_from_environment() {
     info.local_rank = environment_number(names.local_rank).value_or(0);
     break;
   }
-  if (info.world_size > 1) {
+  info.store_is_served =
+      info.launcher == Launcher::kTorchrun && environment("TORCHELASTIC_USE_AGENT_STORE").value_or("") == "True";
+  if (info.world_size > 1 || info.store_is_served) {
     read_store(info);
   }
   return info;

@@ -17,14 +17,14 @@ namespace {
 
 using WatchClock = std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kBeat{1};
-constexpr int64_t kPatience = 15;        // beats
-constexpr int64_t kPatienceInAlarm = 3;  // beats
-constexpr std::chrono::seconds kSilence{15};
-constexpr std::chrono::seconds kGrace{5};
-constexpr std::chrono::seconds kExplain{12};
-constexpr std::chrono::seconds kDeliver{3};
-constexpr std::chrono::seconds kFarewell{10};
+constexpr std::chrono::seconds kInterval{1};
+constexpr int64_t kMissedBeats = 15;
+constexpr int64_t kMissedBeatsInAlarm = 3;
+constexpr std::chrono::seconds kStoreTimeout{15};
+constexpr std::chrono::seconds kEndTimeout{5};
+constexpr std::chrono::seconds kExplainTimeout{12};
+constexpr std::chrono::seconds kReportTimeout{3};
+constexpr std::chrono::seconds kSignOffTimeout{10};
 constexpr const char* kLost = "lost";
 constexpr const char* kAlarm = "alarm";
 
@@ -32,7 +32,7 @@ std::string key(const char* what, int64_t rank) {
   return concat(what, '/', rank);
 }
 
-std::string own_name() {
+std::string process_name() {
   char host[256] = {};
   const bool is_known = ::gethostname(host, sizeof(host) - 1) == 0;
   return concat("process ", ::getpid(), " on ", is_known ? host : "an unknown host");
@@ -44,19 +44,19 @@ struct RankWatch::State {
   State(const RankInfo& rank_info, c10::intrusive_ptr<c10d::Store> rank_store)
       : info(rank_info), store(std::move(rank_store)), neighbour((rank_info.rank + 1) % rank_info.world_size) {}
 
-  void talk();
+  void run_heartbeat();
   void beat();
-  void look_at_neighbour();
-  void leave();
-  void guard();
-  void lose(const std::string& text);
-  std::string silent_store() const;
+  void check_neighbour();
+  void sign_off();
+  void run_watchdog();
+  void set_lost(const std::string& text);
+  std::string silent_store_text() const;
 
   const RankInfo info;
-  const c10::intrusive_ptr<c10d::Store> store;  // of the talker alone
+  const c10::intrusive_ptr<c10d::Store> store;  // used by the heartbeat thread alone
   const int64_t neighbour;
-  int64_t neighbours_count = 0;
-  int64_t standing_still = 0;
+  int64_t neighbour_count = 0;
+  int64_t missed_beats = 0;
 
   std::mutex mutex;
   std::condition_variable changed;
@@ -65,12 +65,12 @@ struct RankWatch::State {
   WatchClock::time_point last_beat = WatchClock::now();
   bool alarm = false;
   std::string to_report;
-  bool is_ending = false;  // by itself
-  bool is_leaving = false;
-  bool has_left = false;
+  bool is_ending = false;  // this process knows that it must end
+  bool is_signing_off = false;
+  bool has_signed_off = false;
 };
 
-std::string RankWatch::State::silent_store() const {
+std::string RankWatch::State::silent_store_text() const {
   const std::string place = concat(info.master_address, ":", info.master_port);
   return info.store_is_served
              ? concat("the launcher's store at ", place, " does not answer: the launcher or its host is gone")
@@ -78,7 +78,7 @@ std::string RankWatch::State::silent_store() const {
                       ", does not answer: it was killed, or its host cannot be reached");
 }
 
-void RankWatch::State::lose(const std::string& text) {
+void RankWatch::State::set_lost(const std::string& text) {
   const std::lock_guard lock(mutex);
   if (lost.empty()) {
     lost = text;
@@ -87,34 +87,34 @@ void RankWatch::State::lose(const std::string& text) {
   }
 }
 
-void RankWatch::State::look_at_neighbour() {
+void RankWatch::State::check_neighbour() {
   const int64_t count = store->add(key("beat", neighbour), 0);
-  const bool neighbour_left = store->add(key("left", neighbour), 0) > 0;
-  standing_still = count == neighbours_count && !neighbour_left ? standing_still + 1 : 0;
-  neighbours_count = count;
-  if (standing_still >= (store->add(kAlarm, 0) > 0 ? kPatienceInAlarm : kPatience)) {
+  const bool has_left = store->add(key("left", neighbour), 0) > 0;
+  missed_beats = count == neighbour_count && !has_left ? missed_beats + 1 : 0;
+  neighbour_count = count;
+  if (missed_beats >= (store->add(kAlarm, 0) > 0 ? kMissedBeatsInAlarm : kMissedBeats)) {
     const std::string who = key("who", neighbour);
     const std::string text =
-        concat("rank ", neighbour, " (", store->check({who}) ? store->get_to_str(who) : "it has not said where",
-               ") has not been heard from for ", standing_still, " s: it was killed, or its host cannot be reached");
+        concat("rank ", neighbour, " (", store->check({who}) ? store->get_to_str(who) : "its host is unknown",
+               ") has not been heard from for ", missed_beats, " s: it was killed, or its host cannot be reached");
     store->compareSet(kLost, std::string(), text);
   }
 }
 
 void RankWatch::State::beat() {
   store->add(key("beat", info.rank), 1);
-  look_at_neighbour();
+  check_neighbour();
   if (store->check({kLost})) {
-    lose(store->get_to_str(kLost));
+    set_lost(store->get_to_str(kLost));
   }
 }
 
-void RankWatch::State::leave() {
+void RankWatch::State::sign_off() {
   store->add(key("left", info.rank), 1);
   if (info.store_is_served || info.rank != 0) {
     return;
   }
-  const WatchClock::time_point end = WatchClock::now() + (lost.empty() ? kFarewell : kDeliver);
+  const WatchClock::time_point end = WatchClock::now() + (lost.empty() ? kSignOffTimeout : kReportTimeout);
   for (int64_t rank = 1; rank < info.world_size; ++rank) {
     while (store->add(key("left", rank), 0) == 0 && WatchClock::now() < end) {
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -122,10 +122,10 @@ void RankWatch::State::leave() {
   }
 }
 
-void RankWatch::State::talk() {
+void RankWatch::State::run_heartbeat() {
   try {
     std::unique_lock lock(mutex);
-    while (!is_leaving) {
+    while (!is_signing_off) {
       const bool raises_alarm = std::exchange(alarm, false);
       const std::string report = to_report;
       lock.unlock();
@@ -142,29 +142,29 @@ void RankWatch::State::talk() {
         to_report.clear();
         changed.notify_all();
       }
-      changed.wait_for(lock, kBeat, [&] { return is_leaving || alarm || !to_report.empty(); });
+      changed.wait_for(lock, kInterval, [&] { return is_signing_off || alarm || !to_report.empty(); });
     }
     lock.unlock();
-    leave();
+    sign_off();
   } catch (const std::exception&) {
-    lose(silent_store());
+    set_lost(silent_store_text());
   }
   const std::lock_guard lock(mutex);
-  has_left = true;
+  has_signed_off = true;
   changed.notify_all();
 }
 
-void RankWatch::State::guard() {
+void RankWatch::State::run_watchdog() {
   std::unique_lock lock(mutex);
-  while (!changed.wait_for(lock, kBeat, [&] { return is_leaving; })) {
+  while (!changed.wait_for(lock, kInterval, [&] { return is_signing_off; })) {
     const WatchClock::time_point now = WatchClock::now();
-    if (lost.empty() && now - last_beat > kSilence) {
-      lost = silent_store();
+    if (lost.empty() && now - last_beat > kStoreTimeout) {
+      lost = silent_store_text();
       lost_at = now;
       changed.notify_all();
     }
-    if (!lost.empty() && now - lost_at > (is_ending ? 3 * kGrace : kGrace)) {
-      std::fprintf(stderr, "error: rank %lld of %lld: %s; this process cannot go on without it\n",
+    if (!lost.empty() && now - lost_at > (is_ending ? 3 * kEndTimeout : kEndTimeout)) {
+      std::fprintf(stderr, "error: rank %lld of %lld: %s; this process cannot continue without it\n",
                    static_cast<long long>(info.rank), static_cast<long long>(info.world_size), lost.c_str());
       ::_exit(1);
     }
@@ -173,25 +173,25 @@ void RankWatch::State::guard() {
 
 RankWatch::RankWatch(const RankInfo& info, c10::intrusive_ptr<c10d::Store> store)
     : state_(std::make_shared<State>(info, std::move(store))) {
-  state_->store->set(key("who", info.rank), own_name());
-  talker_ = std::thread([state = state_] { state->talk(); });
-  guard_ = std::thread([state = state_] { state->guard(); });
+  state_->store->set(key("who", info.rank), process_name());
+  heartbeat_thread_ = std::thread([state = state_] { state->run_heartbeat(); });
+  watchdog_thread_ = std::thread([state = state_] { state->run_watchdog(); });
 }
 
 RankWatch::~RankWatch() {
   {
     std::unique_lock lock(state_->mutex);
-    state_->is_leaving = true;
+    state_->is_signing_off = true;
     state_->changed.notify_all();
-    state_->changed.wait_for(lock, kFarewell + kDeliver, [&] { return state_->has_left; });
-    if (!state_->has_left) {
-      talker_.detach();
+    state_->changed.wait_for(lock, kSignOffTimeout + kReportTimeout, [&] { return state_->has_signed_off; });
+    if (!state_->has_signed_off) {
+      heartbeat_thread_.detach();
     }
   }
-  if (talker_.joinable()) {
-    talker_.join();
+  if (heartbeat_thread_.joinable()) {
+    heartbeat_thread_.join();
   }
-  guard_.join();
+  watchdog_thread_.join();
 }
 
 void RankWatch::report(const std::string& cause) {
@@ -199,14 +199,14 @@ void RankWatch::report(const std::string& cause) {
   state_->is_ending = true;
   state_->to_report = concat("rank ", state_->info.rank, " has ended: ", cause);
   state_->changed.notify_all();
-  state_->changed.wait_for(lock, kDeliver, [&] { return state_->to_report.empty() || state_->has_left; });
+  state_->changed.wait_for(lock, kReportTimeout, [&] { return state_->to_report.empty() || state_->has_signed_off; });
 }
 
 std::string RankWatch::explain_loss() {
   std::unique_lock lock(state_->mutex);
   state_->alarm = true;
   state_->changed.notify_all();
-  state_->changed.wait_for(lock, kExplain, [&] { return !state_->lost.empty(); });
+  state_->changed.wait_for(lock, kExplainTimeout, [&] { return !state_->lost.empty(); });
   state_->is_ending = true;
   return state_->lost;
 }

@@ -15,23 +15,15 @@ namespace {
 constexpr double kBeta1 = 0.9;
 constexpr double kEpsilon = 1e-8;
 
-void load_slot(at::Tensor& target, const StateDict& state, const std::string& key, const std::string& where) {
-  const at::Tensor* found = state.find(key);
-  require(found != nullptr, where, ": expected the key ", key,
-          ", found none; was the checkpoint written with other --freeze or model flags?");
-  require(found->numel() == target.numel(), where, ": ", key, ": expected shape ", target.sizes(), ", found ",
-          found->sizes());
-  target.copy_(found->reshape(target.sizes()));
-}
-
 }  // namespace
 
 Adam::Adam(std::vector<ParameterGroup> groups, double beta2) : groups_(std::move(groups)), beta2_(beta2) {
   for (const ParameterGroup& group : groups_) {
-    std::vector<Slot>& slots = slots_.emplace_back();
+    std::vector<Moments>& moments = moments_.emplace_back();
     for (const auto& [name, parameter] : group.parameters) {
       const at::Tensor plain = parameter.detach();
-      slots.push_back({at::zeros_like(plain), at::zeros_like(plain), at::zeros({}, plain.options().dtype(at::kFloat))});
+      moments.push_back(
+          {at::zeros_like(plain), at::zeros_like(plain), at::zeros({}, plain.options().dtype(at::kFloat))});
     }
   }
 }
@@ -68,9 +60,9 @@ void Adam::step(const std::vector<double>& rates, const std::optional<at::Tensor
       }
       parameters.push_back(parameter);
       gradients.push_back(parameter.grad());
-      m.push_back(slots_[g][i].m);
-      v.push_back(slots_[g][i].v);
-      t.push_back(slots_[g][i].t);
+      m.push_back(moments_[g][i].m);
+      v.push_back(moments_[g][i].v);
+      t.push_back(moments_[g][i].t);
     }
     if (parameters.empty()) {
       continue;
@@ -84,27 +76,32 @@ void Adam::step(const std::vector<double>& rates, const std::optional<at::Tensor
   }
 }
 
-void Adam::save(StateDict& state) const {
+template <class Visitor>
+void Adam::visit(const Visitor& visitor) const {
   for (size_t g = 0; g < groups_.size(); ++g) {
     for (size_t i = 0; i < groups_[g].parameters.size(); ++i) {
       const std::string& name = groups_[g].parameters[i].first;
-      state.add("adam.m." + name, slots_[g][i].m.cpu());
-      state.add("adam.v." + name, slots_[g][i].v.cpu());
-      state.add("adam.t." + name, slots_[g][i].t.cpu().reshape({1}));
+      visitor("adam.m." + name, moments_[g][i].m);
+      visitor("adam.v." + name, moments_[g][i].v);
+      visitor("adam.t." + name, moments_[g][i].t.view({1}));
     }
   }
 }
 
+void Adam::save(StateDict& state) const {
+  visit([&](const std::string& key, const at::Tensor& tensor) { state.add(key, tensor.cpu()); });
+}
+
 void Adam::load(const StateDict& state, const std::string& where) {
   const c10::NoGradGuard no_grad;
-  for (size_t g = 0; g < groups_.size(); ++g) {
-    for (size_t i = 0; i < groups_[g].parameters.size(); ++i) {
-      const std::string& name = groups_[g].parameters[i].first;
-      load_slot(slots_[g][i].m, state, "adam.m." + name, where);
-      load_slot(slots_[g][i].v, state, "adam.v." + name, where);
-      load_slot(slots_[g][i].t, state, "adam.t." + name, where);
-    }
-  }
+  visit([&](const std::string& key, const at::Tensor& tensor) {
+    const at::Tensor* found = state.find(key);
+    require(found != nullptr, where, ": expected the key ", key,
+            ", which is missing; give --freeze and the model flags of this checkpoint");
+    require(found->sizes() == tensor.sizes(), where, ": ", key, ": expected shape ", tensor.sizes(), ", found ",
+            found->sizes());
+    tensor.copy_(*found);
+  });
 }
 
 }  // namespace minimind

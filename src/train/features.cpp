@@ -64,7 +64,7 @@ at::Tensor FeatureProvider::encode_missing(const Batch& batch) {
 }
 
 at::Tensor FeatureProvider::encode_and_store(const Batch& batch) {
-  // Rounded as the cache will give them back, so that the first pass equals the later ones.
+  // Rounded to the dtype of the cache, so that the first epoch equals later epochs.
   const at::Tensor encoded = encode(batch.pixel_values).to(cache_->dtype());
   const at::Tensor rows = encoded.cpu();
   const bool is_part = batch.features.defined();

@@ -13,17 +13,17 @@
 
 namespace minimind {
 
-/// The frozen encoder's output for the images of a batch: from the batch itself (out of the feature cache), from
-/// memory, or by the encoder.
+/// The features of the images of a batch: from the batch itself (where the loader has the feature cache), from memory,
+/// or from the frozen encoder.
 class FeatureProvider {
  public:
-  /// `dtype`: of the encoder's products. `cache`: rows that had to be encoded are put there; may be null.
-  /// `memory_bytes`: how much may be kept in memory for later epochs, by file name.
+  /// `dtype`: of the encoder's matmuls. `cache`: stores newly encoded features; may be null. `memory_bytes`: features
+  /// kept in memory for later epochs, by file name, if there is no cache.
   FeatureProvider(ClipVision encoder, c10::Device device, at::ScalarType dtype, FeatureCache* cache,
                   int64_t memory_bytes);
   /// [N, P, W] on the device; undefined if the batch has no image.
   at::Tensor features(const Batch& batch);
-  /// Images that went through the encoder so far.
+  /// Images that the encoder has encoded so far.
   int64_t encoded() const { return encoded_; }
 
  private:
@@ -40,8 +40,7 @@ class FeatureProvider {
   std::unordered_map<std::string, at::Tensor> memory_;
 };
 
-/// Stands for all that the features depend on beside the image: weights, configuration and normalisation of the
-/// encoder.
+/// A digest of all that the features depend on beside the image: weights, configuration and normalisation.
 std::string encoder_key(ClipVisionImpl& encoder);
 
 }  // namespace minimind

@@ -33,15 +33,14 @@ at::ScalarType training_dtype(const std::string& dtype, const c10::Device& devic
   }
   if (dtype == "bfloat16") {
     if (!has_native_bfloat16(device)) {
-      log_warning(
-          "--dtype bfloat16: this processor computes it by way of float32, which is slower than --dtype float32");
+      log_warning("--dtype bfloat16: this processor emulates bfloat16 with float32; --dtype float32 is faster");
     }
     return at::kBFloat16;
   }
   if (dtype == "float16") {
     require(device.is_cuda(), "--dtype float16: expected a CUDA device, found ", device.str(), "; use --dtype ",
             has_native_bfloat16(device) ? "bfloat16 or float32"
-                                        : "float32 (this processor has no native bfloat16, which would be slower)");
+                                        : "float32 (this processor emulates bfloat16, which is slower)");
     return at::kHalf;
   }
   return at::kFloat;

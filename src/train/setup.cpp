@@ -1,12 +1,13 @@
 #include "train/setup.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <utility>
 
-#include "io/checkpoint_keys.h"
+#include "base/primitive_cache.h"
 #include "io/dtype_names.h"
 #include "minimind/base/content_hash.h"
 #include "minimind/base/error.h"
@@ -16,38 +17,23 @@
 #include "minimind/text/chat_prompt.h"
 #include "minimind/text/load_tokenizer.h"
 #include "model/clip_weights.h"
-#include "model/device.h"
 #include "train/features.h"
 #include "train/precision.h"
 
 namespace minimind {
 namespace {
 
-bool starts_fresh(const TrainOptions& options) {
-  return options.init_from == "none";
-}
-
 std::filesystem::path init_path(const TrainOptions& options, Stage stage) {
   const std::filesystem::path path =
       options.init_from.empty() ? default_init_path(options, stage) : std::filesystem::path(options.init_from);
   require(std::filesystem::exists(path), path.string(),
-          ": expected the weights to start from, found nothing; give --init_from PATH, ",
-          "or --init_from none for fresh weights");
+          ": expected initial weights, found no such file; give --init_from PATH, or --init_from none for random "
+          "weights");
   return path;
 }
 
-/// The stage whose file this one starts from, as find_model() names it.
-std::string start_stage(Stage stage) {
-  return stage == Stage::kPretrain ? "llm" : stage == Stage::kInstruction ? "vlm_pretrain" : "vlm_sft";
-}
-
-LmConfig fresh_config(const Tokenizer& tokenizer) {
-  LmConfig config;
-  config.vocab_size = tokenizer.vocab_size();
-  return config;
-}
-
-/// known_from: the file that tells the configuration; "" where it was assumed.
+/// Completes the configuration by flags, encoder and tokenizer. `known_from`: the file that it was read from; empty if
+/// it was assumed.
 void finish_config(LmConfig& config, const TrainOptions& options, const std::string& known_from, TrainingSetup& setup) {
   if (known_from.empty()) {
     options.model.apply(config);
@@ -61,17 +47,9 @@ void finish_config(LmConfig& config, const TrainOptions& options, const std::str
   setup.pattern = make_image_pattern(*setup.tokenizer, config.image_special_token, vision_tokens);
   config.image_ids.assign(setup.pattern.ids.begin(), setup.pattern.ids.end());
   require(setup.tokenizer->vocab_size() <= config.vocab_size, options.tokenizer, ": expected at most ",
-          config.vocab_size, " tokens (the model's vocabulary), found ", setup.tokenizer->vocab_size(),
-          "; is it this model's tokenizer?");
+          config.vocab_size, " tokens (the vocabulary of the model), found ", setup.tokenizer->vocab_size(),
+          "; give the tokenizer of this model (--tokenizer)");
   config.validate();
-}
-
-/// A checkpoint holds the trained parameters by the model's own names.
-void load_from_checkpoint(VlmImpl& model, const Checkpoint& checkpoint) {
-  const StateDict state = model_of_checkpoint(checkpoint.state);
-  LoadOptions strict;
-  strict.allow_missing_projection = false;
-  log_info(load_vlm(model, state, checkpoint.path.string(), strict).summary());
 }
 
 void make_model(TrainingSetup& setup, const TrainOptions& options, Stage stage, const Checkpoint* checkpoint) {
@@ -81,13 +59,14 @@ void make_model(TrainingSetup& setup, const TrainOptions& options, Stage stage, 
   if (checkpoint != nullptr) {
     known_from = checkpoint->path.string();
     config = lm_config_from_json(checkpoint->info.config, checkpoint->path.string());
-  } else if (starts_fresh(options)) {
-    config = fresh_config(*setup.tokenizer);
+  } else if (options.init_from == "none") {
+    config.vocab_size = setup.tokenizer->vocab_size();
   } else {
     start = find_model(init_path(options, stage));
     config = start->config;
     known_from = start->config_is_given ? start->weights.string() : "";
-    for (const std::string& notice : {start->notice, stage_warning(*start, start_stage(stage))}) {
+    for (const std::string& notice :
+         {start->notice, stage_warning(*start, stage_info(stage_info(stage).starts_from).file_end)}) {
       if (!notice.empty()) {
         log_warning(notice);
       }
@@ -96,15 +75,13 @@ void make_model(TrainingSetup& setup, const TrainOptions& options, Stage stage, 
   finish_config(config, options, known_from, setup);
   setup.model = Vlm(config);
   initialise(*setup.model, static_cast<uint64_t>(options.seed), options.model.initializer_range);
-  if (checkpoint != nullptr) {
-    load_from_checkpoint(*setup.model, *checkpoint);
-  } else if (start) {
-    // A language-only checkpoint is what pretraining starts from, and a mistake in every later stage.
+  if (start) {
+    // Pretraining starts from a language model without vision; in later stages such a file is a mistake.
     const LoadOptions load{stage == Stage::kPretrain, options.allow_missing};
     log_info(concat(start->weights.string(), ":\n",
                     load_vlm(*setup.model, start->state, start->weights.string(), load).summary()));
-  } else {
-    log_info("weights: fresh ones (--init_from none)");
+  } else if (checkpoint == nullptr) {
+    log_info("weights: random initialisation (--init_from none)");
   }
   setup.model->to(setup.device);
 }
@@ -130,10 +107,6 @@ void open_cache(TrainingSetup& setup, const TrainOptions& options) {
 
 }  // namespace
 
-c10::Device training_device(const std::string& device, int64_t local_rank) {
-  return device_of(device, local_rank);
-}
-
 TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::Device& device,
                          const Checkpoint* checkpoint) {
   TrainingSetup setup;
@@ -144,17 +117,20 @@ TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::De
   ClipVisionOptions encoding;
   encoding.release_pages = true;
   if (device.is_cpu()) {
-    // An image encoded again, in another batch or out of a cache, must have the same features: a resumed run equals one
-    // without a break. Batches of four images took 14 % longer than batches of eight.
+    // The features of an image must not depend on its batch: a resumed run equals an uninterrupted one. Batches of
+    // four took 14 % longer than batches of eight.
     encoding.encode_batch = 8;
     encoding.dtype = setup.dtype == at::kBFloat16 ? at::kBFloat16 : at::kFloat;
+    if (setup.dtype == at::kBFloat16) {
+      limit_primitive_cache();
+    }
   }
   LoadReport encoder_report;
   setup.encoder = load_clip_vision(options.clip_dir, &encoder_report, /*map_weights=*/true, encoding);
   log_info(concat(options.clip_dir, ":\n", encoder_report.summary()));
   setup.encoder->to(device);
   setup.dataset = Dataset::load(options.data_path, data_kind(stage));
-  require(setup.dataset->size() > 0, options.data_path, ": expected samples, found an empty list");
+  require(setup.dataset->size() > 0, options.data_path, ": expected at least one sample, found an empty list");
   setup.data_digest = to_hex(setup.dataset->digest());
   setup.images = open_image_source(options.images_dir);
   make_model(setup, options, stage, checkpoint);
@@ -196,21 +172,17 @@ std::unique_ptr<Loader> make_loader(const TrainingSetup& setup, const TrainOptio
   return std::make_unique<Loader>(input, loader);
 }
 
-std::vector<ParameterGroup> trained_parameters(VlmImpl& model, const std::string& freeze) {
-  const std::string last_layer = concat("layers.", model.config().n_layers - 1, ".");
-  std::vector<ParameterGroup> groups(2);
-  for (auto& item : model.named_parameters()) {
-    const std::string& name = item.key();
-    const bool is_projection = name.starts_with("vision_proj.");
-    const bool is_middle =
-        name.starts_with("layers.") && !name.starts_with("layers.0.") && !name.starts_with(last_layer);
-    const bool frozen = (freeze == "language_model" && !is_projection) || (freeze == "middle_layers" && is_middle);
-    item.value().set_requires_grad(!frozen);
-    if (!frozen) {
-      groups[is_projection ? 1 : 0].parameters.emplace_back(name, item.value());
-    }
-  }
-  return groups;
+CheckpointInfo TrainingSetup::describe(TrainOptions options, Stage stage) const {
+  CheckpointInfo info;
+  info.stage = stage_name(stage);
+  info.threads = at::get_num_threads();
+  info.samples = dataset->size();
+  info.data_digest = data_digest;
+  info.tokenizer_digest = tokenizer_digest;
+  info.order_block = order_block;
+  info.config = lm_config_to_json(config());
+  info.options = fields_to_json(options.fields());
+  return info;
 }
 
 }  // namespace minimind

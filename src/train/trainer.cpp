@@ -3,127 +3,313 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
+#include <cmath>
+#include <csignal>
 #include <filesystem>
+#include <memory>
 #include <optional>
-#include <system_error>
 #include <utility>
+#include <vector>
 
-#include "base/primitive_cache.h"
-#include "base/progress.h"
+#include "base/signals.h"
 #include "dist/process_group.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
-#include "train/agreement.h"
-#include "train/check_data.h"
-#include "train/plan.h"
-#include "train/resume.h"
-#include "train/run_lock.h"
-#include "train/training_loop.h"
-#include "train/wandb.h"
+#include "model/device.h"
+#include "train/plan/memory_plan.h"
+#include "train/report/reporter.h"
+#include "train/run/agreement.h"
+#include "train/run/checkpoint_store.h"
+#include "train/run/run_lock.h"
+#include "train/schedule.h"
+#include "train/step_guard.h"
+#include "train/train_step.h"
+#include "train/validation.h"
 
 namespace minimind {
 
 namespace {
 
-/// Half-written files of a process that was killed while it saved; they may be as large as the weights.
-void remove_leftovers(const std::filesystem::path& out_dir) {
-  remove_stale_temporaries(out_dir);
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(out_dir, ignored)) {
-    if (entry.is_directory() && entry.path().filename().string().ends_with(kCheckpointFolderEnd)) {
-      remove_stale_temporaries(entry.path());
+/// The steps of one run from a checkpoint or the start to its end or a stop signal.
+class Trainer {
+ public:
+  Trainer(const TrainOptions& options, Stage stage, ProcessGroup& group, TrainingSetup setup,
+          const Checkpoint* checkpoint, const std::function<void(const MetricsRecord&)>& on_record);
+  RunSummary run();
+
+ private:
+  TrainingPosition position_of(const Checkpoint& checkpoint) const;
+  std::vector<Batch> next_batches();
+  StepCounts sum_counts(const std::vector<Batch>& batches);
+  void handle_result(const StepResult& result, const StepCounts& counts, const std::vector<Batch>& batches);
+  void validate();
+  void save();
+  bool save_at_end();
+  std::vector<double> learning_rates() const;
+
+  const TrainOptions& options_;
+  Stage stage_;
+  ProcessGroup& group_;
+  TrainingSetup setup_;
+  std::unique_ptr<Loader> loader_;
+  FeatureProvider features_;
+  TrainState state_;
+  StepContext context_;
+  Schedule schedule_;
+  Schedule projection_schedule_;
+  CheckpointStore checkpoints_;
+  StepGuard guard_;
+  int64_t first_micro_step_ = 0;
+  std::optional<Validation> validation_;
+  std::optional<Reporter> reporter_;
+  SignalCatcher signals_{{SIGINT, SIGTERM}, SignalCatcher::SecondSignal::kEndsProgram};
+  int stop_signal_ = 0;  // the same on all ranks
+};
+
+Trainer::Trainer(const TrainOptions& options, Stage stage, ProcessGroup& group, TrainingSetup setup,
+                 const Checkpoint* checkpoint, const std::function<void(const MetricsRecord&)>& on_record)
+    : options_(options),
+      stage_(stage),
+      group_(group),
+      setup_(std::move(setup)),
+      loader_(make_loader(setup_, options, stage, group.rank(), group.world_size())),
+      features_(setup_.encoder, setup_.device, setup_.dtype, setup_.cache.get(), options.feature_memory_mb * 1'000'000),
+      state_(setup_.model, options.freeze, options.adam_beta2, setup_.dtype),
+      context_(options, setup_.dtype, state_, features_, group),
+      checkpoints_(checkpoint_folder(options, setup_.config(), stage), stage_name(stage), options.keep_last),
+      guard_(options.max_bad_steps) {
+  const int64_t all_steps = options.epochs * loader_->micro_steps_per_epoch();
+  const int64_t total = options.max_steps > 0 ? std::min(all_steps, options.max_steps) : all_steps;
+  schedule_ = {*options.learning_rate, options.warmup_iters, total};
+  projection_schedule_ = schedule_;
+  projection_schedule_.learning_rate = options.projection_learning_rate.value_or(*options.learning_rate);
+  if (checkpoint != nullptr) {
+    if (group.is_main()) {
+      state_.load(checkpoint->state, checkpoint->path.string());
     }
+    state_.broadcast(group);
+    state_.position = position_of(*checkpoint);
+    first_micro_step_ = state_.position.micro_step;
   }
+  if (checkpoint == nullptr || !checkpoints_.holds(checkpoint->path)) {
+    checkpoints_.replace_earlier_run();
+  }
+  if (!options.val_data.empty()) {
+    validation_.emplace(options, stage, setup_, features_, group);
+  }
+  const MicroStepRange range{first_micro_step_, total, loader_->micro_steps_per_epoch()};
+  reporter_.emplace(options, stage, setup_, group, *loader_, features_, range, on_record);
+}
+
+/// With another number of processes the same micro-batches are another number of steps. If that number does not divide
+/// them, the epoch has one step less than it counts.
+TrainingPosition Trainer::position_of(const Checkpoint& checkpoint) const {
+  TrainingPosition position = checkpoint.info.position;
+  const bool is_epoch_over = position.micro_batch >= loader_->micro_batches_per_epoch();
+  position.micro_batch = std::min(position.micro_batch, loader_->micro_batches_per_epoch());
+  position.micro_step = position.epoch * loader_->micro_steps_per_epoch() +
+                        (is_epoch_over ? loader_->micro_steps_per_epoch() : position.micro_batch / group_.world_size());
+  return position;
+}
+
+RunSummary Trainer::run() {
+  TrainingPosition& position = state_.position;
+  bool is_save_due = false;
+  setup_.model->train();
+  setup_.encoder->eval();
+  reporter_->start();
+  while (position.epoch < options_.epochs && position.micro_step < schedule_.total) {
+    loader_->start_epoch(position.epoch, position.micro_batch);
+    while (stop_signal_ == 0) {
+      const int64_t before = position.micro_step;
+      const std::vector<Batch> batches = next_batches();
+      if (batches.empty()) {
+        break;
+      }
+      const StepCounts counts = sum_counts(batches);
+      if (counts.supervised_tokens > 0) {
+        seed_dropout(setup_.config(), options_.seed, position.micro_step, group_.rank());
+        const StepResult result = train_step(state_, context_, batches, counts, learning_rates());
+        reporter_->add_step(counts, result.expert_load);
+        handle_result(result, counts, batches);
+      }
+      const bool is_last = position.micro_step == schedule_.total;
+      const auto has_passed = [&](int64_t interval) {
+        return interval > 0 && position.micro_step / interval > before / interval;
+      };
+      reporter_->show(position.micro_step, learning_rates()[0],
+                      has_passed(*options_.log_interval) || is_last || before == 0);
+      is_save_due = is_save_due || has_passed(options_.save_interval);
+      const bool has_learned = first_micro_step_ > 0 || reporter_->samples() > 0;
+      if (is_save_due && !is_last && stop_signal_ == 0 && has_learned && guard_.is_verified()) {
+        is_save_due = false;
+        save();
+      }
+    }
+    if (stop_signal_ != 0 || position.micro_step >= schedule_.total) {
+      break;
+    }
+    validate();
+    ++position.epoch;
+    position.micro_batch = 0;
+    position.micro_step = position.epoch * loader_->micro_steps_per_epoch();
+  }
+  const bool is_saved = save_at_end();
+  if (stop_signal_ == 0 && position.micro_step > first_micro_step_) {
+    validate();
+  }
+  group_.barrier();  // A rank that leaves early would not learn that the last file could not be written.
+  reporter_->finish();
+  return {.model = model_name(setup_.config()),
+          .micro_steps = position.micro_step,
+          .seconds = reporter_->seconds(),
+          .loss = reporter_->last_loss(),
+          .samples = reporter_->samples(),
+          .skipped_steps = guard_.skipped(),
+          .skipped_samples = std::ssize(loader_->skipped()),
+          .signal = stop_signal_,
+          .is_saved = is_saved};
+}
+
+std::vector<Batch> Trainer::next_batches() {
+  std::vector<Batch> batches;
+  while (std::ssize(batches) < options_.accumulation_steps && state_.position.micro_step < schedule_.total) {
+    std::optional<Batch> batch = loader_->next();
+    if (!batch) {
+      break;
+    }
+    batches.push_back(std::move(*batch));
+    ++state_.position.micro_step;
+    state_.position.micro_batch += group_.world_size();
+  }
+  return batches;
+}
+
+/// The counts of all ranks. A signal to any rank stops all ranks after this step.
+StepCounts Trainer::sum_counts(const std::vector<Batch>& batches) {
+  StepCounts counts = count_batches(batches);
+  int64_t interrupts = SignalCatcher::last() == SIGINT ? 1 : 0;
+  int64_t terminations = SignalCatcher::last() == SIGTERM ? 1 : 0;
+  std::vector<int64_t*> numbers = counts.numbers();
+  numbers.insert(numbers.end(), {&interrupts, &terminations});
+  group_.sum(numbers);
+  stop_signal_ = terminations > 0 ? SIGTERM : interrupts > 0 ? SIGINT : 0;
+  return counts;
+}
+
+void Trainer::handle_result(const StepResult& result, const StepCounts& counts, const std::vector<Batch>& batches) {
+  const auto value_of = [](const at::Tensor& scalar) { return scalar.defined() ? scalar.item<double>() : 0.0; };
+  const double loss_sum = value_of(result.loss_sum), norm = value_of(result.grad_norm);
+  const int64_t own_tokens = count_batches(batches).supervised_tokens;
+  const double loss = own_tokens > 0 ? loss_sum / static_cast<double>(own_tokens) : 0;
+  if (!std::isfinite(norm) || !std::isfinite(loss)) {
+    // With finite losses on all ranks the loss scale was too high; it has been halved.
+    if (!state_.scaler.enabled() || group_.sum(int64_t{std::isfinite(loss) ? 0 : 1}) > 0) {
+      reporter_->end_line();
+      guard_.skip(state_.position.micro_step, loss, norm, batches, checkpoints_.newest_own_text());
+    }
+    return;
+  }
+  guard_.accept(norm);
+  reporter_->add_loss(loss_sum, own_tokens, value_of(result.expert_loss), norm);
+  const double uniform = std::log(static_cast<double>(setup_.config().vocab_size));
+  const bool is_first = reporter_->samples() == counts.samples && first_micro_step_ == 0;
+  if (is_first && group_.is_main() && loss >= uniform && options_.init_from != "none") {
+    log_warning(concat("first loss ", loss, ": expected less than ln(", setup_.config().vocab_size, ") = ", uniform,
+                       ", the loss of guessing; the language model is probably untrained: see --init_from"));
+  }
+}
+
+void Trainer::validate() {
+  if (validation_) {
+    reporter_->add_validation(validation_->run(), state_.position.micro_step);
+  }
+}
+
+void Trainer::save() {
+  if (!group_.is_main()) {
+    return;
+  }
+  CheckpointInfo info = setup_.describe(options_, stage_);
+  info.run_id = group_.run_id();
+  info.world_size = group_.world_size();
+  info.position = state_.position;
+  StateDict state;
+  state_.save(state);
+  checkpoints_.save(info, state, /*is_unverified=*/!guard_.is_verified());
+  write_weights(options_.out_dir, output_stem(setup_.config(), stage_), *setup_.model);
+}
+
+/// Saves unless the weights are worse than those of an earlier run or of the last checkpoint.
+bool Trainer::save_at_end() {
+  reporter_->end_line();
+  const bool is_stopped = stop_signal_ != 0;
+  const int64_t micro_steps = state_.position.micro_step;
+  require(is_stopped || first_micro_step_ > 0 || micro_steps == 0 || reporter_->samples() > 0, options_.data_path,
+          ": expected usable samples, found that all samples of ", micro_steps,
+          " micro-steps were skipped; no file was written. Find the reasons with --check_data");
+  const std::string warning = guard_.end_warning(is_stopped, options_.out_dir, checkpoints_.newest_own_text());
+  if (!warning.empty() && group_.is_main()) {
+    log_warning(warning);
+  }
+  const bool saves = is_stopped ? !guard_.mostly_failed() : options_.save_last;
+  if (saves) {
+    save();
+  }
+  return saves;
+}
+
+std::vector<double> Trainer::learning_rates() const {
+  const int64_t current = state_.position.micro_step - 1;
+  return {schedule_.at(current), projection_schedule_.at(current)};
+}
+
+/// The setup of a run that may continue from a checkpoint, the same on all ranks.
+TrainingSetup make_equal_setup(const TrainOptions& options, Stage stage, ProcessGroup& group,
+                               const Checkpoint* checkpoint) {
+  TrainingSetup setup = make_setup(options, stage, device_of(options.device, group.info().local_rank), checkpoint);
+  if (group.world_size() > 1) {
+    require_equal_contents(contents_of(setup), group);
+  }
+  setup.order_block = options.batch_size * group.world_size();
+  if (checkpoint != nullptr) {
+    setup.order_block = checkpoint->info.order_block;
+    check_resumable(*checkpoint, options, stage, setup);
+  }
+  return setup;
 }
 
 }  // namespace
 
-TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
-                  const std::function<void(const StepReport&)>& on_step) {
+RunSummary train(const TrainOptions& options, Stage stage, ProcessGroup& group,
+                 const std::function<void(const MetricsRecord&)>& on_record) {
   require_equal_options(options, stage, group);
   ensure_writable_folder(options.out_dir);
   std::optional<RunLock> lock;
   if (group.is_main() && !options.plan) {
     lock.emplace(options.out_dir);
-    remove_leftovers(options.out_dir);
   }
   if (options.threads > 0) {
     at::set_num_threads(static_cast<int>(options.threads));
   }
   at::manual_seed(static_cast<uint64_t>(options.seed + group.rank()));
-  const std::optional<Checkpoint> checkpoint = agreed_checkpoint(options, stage, group);
-  const c10::Device device = training_device(options.device, group.info().local_rank);
-  TrainingSetup setup = make_setup(options, stage, device, checkpoint ? &*checkpoint : nullptr);
-  if (setup.device.is_cpu() && setup.dtype == at::kBFloat16) {
-    limit_primitive_cache();
-  }
-  if (group.world_size() > 1) {
-    require_equal_contents(contents_of(setup), group);
-  }
-  setup.order_block = checkpoint ? checkpoint->info.order_block : options.batch_size * group.world_size();
-  if (checkpoint) {
-    check_resumable(*checkpoint, options, stage, setup);
-    if (checkpoint->info.threads != at::get_num_threads()) {
-      log_warning(
-          concat("resuming with ", at::get_num_threads(), " threads after ", checkpoint->info.threads,
-                 ": the numbers may differ in their last digits from those of an uninterrupted run (--threads)"));
-    }
-    log_info(concat("resuming from ", checkpoint->path.string(), ": epoch ", checkpoint->info.position.epoch, ", step ",
-                    checkpoint->info.position.step));
-  }
+  const std::optional<Checkpoint> found = find_checkpoint(options, stage, group);
+  const Checkpoint* checkpoint = found ? &*found : nullptr;
+  TrainingSetup setup = make_equal_setup(options, stage, group, checkpoint);
   if (options.plan) {
     plan_memory(options, stage, setup, group);
     return {};
   }
   if (group.is_main()) {
-    check_nothing_is_replaced(options, stage, setup.config(), checkpoint ? checkpoint->path : "");
+    check_nothing_is_replaced(options, stage, setup.config(), found ? found->path : "");
   }
-  TrainingLoop loop(options, stage, group, std::move(setup), checkpoint ? &*checkpoint : nullptr, on_step);
-  return loop.run();
-}
-
-std::string ending_in_words(const TrainResult& result, const std::string& out_dir) {
-  if (result.signal == 0 && result.samples == 0) {
-    return concat("finished before: ", result.steps, " steps, nothing is left to do; more --epochs (or --max_steps) ",
-                  "make the run longer; weights and curves in ", out_dir);
+  RunSummary summary = Trainer(options, stage, group, std::move(setup), checkpoint, on_record).run();
+  if (summary.signal == 0) {
+    group.end_run();
   }
-  return concat(result.signal == 0 ? "finished"
-                : result.is_saved  ? "stopped and saved"
-                                   : "stopped, not saved",
-                ": ", result.steps, " steps, ", result.samples, " samples in ", format_duration(result.seconds),
-                ", last loss ", result.loss, result.skipped > 0 ? concat(", ", result.skipped, " samples skipped") : "",
-                result.left_out > 0 ? concat(", ", result.left_out, " steps left out as not finite") : "",
-                result.signal == 0 || result.is_saved ? "; weights and curves in " : "; curves in ", out_dir);
-}
-
-int run_training(TrainOptions options, Stage stage) {
-  options.validate();
-  const RankInfo info = rank_from_environment();
-  if (options.check_data) {
-    return info.rank == 0 ? check_data(options, stage) : 0;
-  }
-  const c10::Device device = training_device(options.device, info.local_rank);
-  ProcessGroup group(info, device);
-  TrainResult result;
-  try {
-    result = train(options, stage, group);
-  } catch (const LostRank&) {
-    throw;
-  } catch (const std::exception& error) {
-    group.report_failure(error.what());
-    throw;
-  }
-  if (options.plan) {
-    return 0;
-  }
-  if (group.is_main()) {
-    log_info(ending_in_words(result, options.out_dir));
-    if (options.use_wandb) {
-      log_info("to upload the curves to Weights & Biases:\n" + wandb_command(options, result.model, stage));
-    }
-  }
-  return result.signal != 0 ? 128 + result.signal : 0;
+  return summary;
 }
 
 }  // namespace minimind

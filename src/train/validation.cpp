@@ -13,8 +13,8 @@
 
 #include "minimind/base/error.h"
 #include "model/loss.h"
-#include "train/agreement.h"
 #include "train/precision.h"
+#include "train/run/agreement.h"
 
 namespace minimind {
 namespace {
@@ -45,8 +45,8 @@ void require_different_images(const Dataset& dataset, const std::string& path) {
        first.empty() ? "no image" : "one image");
 }
 
-/// Groups of at least two samples, so that each can find another one's image.
-int64_t group_size(int64_t samples, int64_t wanted) {
+/// A batch size that leaves no sample alone: a single sample cannot swap its images.
+int64_t batch_size_for_swaps(int64_t samples, int64_t wanted) {
   int64_t size = std::max<int64_t>(2, wanted);
   while (size > 2 && samples % size == 1) {
     --size;
@@ -96,7 +96,7 @@ Validation::Validation(const TrainOptions& options, Stage stage, const TrainingS
   LoaderOptions loader = loader_options(options, setup.encoder->config().image_size, group.rank(), group.world_size());
   loader.original_order = true;
   loader.bucket_by_length = false;
-  loader.batch_size = group_size(dataset_.size(), options.batch_size);
+  loader.batch_size = batch_size_for_swaps(dataset_.size(), options.batch_size);
   const LoaderInput input{dataset_,      data_kind(stage), *setup.tokenizer,
                           setup.pattern, *setup.images,    setup.cache.get()};
   loader_ = std::make_unique<Loader>(input, loader);
@@ -132,8 +132,8 @@ void Validation::add(const Batch& batch, Sums& sums) {
   }
   const at::Tensor rows = cpu_rows.to(device_);
   const at::Tensor targets = batch.targets.reshape({-1}).index_select(0, cpu_rows).to(device_);
-  sums.tokens += cpu_rows.numel();
-  sums.samples += compared.sum().item<int64_t>();
+  sums.tokens += static_cast<double>(cpu_rows.numel());
+  sums.samples += compared.sum().item<double>();
   sums.right += loss_of(input, rows, targets);
   input.features = input.features.index_select(0, at::tensor(others, at::kLong).to(device_));
   sums.swapped += loss_of(input, rows, targets);
@@ -151,13 +151,12 @@ ValidationRecord Validation::run() {
     add(*batch, sums);
   }
   model_->train();
-  const std::vector<double> all = group_.sum(std::vector<double>{
-      sums.right, sums.swapped, sums.none, static_cast<double>(sums.tokens), static_cast<double>(sums.samples)});
+  group_.sum(sums.numbers());
   ValidationRecord record;
-  record.right = all[0] / all[3];
-  record.swapped = all[1] / all[3];
-  record.none = all[2] / all[3];
-  record.samples = static_cast<int64_t>(all[4]);
+  record.right = sums.right / sums.tokens;
+  record.swapped = sums.swapped / sums.tokens;
+  record.none = sums.none / sums.tokens;
+  record.samples = static_cast<int64_t>(sums.samples);
   return record;
 }
 

@@ -1,10 +1,11 @@
+#include "dist/rank_info.h"
+
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
 #include <map>
 #include <string>
 
-#include "dist/process_group.h"
 #include "minimind/base/error.h"
 
 namespace minimind {

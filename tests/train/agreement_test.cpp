@@ -1,4 +1,4 @@
-#include "train/agreement.h"
+#include "train/run/agreement.h"
 
 #include <gtest/gtest.h>
 
@@ -52,7 +52,7 @@ TEST(AgreementOfRanks, NamesTheRankAndItsOtherOptions) {
               options.learning_rate = 0.1;
             }),
             "rank 1 of 2: expected the options of rank 0, found --learning_rate 0.1 (rank 0: none), --seed 9 (rank 0: "
-            "1337); start all ranks with the same ones (paths, --device, --threads, --num_workers and "
+            "1337); start all ranks with the same options (paths, --device, --threads, --num_workers and "
             "--feature_memory_mb may differ)");
   EXPECT_NE(answer_to([](TrainOptions& options) { options.model.dim = 32; }).find("--dim 32"), std::string::npos);
 }
@@ -108,7 +108,7 @@ TEST_F(ContentsOfRanks, AreTheSameSamplesInTheSameOrder) {
   nlohmann::ordered_json samples = nlohmann::ordered_json::parse(read_file(data()));
   std::swap(samples[0], samples[1]);
   write_file_atomically(data(), samples.dump());
-  EXPECT_NE(answer().find("rank 1 of 2: expected what rank 0 has read, --data_path: 12 samples, digest"),
+  EXPECT_NE(answer().find("rank 1 of 2: expected the files of rank 0, --data_path: 12 samples, digest"),
             std::string::npos);
   samples.erase(0);
   write_file_atomically(data(), samples.dump());

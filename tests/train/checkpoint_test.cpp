@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <ctime>
 #include <iterator>
 #include <string>
 #include <vector>
@@ -15,7 +14,7 @@
 #include "io/safetensors.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "train/checkpoint_folder.h"
+#include "train/run/checkpoint_store.h"
 #include "train/tiny_run.h"
 
 namespace minimind {
@@ -25,6 +24,7 @@ using testing::TemporaryFolder;
 
 CheckpointInfo info_at(int64_t step) {
   CheckpointInfo info;
+  info.run_id = "run7";
   info.stage = "pretrain";
   info.config = R"({"dim": 16})";
   info.options = R"({"batch_size": 4})";
@@ -45,7 +45,7 @@ StateDict state_of(double value) {
   return state;
 }
 
-std::vector<std::string> names_in(const CheckpointFolder& folder) {
+std::vector<std::string> names_in(const CheckpointStore& folder) {
   std::vector<std::string> names;
   for (const auto& path : folder.list()) {
     names.push_back(path.filename().string());
@@ -65,19 +65,20 @@ std::string error_reading(const fs::path& path) {
 class CheckpointFiles : public ::testing::Test {
  protected:
   TemporaryFolder temporary_;
-  CheckpointFolder folder_{temporary_.path() / "checkpoints", "pretrain", 2};
+  CheckpointStore folder_{temporary_.path() / "checkpoints", "pretrain", 2};
 };
 
 TEST_F(CheckpointFiles, GiveBackEverythingThatWasSaved) {
   EXPECT_FALSE(folder_.newest().has_value());
   folder_.save(info_at(9), state_of(1.5));
   const Checkpoint found = folder_.newest().value();
+  EXPECT_EQ(found.info.run_id, "run7");
   EXPECT_EQ(found.info.stage, "pretrain");
   EXPECT_EQ(found.info.config, R"({"dim": 16})");
   EXPECT_EQ(found.info.options, R"({"batch_size": 4})");
   EXPECT_EQ(found.info.position.epoch, 2);
-  EXPECT_EQ(found.info.position.group, 12);
-  EXPECT_EQ(found.info.position.step, 9);
+  EXPECT_EQ(found.info.position.micro_batch, 12);
+  EXPECT_EQ(found.info.position.micro_step, 9);
   EXPECT_EQ(found.info.world_size, 3);
   EXPECT_EQ(found.info.threads, 5);
   EXPECT_EQ(found.info.samples, 77);
@@ -100,9 +101,9 @@ TEST_F(CheckpointFiles, KeepTheLastOnesInTheOrderOfSteps) {
   EXPECT_EQ(names_in(folder_), (std::vector<std::string>{"step_000000000003.safetensors"}));
 }
 
-TEST_F(CheckpointFiles, DoNotMakeRoomForDoubtfulOnes) {
+TEST_F(CheckpointFiles, DoNotMakeRoomForUnverifiedOnes) {
   for (const int64_t step : {1, 2, 3, 4}) {
-    folder_.save(info_at(step), state_of(1), /*is_doubtful=*/step > 2);
+    folder_.save(info_at(step), state_of(1), /*is_unverified=*/step > 2);
   }
   EXPECT_EQ(folder_.list().size(), 4U);
   folder_.save(info_at(5), state_of(1));
@@ -126,12 +127,15 @@ TEST_F(CheckpointFiles, KnowWhichFilesLieAmongThem) {
   fs::current_path(before);
 }
 
-TEST_F(CheckpointFiles, CountWhereTheyAreOfEarlierAttempts) {
+TEST_F(CheckpointFiles, OfThisRunAloneCountAfterARestart) {
   folder_.save(info_at(1), state_of(1));
-  const double now = static_cast<double>(std::time(nullptr));
-  EXPECT_TRUE(folder_.newest(AttemptTimes{now - 60, now + 60}).has_value());
-  EXPECT_FALSE(folder_.newest(AttemptTimes{now + 60, now + 90}).has_value());
-  EXPECT_FALSE(folder_.newest(AttemptTimes{now - 90, now - 60}).has_value());
+  CheckpointInfo later = info_at(2);
+  later.run_id = "run8";
+  folder_.save(later, state_of(1));
+  EXPECT_EQ(folder_.newest("run7").value().info.position.micro_step, 1);
+  EXPECT_EQ(folder_.newest("run8").value().info.position.micro_step, 2);
+  EXPECT_FALSE(folder_.newest("run9").has_value());
+  EXPECT_EQ(folder_.newest().value().info.position.micro_step, 2);
 }
 
 TEST_F(CheckpointFiles, ArePassedOverWhereTheyAreCutOff) {
@@ -142,7 +146,7 @@ TEST_F(CheckpointFiles, ArePassedOverWhereTheyAreCutOff) {
   for (const size_t size : {size_t{0}, size_t{4}, size_t{20}, whole.size() / 2, whole.size() - 1}) {
     write_file_atomically(newest, whole.substr(0, size));
     EXPECT_NE(error_reading(newest).find(newest.string()), std::string::npos) << size << ": " << error_reading(newest);
-    EXPECT_EQ(folder_.newest().value().info.position.step, 1) << size;
+    EXPECT_EQ(folder_.newest().value().info.position.micro_step, 1) << size;
   }
 }
 
@@ -155,7 +159,7 @@ TEST_F(CheckpointFiles, ArePassedOverWhereABitIsFlipped) {
     std::string damaged = whole;
     damaged[at] = static_cast<char>(damaged[at] ^ 1);
     write_file_atomically(newest, damaged);
-    EXPECT_EQ(folder_.newest().value().info.position.step, 1) << at;
+    EXPECT_EQ(folder_.newest().value().info.position.micro_step, 1) << at;
   }
 }
 
@@ -169,7 +173,7 @@ TEST_F(CheckpointFiles, AreMissedAloudWhereNoneCanBeRead) {
     FAIL() << "no error";
   } catch (const Error& error) {
     const std::string told = error.what();
-    EXPECT_NE(told.find("found 2 that cannot"), std::string::npos) << told;
+    EXPECT_NE(told.find("found 2 unreadable checkpoints"), std::string::npos) << told;
     EXPECT_NE(told.find("--overwrite"), std::string::npos) << told;
   }
 }
@@ -184,15 +188,15 @@ TEST_F(CheckpointFiles, LeaveFilesOfAnotherOriginAlone) {
   other_stage.stage = "sft";
   const fs::path other = folder_.path() / "step_000000000500.safetensors";
   write_checkpoint(other, other_stage, state_of(4));
-  EXPECT_EQ(folder_.newest().value().info.position.step, 12);
+  EXPECT_EQ(folder_.newest().value().info.position.micro_step, 12);
   for (const int64_t step : {13, 14, 15}) {
     folder_.save(info_at(step), state_of(1));
   }
   EXPECT_TRUE(fs::exists(backup) && fs::exists(foreign) && fs::exists(other));
-  EXPECT_EQ(folder_.newest().value().info.position.step, 15);
+  EXPECT_EQ(folder_.newest().value().info.position.micro_step, 15);
   EXPECT_EQ(folder_.list().size(), 4U) << "of our own the last two";
   folder_.save(info_at(999), state_of(1));
-  EXPECT_EQ(folder_.newest().value().info.position.step, 999);
+  EXPECT_EQ(folder_.newest().value().info.position.micro_step, 999);
   EXPECT_TRUE(fs::exists(foreign.string() + ".set_aside"));
 }
 
@@ -201,12 +205,17 @@ TEST_F(CheckpointFiles, AreToldFromOtherFiles) {
   write_safetensors(plain, state_of(1));
   EXPECT_NE(error_reading(plain).find("expected a training checkpoint"), std::string::npos);
   write_safetensors(plain, state_of(1), {{"minimind_checkpoint", "{"}});
-  EXPECT_NE(error_reading(plain).find("found something else"), std::string::npos);
+  EXPECT_NE(error_reading(plain).find("found malformed JSON"), std::string::npos);
   write_safetensors(plain, state_of(1), {{"minimind_checkpoint", R"({"version": 99})"}});
-  EXPECT_NE(error_reading(plain).find("found 99"), std::string::npos) << error_reading(plain);
+  EXPECT_NE(error_reading(plain).find("found version 99"), std::string::npos) << error_reading(plain);
+  write_safetensors(plain, state_of(1), {{"minimind_checkpoint", R"({"version": 3, "group": 5})"}});
+  EXPECT_NE(error_reading(plain).find("expected a checkpoint of version 4, found version 3; finish the run with"),
+            std::string::npos)
+      << error_reading(plain);
   const fs::path weights = temporary_.path() / "64_vlm_pretrain.pth";
   write_pth(weights, state_of(1));
-  EXPECT_NE(error_reading(weights).find("found weights (.pth); --init_from"), std::string::npos)
+  EXPECT_NE(error_reading(weights).find("found weights (.pth); start a run from weights with --init_from"),
+            std::string::npos)
       << error_reading(weights);
   EXPECT_NE(error_reading(temporary_.path() / "none"), "no error");
 }
@@ -232,21 +241,6 @@ TEST_F(CheckpointFiles, StandWhereANewOneDoesNotFitOnTheDisk) {
   ASSERT_EQ(folder_.list().size(), 1U);
   EXPECT_EQ(read_file(folder_.list()[0]), before);
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), {}), 1) << "a half-written file is left";
-}
-
-TEST_F(CheckpointFiles, TravelAsAnOutline) {
-  folder_.save(info_at(4), state_of(1));
-  const Checkpoint found = folder_.newest().value();
-  const Checkpoint other = checkpoint_from_outline(checkpoint_outline(found));
-  EXPECT_EQ(other.path, found.path);
-  EXPECT_EQ(other.info.position.group, 12);
-  EXPECT_EQ(other.info.order_block, 24);
-  ASSERT_EQ(other.state.size(), found.state.size());
-  for (size_t i = 0; i < found.state.size(); ++i) {
-    EXPECT_EQ(other.state.entries()[i].first, found.state.entries()[i].first);
-    EXPECT_EQ(other.state.entries()[i].second.sizes(), found.state.entries()[i].second.sizes());
-    EXPECT_EQ(other.state.entries()[i].second.scalar_type(), found.state.entries()[i].second.scalar_type());
-  }
 }
 
 }  // namespace

@@ -15,7 +15,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/train/trainer.h"
-#include "train/run_lock.h"
+#include "train/run/run_lock.h"
 #include "train/tiny_run.h"
 
 namespace minimind {
@@ -35,11 +35,11 @@ class KeptRuns : public ::testing::Test {
     options.save_interval = save_interval;
     return options;
   }
-  static TrainResult run(TrainOptions options, bool overwrite) {
+  static RunSummary run(TrainOptions options, bool overwrite) {
     options.overwrite = overwrite;
     return run(options);
   }
-  static TrainResult run(const TrainOptions& options) {
+  static RunSummary run(const TrainOptions& options) {
     ProcessGroup group({}, c10::kCPU);
     return train(options, Stage::kPretrain, group);
   }
@@ -74,7 +74,8 @@ TEST_F(KeptRuns, AreNotReplacedByANewOneUnasked) {
   TrainOptions again = options(1);
   again.max_steps = 1;
   const std::string told = refusal(again);
-  EXPECT_NE(told.find("found 2 (the last one step_000000000012.safetensors); --resume goes on"), std::string::npos)
+  EXPECT_NE(told.find("found 2 (the last one step_000000000012.safetensors); continue that run with --resume"),
+            std::string::npos)
       << told;
   EXPECT_NE(told.find("--overwrite"), std::string::npos) << told;
   fs::remove_all(checkpoint_folder());
@@ -96,12 +97,12 @@ TEST_F(KeptRuns, AreNotReplacedByTheContinuationOfAnotherUnasked) {
   EXPECT_TRUE(weights() == learned);
   TrainOptions instead = here;
   instead.overwrite = true;
-  EXPECT_EQ(run(instead).steps, 12);
+  EXPECT_EQ(run(instead).micro_steps, 12);
   EXPECT_EQ(checkpoints(), (std::vector<std::string>{"step_000000000012.safetensors"})) << "none of the run replaced";
   run(options(5), /*overwrite=*/true);
   // Going on from an own one is what it is there for.
   here.resume = (checkpoint_folder() / "step_000000000010.safetensors").string();
-  EXPECT_EQ(run(here).steps, 12);
+  EXPECT_EQ(run(here).micro_steps, 12);
 }
 
 TEST_F(KeptRuns, AreToldFromThoseOfExperts) {
@@ -142,12 +143,12 @@ TEST_F(KeptRuns, AreNotBegunAnewByAResumeThatFindsThemDamaged) {
   TrainOptions again = options(5);
   again.resume = "auto";
   const std::string told = refusal(again);
-  EXPECT_NE(told.find("found 2 that cannot"), std::string::npos) << told;
+  EXPECT_NE(told.find("found 2 unreadable checkpoints"), std::string::npos) << told;
   EXPECT_TRUE(weights() == learned);
   EXPECT_EQ(read_file(out() / "metrics.jsonl"), metrics);
   // A launcher's restart may come before the first checkpoint: then there is nothing to lose.
   fs::remove_all(out());
-  EXPECT_EQ(run(again).steps, 12);
+  EXPECT_EQ(run(again).micro_steps, 12);
 }
 
 TEST_F(KeptRuns, StandWhileTheStepsOfTheirContinuationFail) {
@@ -161,8 +162,8 @@ TEST_F(KeptRuns, StandWhileTheStepsOfTheirContinuationFail) {
   wild.grad_clip = 0;
   wild.max_bad_steps = 5;
   const std::string told = refusal(wild);
-  EXPECT_NE(told.find("5 steps in a row"), std::string::npos) << told;
-  EXPECT_NE(told.find("the last checkpoint is from before them: "), std::string::npos) << told;
+  EXPECT_NE(told.find("5 non-finite steps in a row"), std::string::npos) << told;
+  EXPECT_NE(told.find("the last checkpoint before these steps is "), std::string::npos) << told;
   EXPECT_NE(told.find(before.back()), std::string::npos) << told;
   EXPECT_EQ(checkpoints(), before);
   EXPECT_TRUE(weights() == learned);
@@ -170,7 +171,7 @@ TEST_F(KeptRuns, StandWhileTheStepsOfTheirContinuationFail) {
   wild.max_steps = 16;
   wild.max_bad_steps = 10;
   const std::string at_end = refusal(wild);
-  EXPECT_NE(at_end.find("found that 3 of 4 were left out"), std::string::npos) << at_end;
+  EXPECT_NE(at_end.find("found that 3 of 4 steps were skipped"), std::string::npos) << at_end;
   EXPECT_EQ(checkpoints(), before);
   EXPECT_TRUE(weights() == learned);
 }
@@ -182,7 +183,8 @@ TEST_F(KeptRuns, DoNotBeginWithStepsOfWhichHalfFail) {
   wild.max_steps = 2;
   wild.save_interval = 2;
   const std::string told = refusal(wild);
-  EXPECT_NE(told.find("found that 1 of 2 were left out; weights were not written, no checkpoint was written"),
+  EXPECT_NE(told.find("found that 1 of 2 steps were skipped as non-finite; the weights were not written, no "
+                      "checkpoint was written"),
             std::string::npos)
       << told;
   EXPECT_FALSE(fs::exists(out() / "16_vlm_pretrain.pth"));
@@ -196,7 +198,7 @@ TEST_F(KeptRuns, GoOnWithTheirOwnDataAndTokenizerAlone) {
   const std::string text = read_file(again.data_path);
   again.data_path = (folder_.path() / "moved.json").string();
   write_file_atomically(again.data_path, nlohmann::ordered_json::parse(text).dump());
-  EXPECT_EQ(run(again).steps, 12);
+  EXPECT_EQ(run(again).micro_steps, 12);
   nlohmann::ordered_json edited = nlohmann::ordered_json::parse(text);
   edited[3]["conversations"][1]["value"] = "zz";
   write_file_atomically(again.data_path, edited.dump());
@@ -205,14 +207,15 @@ TEST_F(KeptRuns, GoOnWithTheirOwnDataAndTokenizerAlone) {
   edited = nlohmann::ordered_json::parse(text);
   std::swap(edited[3], edited[4]);
   write_file_atomically(again.data_path, edited.dump());
-  EXPECT_NE(refusal(again).find("another order of them"), std::string::npos);
+  EXPECT_NE(refusal(again).find("another order in"), std::string::npos);
   again = options(5);
   again.resume = "auto";
   nlohmann::ordered_json tokenizer = nlohmann::ordered_json::parse(read_file(again.tokenizer));
   std::swap(tokenizer["model"]["vocab"]["a"], tokenizer["model"]["vocab"]["b"]);
   again.tokenizer = (folder_.path() / "other.json").string();
   write_file_atomically(again.tokenizer, tokenizer.dump());
-  EXPECT_NE(refusal(again).find("found another in " + again.tokenizer), std::string::npos) << refusal(again);
+  EXPECT_NE(refusal(again).find("expected the tokenizer of this checkpoint (digest "), std::string::npos)
+      << refusal(again);
 }
 
 TEST_F(KeptRuns, HaveTheirFolderToThemselves) {
@@ -257,16 +260,17 @@ TEST_F(KeptRuns, LetTheNextOneInWhenTheirProcessWasKilled) {
   EXPECT_TRUE(fs::exists(running));
 }
 
-TEST(RunEnding, TellsWhatWasLeftOutAndWhatWasDoneBefore) {
-  TrainResult result;
-  result.steps = 24;
+TEST(RunEnding, TellsWhatWasSkippedAndWhatWasDoneBefore) {
+  RunSummary result;
+  result.micro_steps = 24;
   result.samples = 192;
-  result.left_out = 3;
-  EXPECT_NE(ending_in_words(result, "out").find("finished: 24 steps, 192 samples"), std::string::npos);
-  EXPECT_NE(ending_in_words(result, "out").find(", 3 steps left out as not finite;"), std::string::npos);
+  result.skipped_steps = 3;
+  EXPECT_NE(ending_summary(result, "out").find("finished: 24 micro-steps, 192 samples"), std::string::npos);
+  EXPECT_NE(ending_summary(result, "out").find(", 3 non-finite steps skipped;"), std::string::npos);
   result = {};
-  result.steps = 24;
-  EXPECT_NE(ending_in_words(result, "out").find("finished before: 24 steps, nothing is left to do"), std::string::npos);
+  result.micro_steps = 24;
+  EXPECT_NE(ending_summary(result, "out").find("finished before: 24 micro-steps; a larger --epochs"),
+            std::string::npos);
 }
 
 }  // namespace

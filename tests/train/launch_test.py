@@ -90,7 +90,7 @@ class OtherLaunchers(Groups):
         ranks.append(self.start(training(out, *RUN), **under_open_mpi(1, port)))
         for process in ranks:
             self.finish(process)
-        shares = [record["reduce_wait"] for record in metrics(out)]
+        shares = [record["reduce_wait_share"] for record in metrics(out)]
         self.assertEqual(len(shares), STEPS)
         self.assertTrue(all(0 <= share <= 1 for share in shares), shares)
 
@@ -176,7 +176,11 @@ class Torchrun(Groups):
                 os.kill(process_of_rank(rank, out), signal.SIGKILL)
                 time.sleep(0.2)
             told = self.finish(process)
-            self.assertGreaterEqual(told.count("resuming from"), 2, told)
+            # A store that dies takes the run's id along: the run starts again from its beginning.
+            if name == "dead_store":
+                self.assertNotIn("resuming from", told)
+            else:
+                self.assertGreaterEqual(told.count("resuming from"), 2, told)
             self.assertEqual(losses(out), losses(straight))
             self.assertEqual(weights(out), weights(straight))
 
@@ -208,7 +212,7 @@ class Torchrun(Groups):
             os.kill(process_of_rank(1, out), signal.SIGKILL)
             for host in hosts:
                 told = self.finish(host)
-                self.assertEqual(told.count("resuming from"), 1, told)
+                self.assertEqual(told.count("resuming from"), 0 if name == "dead_store" else 1, told)
                 self.assertNotIn("connectFullMesh", told)
             self.assertEqual(losses(out), losses(straight))
             self.assertEqual(weights(out), weights(straight))
@@ -220,7 +224,7 @@ class Torchrun(Groups):
         out = self.out / "run"
         told = self.finish(self.start(self.torchrun("--standalone", script, *training(out, *RUN, "--overwrite"))))
         self.assertNotIn("resuming from", told)
-        self.assertEqual(told.count("finished: 12 steps"), 2, told)
+        self.assertEqual(told.count("finished: 12 micro-steps"), 2, told)
 
     def test_sigterm_to_the_launcher_saves(self):
         out = self.out / "run"

@@ -1,4 +1,4 @@
-#include "train/metrics.h"
+#include "train/report/metrics.h"
 
 #include <gtest/gtest.h>
 
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "minimind/base/file.h"
+#include "train/report/metrics_page.h"
 #include "train/tiny_run.h"
 
 namespace minimind {
@@ -18,15 +19,15 @@ using testing::TemporaryFolder;
 MetricsRecord record_at(const std::string& stage, int64_t step) {
   MetricsRecord record;
   record.stage = stage;
-  record.step = step;
+  record.micro_step = step;
   record.epoch = 0.25;
   record.loss = 3.5;
   record.learning_rate = 4e-4;
   record.grad_norm = 1.25;
   record.samples_per_second = 10;
   record.tokens_per_second = 700;
-  record.data_wait = 0.01;
-  record.reduce_wait = 0.02;
+  record.data_wait_share = 0.01;
+  record.reduce_wait_share = 0.02;
   record.memory_mb = 900;
   record.seconds = 12.5;
   return record;
@@ -36,7 +37,7 @@ std::vector<int64_t> steps_of(const MetricsLog& log, const std::string& stage) {
   std::vector<int64_t> steps;
   for (const MetricsRecord& record : log.records()) {
     if (record.stage == stage) {
-      steps.push_back(record.step);
+      steps.push_back(record.micro_step);
     }
   }
   return steps;
@@ -49,10 +50,10 @@ TEST(Metrics, SurviveTheWayThroughJson) {
   EXPECT_EQ(line.find('\n'), std::string::npos);
   const MetricsRecord back = metrics_from_json(line).value();
   EXPECT_EQ(back.stage, "sft");
-  EXPECT_EQ(back.step, 7);
+  EXPECT_EQ(back.micro_step, 7);
   EXPECT_EQ(back.loss, 3.5);
   EXPECT_EQ(back.learning_rate, 4e-4);
-  EXPECT_EQ(back.reduce_wait, 0.02);
+  EXPECT_EQ(back.reduce_wait_share, 0.02);
   EXPECT_EQ(back.seconds, 12.5);
   EXPECT_EQ(back.expert_loss, 0.125);
   EXPECT_EQ(metrics_to_json(back), line);
@@ -66,6 +67,23 @@ TEST(Metrics, WriteANumberThatIsNotFiniteAsNull) {
   const std::string line = metrics_to_json(record);
   EXPECT_NE(line.find("\"loss\":null"), std::string::npos) << line;
   EXPECT_TRUE(std::isnan(metrics_from_json(line).value().loss));
+}
+
+TEST(Metrics, AreReadFromLinesWithTheFormerNames) {
+  const MetricsRecord record =
+      metrics_from_json(R"({"model":"16","stage":"sft","step":7,"data_wait":0.25,"reduce_wait":0.5})").value();
+  EXPECT_EQ(record.data_wait_share, 0.25);
+  EXPECT_EQ(record.reduce_wait_share, 0.5);
+  EXPECT_TRUE(std::isnan(record.loss));
+}
+
+TEST(Metrics, GoThroughJsonWithTheLoadOfEachExpert) {
+  MetricsRecord record = record_at("sft", 7);
+  record.expert_load = {{0.25, 0.75}, {1, 0}};
+  const std::string line = metrics_to_json(record);
+  EXPECT_NE(line.find(R"("expert_load":[[0.25,0.75],[1.0,0.0]])"), std::string::npos) << line;
+  EXPECT_EQ(metrics_from_json(line).value().expert_load, record.expert_load);
+  EXPECT_EQ(metrics_to_json(record_at("sft", 7)).find("expert_load"), std::string::npos);
 }
 
 TEST(Metrics, IgnoreLinesThatAreNotTheirs) {
@@ -113,8 +131,7 @@ TEST(MetricsLog, WritesAPageThatNeedsNothingElse) {
   for (int64_t step = 1; step <= 5; ++step) {
     log.add(record_at("sft", step));
   }
-  log.write_page("A title <b>");
-  const std::string page = read_file(log.page_path());
+  const std::string page = metrics_page("A title <b>", log.records(), log.validations(), /*is_live=*/false);
   EXPECT_NE(page.find("<svg"), std::string::npos);
   EXPECT_NE(page.find("A title &lt;b&gt;"), std::string::npos);
   EXPECT_EQ(page.find("src="), std::string::npos) << "something from elsewhere";

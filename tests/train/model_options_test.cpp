@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "minimind/base/error.h"
 #include "minimind/train/options.h"
 
@@ -32,8 +34,15 @@ TEST(ModelOptions, DoNotChangeTheHeadsOfATrainedModel) {
     options.apply_to_known(config, "a.pth");
     FAIL() << "expected an error";
   } catch (const Error& error) {
-    EXPECT_STREQ(error.what(), "--n_kv_heads: expected 8, as a.pth was trained, found 4; leave the flag out");
+    EXPECT_STREQ(error.what(), "--n_kv_heads: expected 8, the value of a.pth, found 4; leave the flag out");
   }
+}
+
+TEST(TrainOptions, ShowFortyFlagsInHelp) {
+  TrainOptions options;
+  const Fields fields = options.fields();
+  // With --multi, --config, --print_config, --help and --version sft_vlm shows 45 flags.
+  EXPECT_EQ(std::ranges::count_if(fields, [](const Field& field) { return field.in_help; }), 40);
 }
 
 }  // namespace

@@ -1,5 +1,3 @@
-#include "train/plan.h"
-
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/randn.h>
@@ -12,8 +10,9 @@
 
 #include "dist/process_group.h"
 #include "minimind/train/trainer.h"
-#include "train/allocation_trace.h"
-#include "train/operations.h"
+#include "train/plan/allocation_trace.h"
+#include "train/plan/memory_plan.h"
+#include "train/report/flops.h"
 #include "train/tiny_run.h"
 
 namespace minimind {
@@ -34,10 +33,10 @@ TEST(AllocationTrace, FollowsWhatIsLive) {
 }
 
 TEST(AllocationTrace, ExtrapolatesEachMomentByItself) {
-  // The highest moment changes with the rows: 10 + 0·n against n.
+  // The moment of the peak changes with the samples: 10 + 0·n against n.
   EXPECT_EQ(extrapolated_peak({10, 1}, 1, {10, 2}, 2, 4), 10);
   EXPECT_EQ(extrapolated_peak({10, 1}, 1, {10, 2}, 2, 40), 40);
-  // Programs that differ: by their highest moments.
+  // Traces of different lengths: by their maxima.
   EXPECT_EQ(extrapolated_peak({10, 1}, 1, {10, 12, 2}, 2, 4), 16);
 }
 
@@ -99,7 +98,7 @@ LmConfig counted_config() {
 }
 
 // Each weight of a matrix costs a multiply-add forward and two backward for each token.
-TEST(OperationCount, IsSixTimesTheMatricesAndTheAttention) {
+TEST(FlopsCounter, IsSixTimesTheMatricesAndTheAttention) {
   const LmConfig config = counted_config();
   const Vlm model(config);
   double matrices = 0;
@@ -108,30 +107,30 @@ TEST(OperationCount, IsSixTimesTheMatricesAndTheAttention) {
       matrices += static_cast<double>(item.value().numel());
     }
   }
-  const OperationCount count(config, ClipVisionConfig{}, "none");
+  const FlopsCounter count(config, ClipVisionConfig{}, "none");
   // Samples of one token: on average half of a token is seen, of 4 * dim operations forward.
   const double attention = 3 * 0.5 * 4 * 32 * 3;
   EXPECT_DOUBLE_EQ(count.training({10, 10, 10, 0}), 10 * (6 * matrices + attention));
   EXPECT_LT(count.training({10, 10, 1, 0}), count.training({10, 10, 10, 0}));
 }
 
-TEST(OperationCount, LeavesOutWhatFrozenLayersDoNotNeed) {
+TEST(FlopsCounter, LeavesOutWhatFrozenLayersDoNotNeed) {
   const LmConfig config = counted_config();
-  const StepSize step{100, 10, 20, 5};
+  const StepCounts step{10, 100, 20, 5};
   const auto count = [&](const char* freeze) {
-    return OperationCount(config, ClipVisionConfig{}, freeze).training(step);
+    return FlopsCounter(config, ClipVisionConfig{}, freeze).training(step);
   };
   EXPECT_LT(count("middle_layers"), count("none"));
   EXPECT_LT(count("language_model"), count("middle_layers"));
 }
 
-TEST(MatrixProductRate, IsMeasuredInAFractionOfASecondWithoutTouchingTheRandomState) {
+TEST(PeakFlops, IsMeasuredInAFractionOfASecondWithoutTouchingTheRandomState) {
   at::Generator generator = at::detail::getDefaultCPUGenerator();
   generator.set_current_seed(3);
   const at::Tensor before = at::randn({4});
   generator.set_current_seed(3);
   const auto start = std::chrono::steady_clock::now();
-  EXPECT_GT(matrix_product_rate(c10::kCPU, at::kFloat), 1e8);
+  EXPECT_GT(measure_peak_flops(c10::kCPU, at::kFloat), 1e8);
   EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 5.0);
   EXPECT_TRUE(at::randn({4}).equal(before));
 }

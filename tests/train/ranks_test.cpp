@@ -12,7 +12,7 @@
 #include "io/state_dict_file.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "train/metrics.h"
+#include "train/report/metrics.h"
 #include "train/tiny_run.h"
 
 namespace minimind {

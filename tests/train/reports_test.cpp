@@ -9,11 +9,12 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "train/chart.h"
-#include "train/event_file.h"
-#include "train/metrics.h"
+#include "train/report/chart.h"
+#include "train/report/event_file.h"
+#include "train/report/metrics.h"
+#include "train/report/metrics_page.h"
+#include "train/report/wandb.h"
 #include "train/tiny_run.h"
-#include "train/wandb.h"
 
 namespace minimind {
 namespace {
@@ -44,7 +45,7 @@ uint64_t little_endian(const std::string& bytes, size_t at, size_t size) {
 MetricsRecord record_at(int64_t step, double loss) {
   MetricsRecord record;
   record.stage = "pretrain";
-  record.step = step;
+  record.micro_step = step;
   record.loss = loss;
   record.mfu = 0.25;
   return record;
@@ -134,18 +135,18 @@ TEST(MetricsLog, KeepsLossesAndHeldOutLossesUpToTheResumedStep) {
   }
   MetricsLog resumed(folder.path(), "16", "pretrain", 3);
   ASSERT_EQ(resumed.records().size(), 1U);
-  EXPECT_EQ(resumed.records()[0].step, 2);
+  EXPECT_EQ(resumed.records()[0].micro_step, 2);
   EXPECT_EQ(resumed.records()[0].mfu, 0.25);
   const std::string text = read_file(folder.path() / "metrics.jsonl");
   EXPECT_NE(text.find("\"val_loss\":3.0,\"val_loss_swapped\":3.5,\"val_loss_none\":4.0,\"val_samples\":7"),
             std::string::npos)
       << text;
   EXPECT_EQ(text.find("\"val_loss\":2.0"), std::string::npos) << text;
-  resumed.write_page("t", true);
-  EXPECT_NE(read_file(resumed.page_path()).find("http-equiv=\"refresh\""), std::string::npos);
-  EXPECT_NE(read_file(resumed.page_path()).find("Held-out loss"), std::string::npos);
-  resumed.write_page("t", false);
-  EXPECT_EQ(read_file(resumed.page_path()).find("http-equiv=\"refresh\""), std::string::npos);
+  const std::string live = metrics_page("t", resumed.records(), resumed.validations(), /*is_live=*/true);
+  EXPECT_NE(live.find("http-equiv=\"refresh\""), std::string::npos);
+  EXPECT_NE(live.find("Held-out loss"), std::string::npos);
+  const std::string last = metrics_page("t", resumed.records(), resumed.validations(), /*is_live=*/false);
+  EXPECT_EQ(last.find("http-equiv=\"refresh\""), std::string::npos);
 }
 
 TEST(MetricsLog, KeepsTheLinesOfAnotherModelAndHasNoHeldOutLossTwice) {
@@ -158,8 +159,7 @@ TEST(MetricsLog, KeepsTheLinesOfAnotherModelAndHasNoHeldOutLossTwice) {
   ASSERT_EQ(resumed.records().size(), 2U);
   EXPECT_EQ(resumed.records()[0].model, "16");
   EXPECT_EQ(resumed.records()[1].model, "32");
-  resumed.write_page("t");
-  const std::string page = read_file(resumed.page_path());
+  const std::string page = metrics_page("t", resumed.records(), resumed.validations(), /*is_live=*/false);
   EXPECT_NE(page.find("<h2>pretrain, 16</h2>"), std::string::npos) << page;
   EXPECT_NE(page.find("<h2>pretrain, 32</h2>"), std::string::npos) << page;
   const ValidationRecord held_out{"pretrain", 2, 1.0, 3.0, 3.5, 4.0, 7};
@@ -168,26 +168,25 @@ TEST(MetricsLog, KeepsTheLinesOfAnotherModelAndHasNoHeldOutLossTwice) {
 }
 
 TEST(MetricsPage, SmoothsWithoutLeavingTheStartOrCopyingTheRawCurve) {
-  detail::Points raw;
+  Points raw;
   for (int64_t i = 0; i < 40; ++i) {
     const double noise = i % 2 == 0 ? 0.2 : -0.2;
     raw.emplace_back(static_cast<double>(i), 1 + 5 * std::exp(-static_cast<double>(i) / 4) + (i > 0 ? noise : 0));
   }
-  const detail::Points smooth = detail::smooth(raw);
-  ASSERT_EQ(smooth.size(), raw.size());
-  EXPECT_NEAR(smooth.front().second, 6.0, 0.05);
-  for (size_t i = 20; i < smooth.size(); ++i) {
+  const Points smoothed = smooth(raw);
+  ASSERT_EQ(smoothed.size(), raw.size());
+  EXPECT_NEAR(smoothed.front().second, 6.0, 0.05);
+  for (size_t i = 20; i < smoothed.size(); ++i) {
     const double without_noise = 1 + 5 * std::exp(-static_cast<double>(i) / 4);
-    EXPECT_NEAR(smooth[i].second, without_noise, 0.15) << i;
+    EXPECT_NEAR(smoothed[i].second, without_noise, 0.15) << i;
   }
-  EXPECT_EQ(detail::smooth({{1, 2}}).front().second, 2);
-  EXPECT_TRUE(detail::smooth({}).empty());
+  EXPECT_EQ(smooth({{1, 2}}).front().second, 2);
+  EXPECT_TRUE(smooth({}).empty());
 }
 
 TEST(MetricsPage, IsSelfContainedAndLabelsItsAxes) {
   const std::vector<MetricsRecord> records = {record_at(10, 5.0), record_at(20, 4.0)};
-  const std::vector<ValidationRecord> none;
-  const std::string page = metrics_page({"<run>", records, none, false});
+  const std::string page = metrics_page("<run>", records, {}, /*is_live=*/false);
   EXPECT_EQ(page.find("http://"), std::string::npos);
   EXPECT_EQ(page.find("https://"), std::string::npos);
   EXPECT_EQ(page.find("<script"), std::string::npos);
@@ -198,13 +197,13 @@ TEST(MetricsPage, IsSelfContainedAndLabelsItsAxes) {
 }
 
 TEST(Validation, SaysWhetherTheModelLooksAtTheImage) {
-  const auto words = [](double right, double swapped) {
-    return validation_in_words({"pretrain", 1, 1.0, right, swapped, 3.0, 5});
+  const auto summary = [](double right, double swapped) {
+    return validation_summary({"pretrain", 1, 1.0, right, swapped, 3.0, 5});
   };
-  EXPECT_NE(words(2.0, 2.5).find("looks at the image: the right one saves 0.5000 (20.0 %)"), std::string::npos)
-      << words(2.0, 2.5);
-  EXPECT_NE(words(2.0, 2.01).find("does not look at the image"), std::string::npos);
-  EXPECT_NE(words(2.5, 2.0).find("misleads"), std::string::npos);
+  EXPECT_NE(summary(2.0, 2.5).find("looks at the image: the right one saves 0.5000 (20.0 %)"), std::string::npos)
+      << summary(2.0, 2.5);
+  EXPECT_NE(summary(2.0, 2.01).find("does not look at the image"), std::string::npos);
+  EXPECT_NE(summary(2.5, 2.0).find("misleads"), std::string::npos);
 }
 
 TEST(Wandb, CommandUploadsTheStagesLines) {
@@ -240,7 +239,7 @@ def init(project, name):
                         " > " + told),
             0);
   const std::string text = read_file(told);
-  EXPECT_EQ(text.find("init MiniMind-V a 'name'\nlog 2 ['data_wait', 'epoch', "), 0U) << text;
+  EXPECT_EQ(text.find("init MiniMind-V a 'name'\nlog 2 ['data_wait_share', 'epoch', "), 0U) << text;
   EXPECT_NE(text.find("log 2 ['epoch', 'val_loss', 'val_loss_none', 'val_loss_swapped', 'val_samples']\nfinish"),
             std::string::npos)
       << text;

@@ -1,5 +1,3 @@
-#include "train/step.h"
-
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/randint.h>
@@ -12,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "train/setup.h"
+#include "train/train_step.h"
 
 namespace minimind {
 namespace {
@@ -78,14 +76,13 @@ struct Bench {
   explicit Bench(bool use_moe = false)
       : model(small_config(use_moe)),
         features(nullptr, c10::kCPU, at::kFloat, nullptr, 0),
-        adam((initialise(*model, 3), trained_parameters(*model, "none"))),
-        scaler(false, c10::kCPU),
         group({}, c10::kCPU),
-        runner(model, features, adam, scaler, group, at::kFloat, {}) {
+        state((initialise(*model, 3), model), "none", 0.999, at::kFloat),
+        context({}, at::kFloat, state, features, group) {
     model->train();
   }
-  StepOutcome step(const std::vector<Batch>& batches, double rate = 1e-2) {
-    return runner.run(batches, {rate, rate}, /*stop_signal=*/0);
+  StepResult step(const std::vector<Batch>& batches, double rate = 1e-2) {
+    return train_step(state, context, batches, count_batches(batches), {rate, rate});
   }
   std::vector<at::Tensor> weights() const {
     std::vector<at::Tensor> copies;
@@ -97,10 +94,9 @@ struct Bench {
 
   Vlm model;
   FeatureProvider features;
-  Adam adam;
-  LossScaler scaler;
   ProcessGroup group;
-  StepRunner runner;
+  TrainState state;
+  StepContext context;
 };
 
 double largest_difference(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
@@ -111,23 +107,22 @@ double largest_difference(const std::vector<at::Tensor>& a, const std::vector<at
   return largest;
 }
 
-class StepRunnerKinds : public ::testing::TestWithParam<bool> {};
+class TrainStepKinds : public ::testing::TestWithParam<bool> {};
 
-TEST_P(StepRunnerKinds, AccumulatesUnequalMicroBatchesLikeOneBiggerBatch) {
+TEST_P(TrainStepKinds, AccumulatesUnequalMicroBatchesLikeOneBiggerBatch) {
   Bench parts(GetParam()), whole(GetParam());
   for (int64_t step = 0; step < 4; ++step) {
     const Batch a = make_batch(10 + step, 2, true);
     const Batch b = make_batch(20 + step, 5, true);
-    const StepOutcome split = parts.step({a, b});
-    const StepOutcome joined = whole.step({join(a, b)});
-    EXPECT_EQ(split.tokens, joined.tokens);
+    const StepResult split = parts.step({a, b});
+    const StepResult joined = whole.step({join(a, b)});
     EXPECT_NEAR(split.loss_sum.item<double>(), joined.loss_sum.item<double>(), 1e-5 * joined.loss_sum.item<double>());
   }
   // The experts' loss is made of each micro-batch's own sequences, so that it adds up too.
   EXPECT_LT(largest_difference(parts.weights(), whole.weights()), 1e-5);
 }
 
-TEST_P(StepRunnerKinds, LearnsFromMicroBatchesWithAndWithoutImages) {
+TEST_P(TrainStepKinds, LearnsFromMicroBatchesWithAndWithoutImages) {
   Bench parts(GetParam()), whole(GetParam());
   const Batch with = make_batch(1, 3, true);
   const Batch without = make_batch(2, 4, false);
@@ -138,35 +133,44 @@ TEST_P(StepRunnerKinds, LearnsFromMicroBatchesWithAndWithoutImages) {
   EXPECT_LT(largest_difference(parts.weights(), whole.weights()), 1e-5);
 }
 
-TEST_P(StepRunnerKinds, LeavesTheProjectionAloneInAStepWithoutImages) {
+TEST_P(TrainStepKinds, LeavesTheProjectionAloneInAStepWithoutImages) {
   Bench bench(GetParam());
   bench.step({make_batch(1, 3, true)});
   const at::Tensor before = bench.model->projection()->weight.detach().clone();
   const at::Tensor head = bench.model->head_weight().detach().clone();
-  EXPECT_TRUE(bench.step({make_batch(2, 3, false)}).updated);
+  EXPECT_TRUE(bench.step({make_batch(2, 3, false)}).is_updated);
   EXPECT_TRUE(before.equal(bench.model->projection()->weight));
   EXPECT_FALSE(head.equal(bench.model->head_weight()));
 }
 
-INSTANTIATE_TEST_SUITE_P(StepRunner, StepRunnerKinds, ::testing::Bool(),
+INSTANTIATE_TEST_SUITE_P(TrainStep, TrainStepKinds, ::testing::Bool(),
                          [](const auto& info) { return info.param ? "Experts" : "Dense"; });
 
-TEST(StepRunner, ChangesNothingWithoutABatchOrWithABadOne) {
+TEST(TrainStep, CountsTheMicroBatchesWithSamples) {
+  const StepCounts counts = count_batches({make_batch(1, 2, true), Batch{}, make_batch(2, 5, false)});
+  EXPECT_EQ(counts.samples, 7);
+  EXPECT_EQ(counts.tokens, 63);
+  EXPECT_EQ(counts.supervised_tokens, 6 + 5 + 6 + 5 + 4 + 3 + 2);
+  EXPECT_EQ(counts.images, 2);
+}
+
+TEST(TrainStep, ChangesNothingWithoutABatchOrWithABadOne) {
   Bench bench;
   const std::vector<at::Tensor> before = bench.weights();
-  EXPECT_EQ(bench.step({Batch{}}).tokens, 0);
+  EXPECT_EQ(count_batches({Batch{}}).supervised_tokens, 0);
+  EXPECT_FALSE(bench.step({Batch{}}).is_updated);
   Batch bad = make_batch(1, 2, true);
   bad.features[0][0][0] = std::numeric_limits<float>::quiet_NaN();
-  const StepOutcome outcome = bench.step({bad});
-  EXPECT_FALSE(outcome.updated);
+  const StepResult outcome = bench.step({bad});
+  EXPECT_FALSE(outcome.is_updated);
   EXPECT_TRUE(std::isnan(outcome.grad_norm.item<double>()));
   EXPECT_EQ(largest_difference(bench.weights(), before), 0);
 }
 
-TEST(StepRunner, ClipsTheGradientNorm) {
+TEST(TrainStep, ClipsTheGradientNorm) {
   Bench bench;
-  const StepOutcome outcome = bench.step({make_batch(1, 4, true)});
-  std::vector<at::Tensor> gradients = bench.adam.gradients();
+  const StepResult outcome = bench.step({make_batch(1, 4, true)});
+  std::vector<at::Tensor> gradients = bench.state.adam.gradients();
   double squares = 0;
   for (const at::Tensor& gradient : gradients) {
     squares += gradient.square().sum().item<double>();

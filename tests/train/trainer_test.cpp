@@ -19,8 +19,8 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/model/weights.h"
-#include "train/checkpoint_folder.h"
-#include "train/metrics.h"
+#include "train/report/metrics.h"
+#include "train/run/checkpoint_store.h"
 #include "train/tiny_run.h"
 
 namespace minimind {
@@ -33,7 +33,7 @@ using testing::write_tiny_data;
 std::vector<double> run_and_record(const TrainOptions& options, Stage stage = Stage::kPretrain) {
   std::vector<double> losses;
   ProcessGroup group({}, c10::kCPU);
-  train(options, stage, group, [&](const StepReport& report) { losses.push_back(report.loss); });
+  train(options, stage, group, [&](const MetricsRecord& record) { losses.push_back(record.loss); });
   return losses;
 }
 
@@ -86,17 +86,17 @@ TEST_F(TrainerRun, ContinuesByteForByteAfterAStop) {
     parts.model.dropout = 0.2;
     ProcessGroup group({}, c10::kCPU);
     int steps = 0;
-    const TrainResult first = train(parts, Stage::kPretrain, group, [&](const StepReport&) {
+    const RunSummary first = train(parts, Stage::kPretrain, group, [&](const MetricsRecord&) {
       if (++steps == stop_after) {
         raise(SIGTERM);
       }
     });
     EXPECT_EQ(first.signal, SIGTERM);
-    EXPECT_LT(first.steps, 12);
+    EXPECT_LT(first.micro_steps, 12);
     parts.resume = "auto";
-    const TrainResult second = train(parts, Stage::kPretrain, group);
+    const RunSummary second = train(parts, Stage::kPretrain, group);
     EXPECT_EQ(second.signal, 0);
-    EXPECT_EQ(second.steps, 12);
+    EXPECT_EQ(second.micro_steps, 12);
     EXPECT_TRUE(weights_of(straight) == weights_of(parts)) << "stopped after " << stop_after << " steps";
   }
 }
@@ -106,7 +106,7 @@ TEST_F(TrainerRun, TakesTheOlderCheckpointWhereTheNewestIsDamaged) {
   settings.save_interval = 3;
   run_and_record(settings);
   const std::string straight = weights_of(settings);
-  const CheckpointFolder folder(fs::path(settings.out_dir) / "16_vlm_pretrain_checkpoints", "pretrain", 2);
+  const CheckpointStore folder(fs::path(settings.out_dir) / "16_vlm_pretrain_checkpoints", "pretrain", 2);
   ASSERT_EQ(folder.list().size(), 2U);
   const std::string newest = read_file(folder.list().back());
   write_file_atomically(folder.list().back(), newest.substr(0, newest.size() / 2));
@@ -170,7 +170,7 @@ TEST_F(TrainerRun, RefusesToResumeOnOtherData) {
   EXPECT_THROW(run_and_record(settings), Error);
 }
 
-TEST_F(TrainerRun, LeavesOutStepsThatAreNotFiniteAndStopsAfterSeveral) {
+TEST_F(TrainerRun, SkipsNonFiniteStepsAndStopsAfterSeveral) {
   TrainOptions settings = options("out");
   settings.learning_rate = 1e30;
   settings.max_bad_steps = 3;
@@ -180,10 +180,10 @@ TEST_F(TrainerRun, LeavesOutStepsThatAreNotFiniteAndStopsAfterSeveral) {
     run_and_record(settings);
     FAIL() << "no error";
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("3 steps in a row"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("3 non-finite steps in a row"), std::string::npos) << error.what();
   }
   const std::string told = ::testing::internal::GetCapturedStderr();
-  EXPECT_NE(told.find("not finite, step left out (1 in a row of at most 3); samples: sample"), std::string::npos)
+  EXPECT_NE(told.find("not finite, step skipped (1 in a row of at most 3); samples: sample"), std::string::npos)
       << told;
   EXPECT_NE(told.find("gradient norms before: "), std::string::npos) << told;
 }

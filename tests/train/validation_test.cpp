@@ -13,7 +13,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/train/trainer.h"
-#include "train/metrics.h"
+#include "train/report/metrics.h"
 #include "train/tiny_run.h"
 
 namespace minimind {
@@ -85,8 +85,8 @@ TEST_F(HeldOut, LossIsRecordedAfterEachEpochAndShowsALearntImage) {
   run(settings);
   const std::vector<ValidationRecord> records = records_of(settings);
   ASSERT_EQ(records.size(), 60U);
-  EXPECT_EQ(records.front().step, 6);
-  EXPECT_EQ(records.back().step, 360);
+  EXPECT_EQ(records.front().micro_step, 6);
+  EXPECT_EQ(records.back().micro_step, 360);
   EXPECT_EQ(records.back().samples, 18);
   EXPECT_NEAR(records.front().right, records.front().swapped, 0.2 * records.front().right);
   EXPECT_LT(records.back().right, 0.8 * records.back().swapped);

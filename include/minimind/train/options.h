@@ -9,20 +9,17 @@
 #include <vector>
 
 #include "minimind/base/fields.h"
+#include "minimind/base/stage.h"
 #include "minimind/data/dataset.h"
 #include "minimind/model/config.h"
 
 namespace minimind {
 
-/// Which of the three trainings: it decides the defaults of SPEC.md section 6 and the file names of section 1.
-enum class Stage { kPretrain, kInstruction, kMultiImage };
-
-/// `pretrain`, `sft` or `sft_multi`: the end of the written file's name.
-std::string stage_name(Stage stage);
+/// The kind of data that the stage trains on.
 DataKind data_kind(Stage stage);
 
-/// Shape of the language model as flags. What is not given comes from the weights that training starts from, else from
-/// LmConfig's defaults; what is given must agree with those weights.
+/// Shape of the language model as flags. A value that is not given comes from the initial weights, else from LmConfig.
+/// A given value must agree with the initial weights.
 struct ModelOptions {
   std::optional<int64_t> dim;
   std::optional<int64_t> n_layers;
@@ -43,14 +40,14 @@ struct ModelOptions {
   std::optional<bool> seq_aux;
 
   Fields fields();
-  /// Overwrites the settings that were given.
+  /// Sets the given values.
   void apply(LmConfig& config) const;
-  /// The same for a model whose configuration is known, `where` names its file: throws Error for another number of
-  /// heads. Its weights would fit in shape and mean nothing.
+  /// Likewise, for the configuration of a trained model in the file `where`. Throws Error for another number of heads:
+  /// the weights would fit in shape, but would mean nothing.
   void apply_to_known(LmConfig& config, const std::string& where) const;
 };
 
-/// Everything that a training run is told. Empty paths and absent numbers get their stage's default in resolve().
+/// The options of a training run. resolve() replaces empty paths and missing numbers by the defaults of the stage.
 struct TrainOptions {
   // Files.
   std::string data_path;
@@ -113,26 +110,25 @@ struct TrainOptions {
   Fields data_fields();
   Fields machine_fields();
   Fields progress_fields();
-  /// Titles and lists in the order of --help; they serve flags, --config, --print_config and the copy kept in a
-  /// checkpoint.
+  /// Titles and lists in the order of --help. They serve flags, --config, --print_config and the copy in a checkpoint.
   std::vector<std::pair<std::string, Fields>> groups();
   Fields fields();
 
-  /// Fills in the defaults of the stage.
+  /// Sets the defaults of the stage, see SPEC.md section 6.
   void resolve(Stage stage);
-  /// Throws UsageError on values that cannot be or do not go together.
+  /// Throws UsageError for values that are out of range.
   void validate() const;
 };
 
-/// `{dim}[_moe]`: how files and curves of a model are named.
+/// `{dim}[_moe]`: the name of a model in files and curves.
 std::string model_name(const LmConfig& config);
-/// `{dim}[_moe]_vlm_{stage}` of SPEC.md section 1; the files of a run begin with it.
+/// `{dim}[_moe]_vlm_{stage}`, see SPEC.md section 1: the stem of the files of a run.
 std::string output_stem(const LmConfig& config, Stage stage);
 
 inline constexpr std::string_view kCheckpointFolderEnd = "_checkpoints";
-/// Where the run keeps its checkpoints: OUT_DIR/<output_stem>_checkpoints.
+/// OUT_DIR/<output_stem>_checkpoints.
 std::filesystem::path checkpoint_folder(const TrainOptions& options, const LmConfig& config, Stage stage);
-/// The weights that a stage starts from where --init_from is empty: `{out_dir}/{dim}[_moe]_llm.pth` and so on.
+/// The initial weights of a stage if --init_from is empty, for example `{out_dir}/{dim}[_moe]_llm.pth`.
 std::filesystem::path default_init_path(const TrainOptions& options, Stage stage);
 
 }  // namespace minimind

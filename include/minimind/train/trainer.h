@@ -4,45 +4,37 @@
 #include <functional>
 #include <string>
 
+#include "minimind/base/stage.h"
 #include "minimind/train/options.h"
 
 namespace minimind {
 
 class ProcessGroup;
+struct MetricsRecord;
 
-/// What the trainer tells after every optimiser step; for tests and benchmarks.
-struct StepReport {
-  int64_t epoch = 0;
-  int64_t step = 0;  ///< micro-batches of each rank done, this step's included
-  double learning_rate = 0;
-  double loss = 0;       ///< mean cross-entropy of this rank's part
-  double grad_norm = 0;  ///< before clipping
-  int64_t samples = 0;   ///< all ranks
+/// What a run has done.
+struct RunSummary {
+  std::string model;            ///< model_name()
+  int64_t micro_steps = 0;      ///< of each rank, earlier parts of a resumed run included
+  double seconds = 0;           ///< of this part of the run
+  double loss = 0;              ///< of the last log line
+  int64_t samples = 0;          ///< of all ranks in this part of the run
+  int64_t skipped_steps = 0;    ///< optimiser steps with a non-finite loss or gradient in this part of the run
+  int64_t skipped_samples = 0;  ///< unusable samples of this rank
+  int signal = 0;               ///< the signal that stopped the run; 0: the run is complete
+  bool is_saved = false;        ///< checkpoint and weights of the last step were written
 };
 
-struct TrainResult {
-  int64_t steps = 0;      ///< micro-batches of each rank, earlier parts of a resumed run included
-  double seconds = 0;     ///< of this part
-  double loss = 0;        ///< mean of the last tenth of the logged losses
-  int64_t samples = 0;    ///< seen in this part, all ranks
-  int64_t left_out = 0;   ///< optimiser steps of this part whose loss or gradient was not finite
-  int64_t skipped = 0;    ///< samples left out as unusable, this rank
-  std::string model;      ///< see model_name()
-  int signal = 0;         ///< the signal that ended the run early; 0: it went to its end
-  bool is_saved = false;  ///< checkpoint and weights are those of its last step
-};
-
-/// One training run: data → features → step → checkpoints, metrics and the final `.pth`. With --plan it prints the
-/// memory table and ends instead. Throws Error; then nothing is half-written. The callback, if any, makes the run read
-/// every loss at once (on CUDA: slower).
-TrainResult train(const TrainOptions& options, Stage stage, ProcessGroup& group,
-                  const std::function<void(const StepReport&)>& on_step = {});
+/// One training run: data, features, steps, checkpoints, metrics and the final `.pth`. With --plan it only prints the
+/// memory table. `on_record`: gets the metrics of every step on rank 0. Throws Error; then no file is half-written.
+RunSummary train(const TrainOptions& options, Stage stage, ProcessGroup& group,
+                 const std::function<void(const MetricsRecord&)>& on_record = {});
 
 /// The last line that a run prints.
-std::string ending_in_words(const TrainResult& result, const std::string& out_dir);
+std::string ending_summary(const RunSummary& summary, const std::string& out_dir);
 
-/// The whole of a training program after its flags are read: device, processes, run or --check_data. Returns the exit
-/// code: 128 + signal after SIGINT or SIGTERM.
+/// A training program after its flags are read: processes, then the run or --check_data. Returns the exit code:
+/// 128 + signal after SIGINT or SIGTERM.
 int run_training(TrainOptions options, Stage stage);
 
 }  // namespace minimind

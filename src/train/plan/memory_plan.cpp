@@ -1,0 +1,216 @@
+#include "train/plan/memory_plan.h"
+
+#include <malloc.h>
+#include <torch/nn/module.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <numeric>
+#include <set>
+#include <utility>
+
+#include "io/mapped_pages.h"
+#include "minimind/base/error.h"
+#include "train/features.h"
+#include "train/plan/allocation_trace.h"
+#include "train/train_state.h"
+#include "train/train_step.h"
+
+namespace minimind {
+namespace {
+
+int64_t parameter_bytes(const torch::nn::Module& module) {
+  int64_t bytes = 0;
+  for (const at::Tensor& parameter : module.parameters()) {
+    bytes += static_cast<int64_t>(parameter.nbytes());
+  }
+  return bytes;
+}
+
+/// If the encoder lies in a mapped file, one of its blocks is in memory at a time.
+int64_t encoder_bytes(const ClipVisionImpl& encoder) {
+  int64_t own = 0, mapped = 0;
+  for (const at::Tensor& parameter : encoder.parameters()) {
+    (is_mapped(parameter) ? mapped : own) += static_cast<int64_t>(parameter.nbytes());
+  }
+  return own + mapped / std::max<int64_t>(1, encoder.config().num_hidden_layers);
+}
+
+/// Runs steps on the longest samples and traces their memory.
+class TrialSteps {
+ public:
+  TrialSteps(const TrainOptions& options, Stage stage, TrainingSetup& setup, ProcessGroup& group)
+      : setup_(setup),
+        loader_(make_loader(setup, options, stage, group.rank(), group.world_size())),
+        features_(setup.encoder, setup.device, setup.dtype, setup.cache.get(), 0),
+        state_(setup.model, options.freeze, options.adam_beta2, setup.dtype),
+        context_(options, setup.dtype, state_, features_, group),
+        group_(group) {}
+
+  /// Returns the trace and its number of samples.
+  std::pair<std::vector<int64_t>, int64_t> run(int64_t samples) {
+    const std::vector<Batch> batches = {loader_->longest(samples)};
+    require(batches[0].ids.defined(),
+            "--plan: expected usable samples, found that all of the longest samples are unusable");
+    tokens_ = batches[0].ids.size(1);
+    StepCounts counts = count_batches(batches);
+    group_.sum(counts.numbers());
+    AllocationTrace trace(setup_.device);
+    train_step(state_, context_, batches, counts, std::vector<double>(state_.adam.groups().size(), 0.0));
+    // Inside the trace, so that the next trace starts without gradients too.
+    state_.adam.zero_grad();
+    return {trace.take(), batches[0].ids.size(0)};
+  }
+
+  int64_t gradient_bytes() const {
+    int64_t bytes = 0;
+    for (const ParameterGroup& group : state_.adam.groups()) {
+      for (const auto& [name, parameter] : group.parameters) {
+        bytes += static_cast<int64_t>(parameter.nbytes());
+      }
+    }
+    return bytes;
+  }
+  int64_t tokens() const { return tokens_; }
+
+ private:
+  TrainingSetup& setup_;
+  std::unique_ptr<Loader> loader_;
+  FeatureProvider features_;
+  TrainState state_;
+  StepContext context_;
+  ProcessGroup& group_;
+  int64_t tokens_ = 0;
+};
+
+std::vector<int64_t> batch_sizes(int64_t chosen) {
+  std::set<int64_t> sizes = {chosen};
+  for (int64_t size = 1; size <= std::max<int64_t>(64, chosen); size *= 2) {
+    sizes.insert(size);
+  }
+  return {sizes.begin(), sizes.end()};
+}
+
+/// Upper bound of the images of one rank in the whole run; the order of each epoch decides which samples it gets.
+int64_t images_of_run(const TrainOptions& options, const Dataset& dataset, int64_t world_size) {
+  const int64_t block = options.batch_size * world_size;
+  const int64_t all_steps = options.epochs * ((dataset.size() + block - 1) / block);
+  const int64_t steps = options.max_steps > 0 ? std::min(options.max_steps, all_steps) : all_steps;
+  std::vector<int64_t> images;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    images.push_back(dataset.sample_size(i).images);
+  }
+  std::sort(images.begin(), images.end(), std::greater<>());
+  const int64_t samples = std::min(dataset.size(), steps * options.batch_size);
+  return std::accumulate(images.begin(), images.begin() + samples, int64_t{0});
+}
+
+/// Bytes of the features that the run keeps in memory.
+int64_t kept_features(const TrainOptions& options, const TrainingSetup& setup, int64_t world_size) {
+  if (setup.cache) {
+    return 0;
+  }
+  const int64_t images = images_of_run(options, *setup.dataset, world_size);
+  const ClipVisionConfig& encoder = setup.encoder->config();
+  const int64_t element = setup.dtype == at::kFloat ? 4 : 2;
+  return std::min(options.feature_memory_mb * 1'000'000, images * encoder.tokens() * encoder.hidden_size * element);
+}
+
+int64_t loader_bytes(const TrainOptions& options, const TrainingSetup& setup, int64_t batch_size, int64_t tokens) {
+  const LoaderOptions loader = loader_options(options, setup.encoder->config().image_size, 0, 1);
+  const int64_t image = 3 * loader.image_size * loader.image_size;
+  constexpr int64_t kBytesPerToken = 8 + 8 + 1;  // ids, targets, mask
+  const int64_t batches =
+      std::min(loader.prefetch + loader.num_workers, setup.dataset->size() / std::max<int64_t>(1, batch_size) + 1);
+  return batches * batch_size * (image + tokens * kBytesPerToken);
+}
+
+/// Resident memory of this process.
+int64_t resident_bytes() {
+  std::ifstream input("/proc/self/statm");
+  int64_t all_pages = 0, resident_pages = 0;
+  input >> all_pages >> resident_pages;
+  return resident_pages * sysconf(_SC_PAGESIZE);
+}
+
+std::string megabytes(int64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%10.1f", static_cast<double>(bytes) / 1e6);
+  return text;
+}
+
+}  // namespace
+
+MemoryPlan make_plan(const TrainOptions& options, Stage stage, TrainingSetup& setup, ProcessGroup& group) {
+  setup.model->train();
+  setup.encoder->eval();
+  TrialSteps trial(options, stage, setup, group);
+  const int64_t many = std::clamp<int64_t>(options.batch_size, 2, 4);
+  // In the first step the libraries also allocate memory that they keep.
+  trial.run(1);
+  const auto [small, small_samples] = trial.run(many / 2);
+  const auto [large, large_samples] = trial.run(many);
+  require(small_samples < large_samples, "--plan: expected at least two usable samples among the longest, found ",
+          large_samples);
+
+  MemoryPlan plan;
+  plan.on_gpu = !setup.device.is_cpu();
+  plan.weights = parameter_bytes(*setup.model);
+  plan.gradients = trial.gradient_bytes();
+  plan.adam = 2 * plan.gradients;
+  plan.encoder = encoder_bytes(*setup.encoder);
+  plan.features = kept_features(options, setup, group.world_size());
+  plan.tokens = trial.tokens();
+  malloc_trim(0);
+  if (!plan.on_gpu) {
+    plan.program = std::max<int64_t>(0, resident_bytes() - plan.weights - plan.adam - plan.encoder);
+  }
+  for (const int64_t size : batch_sizes(options.batch_size)) {
+    MemoryPlan::Row row;
+    row.batch_size = size;
+    const int64_t step = extrapolated_peak(small, small_samples, large, large_samples, size);
+    row.activations = std::max<int64_t>(0, step - plan.gradients);
+    row.allocator = plan.on_gpu ? 0 : (plan.gradients + row.activations) / 4;
+    row.loader = plan.on_gpu ? 0 : loader_bytes(options, setup, size, plan.tokens);
+    row.peak = plan.weights + plan.gradients + plan.adam + plan.encoder + plan.features + plan.program +
+               row.activations + row.allocator + row.loader;
+    plan.rows.push_back(row);
+  }
+  return plan;
+}
+
+std::string plan_table(const MemoryPlan& plan, int64_t chosen_batch_size) {
+  const char* place = plan.on_gpu ? "on the GPU" : "of this process";
+  std::string out = concat("memory ", place, " in MB, at most (samples of ", plan.tokens, " tokens)\n");
+  const auto line = [&](const char* name, int64_t bytes) { out += concat("  ", name, megabytes(bytes), "\n"); };
+  line("weights           ", plan.weights);
+  line("gradients         ", plan.gradients);
+  line("Adam              ", plan.adam);
+  line("vision encoder    ", plan.encoder);
+  line("kept features     ", plan.features);
+  if (!plan.on_gpu) {
+    line("program and data  ", plan.program);
+  }
+  out += "  batch size   activations  allocator    loader        in all\n";
+  for (const MemoryPlan::Row& row : plan.rows) {
+    char text[32];
+    std::snprintf(text, sizeof(text), "  %10lld", static_cast<long long>(row.batch_size));
+    out += concat(text, "    ", megabytes(row.activations), " ", megabytes(row.allocator), megabytes(row.loader),
+                  "    ", megabytes(row.peak), row.batch_size == chosen_batch_size ? "  <- --batch_size" : "", "\n");
+  }
+  return out;
+}
+
+void plan_memory(const TrainOptions& options, Stage stage, TrainingSetup& setup, ProcessGroup& group) {
+  const MemoryPlan plan = make_plan(options, stage, setup, group);
+  if (group.is_main()) {
+    std::cout << plan_table(plan, options.batch_size) << std::flush;
+  }
+}
+
+}  // namespace minimind
