@@ -16,12 +16,12 @@ namespace minimind {
 
 namespace {
 
-// A tile is 16 rows of 64 bytes: of bfloat16 weights 16 rows with 32 columns, of sums 16 x 16.
+// A tile has 16 rows of 64 bytes: 16 x 32 bfloat16 weights or 16 x 16 float32 sums.
 constexpr int64_t kTileRows = 16;
 constexpr int64_t kTileCols = 32;
 constexpr int64_t kTileWords = 256;  // of 32 bits
 
-/// What the processor wants to be told before tiles are used (Intel's manual: TILECFG).
+/// The tile configuration, in the layout of the processor (Intel's manual: TILECFG).
 struct alignas(64) TileShapes {
   uint8_t palette = 1;
   uint8_t start_row = 0;
@@ -30,13 +30,13 @@ struct alignas(64) TileShapes {
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-/// Memory of a thread that is kept from product to product.
+/// Memory of one thread, kept from call to call.
 struct Scratch {
   uint32_t* words = nullptr;
   int64_t size = 0;
 
   ~Scratch() { free(words); }
-  /// So many words at a multiple of 64 bytes, or null where there is no memory.
+  /// `wanted` words, aligned to 64 bytes; null if memory is short.
   uint32_t* take(int64_t wanted) {
     if (wanted > size) {
       free(words);
@@ -47,7 +47,7 @@ struct Scratch {
   }
 };
 
-/// Rows become columns, of 16 x 16 numbers of 32 bits.
+/// Transposes 16 x 16 values of 32 bits.
 MINIMIND_INLINE inline void transpose(__m512i rows[16]) {
   __m512i fours[16];  // [4 * g + j]: in quarter q column 4 * q + j of rows 4 * g to 4 * g + 3
   for (int g = 0; g < 16; g += 4) {
@@ -72,15 +72,15 @@ MINIMIND_INLINE inline void transpose(__m512i rows[16]) {
   }
 }
 
-/// x as second factor of tiles: block by block of 16 rows (the last one filled up with zeros) and 32 columns, within
-/// which the rows lie side by side in pairs of numbers.
-MINIMIND_TARGET void pack(const SmallGemm& product, uint32_t* packed) {
-  for (int64_t first = 0; first < product.count; first += kTileRows) {
-    for (int64_t col = 0; col < product.cols; col += kTileCols, packed += kTileWords) {
+/// Packs x as the second factor of tile products: blocks of 16 rows, padded with zeros, and 32 columns. Within a block
+/// pairs of neighbouring values of all rows lie side by side.
+MINIMIND_TARGET void pack(const SmallGemm& gemm, uint32_t* packed) {
+  for (int64_t first = 0; first < gemm.count; first += kTileRows) {
+    for (int64_t col = 0; col < gemm.cols; col += kTileCols, packed += kTileWords) {
       __m512i rows[16];
       for (int64_t r = 0; r < kTileRows; ++r) {
-        rows[r] = first + r < product.count ? _mm512_loadu_si512(product.bf16_x + (first + r) * product.cols + col)
-                                            : _mm512_setzero_si512();
+        rows[r] = first + r < gemm.count ? _mm512_loadu_si512(gemm.bf16_x + (first + r) * gemm.cols + col)
+                                         : _mm512_setzero_si512();
       }
       transpose(rows);
       for (int64_t r = 0; r < kTileRows; ++r) {
@@ -90,7 +90,7 @@ MINIMIND_TARGET void pack(const SmallGemm& product, uint32_t* packed) {
   }
 }
 
-/// Sums [weights' row, x's row] to y [x's row, weights' row]; only `held` rows of x are there.
+/// Stores sums [weight row, input row] as y [input row, weight row]; `held` input rows exist.
 MINIMIND_INLINE inline void store_sums(const float* sums, float* y, int64_t y_stride, int64_t held) {
   __m512i rows[16];
   for (int64_t r = 0; r < kTileRows; ++r) {
@@ -102,7 +102,7 @@ MINIMIND_INLINE inline void store_sums(const float* sums, float* y, int64_t y_st
   }
 }
 
-/// Two blocks of weights' rows with one or two blocks of x's: two to four sums stay in tiles over all columns.
+/// Two blocks of weight rows and one or two blocks of input rows: two or four sums stay in tiles over all columns.
 struct Corner {
   const uint16_t* weights[2];
   const uint32_t* packed[2];
@@ -147,33 +147,32 @@ MINIMIND_AMX void multiply_two(const Corner& corner, int64_t cols, float* sums) 
   _tile_stored(1, sums + kTileWords, 64);
 }
 
-MINIMIND_AMX void multiply_rows(const uint16_t* weights, const SmallGemm& product, const uint32_t* packed) {
+MINIMIND_AMX void multiply_rows(const uint16_t* weights, const SmallGemm& gemm, const uint32_t* packed) {
   alignas(64) float sums[4 * kTileWords];
-  const int64_t block_words = product.cols / kTileCols * kTileWords, last_row = product.rows - kTileRows;
-  for (int64_t row = 0; row < product.rows; row += 2 * kTileRows) {
-    // Where the rows do not fill their blocks, the last ones overlap.
+  const int64_t block_words = gemm.cols / kTileCols * kTileWords, last_row = gemm.rows - kTileRows;
+  for (int64_t row = 0; row < gemm.rows; row += 2 * kTileRows) {
+    // If the weight rows do not fill their blocks, the last blocks overlap.
     const int64_t rows[2] = {row < last_row ? row : last_row, row + kTileRows < last_row ? row + kTileRows : last_row};
-    for (int64_t first = 0; first < product.count; first += 2 * kTileRows) {
-      const int64_t left = product.count - first;
+    for (int64_t first = 0; first < gemm.count; first += 2 * kTileRows) {
+      const int64_t left = gemm.count - first;
       const uint32_t* const block = packed + first / kTileRows * block_words;
-      const Corner corner = {{weights + rows[0] * product.cols, weights + rows[1] * product.cols},
+      const Corner corner = {{weights + rows[0] * gemm.cols, weights + rows[1] * gemm.cols},
                              {block, block + block_words}};
       if (left > kTileRows) {
-        multiply_four(corner, product.cols, sums);
+        multiply_four(corner, gemm.cols, sums);
       } else {
-        multiply_two(corner, product.cols, sums);
+        multiply_two(corner, gemm.cols, sums);
       }
       for (int64_t part = 0; part < (left > kTileRows ? 4 : 2); ++part) {
         const int64_t held = left - part / 2 * kTileRows;
-        store_sums(sums + part * kTileWords,
-                   product.y + (first + part / 2 * kTileRows) * product.y_stride + rows[part % 2], product.y_stride,
-                   held < kTileRows ? held : kTileRows);
+        store_sums(sums + part * kTileWords, gemm.y + (first + part / 2 * kTileRows) * gemm.y_stride + rows[part % 2],
+                   gemm.y_stride, held < kTileRows ? held : kTileRows);
       }
     }
   }
 }
 
-/// Linux gives the tiles' registers to a process that asks for them (since 5.16).
+/// Since Linux 5.16 a process must request the tile registers.
 bool tiles_granted() {
 #if defined(__linux__)
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
@@ -196,21 +195,21 @@ bool amx_available() {
   return available;
 }
 
-MINIMIND_AMX void amx_small_gemm_bf16(const uint16_t* weights, const SmallGemm& product) {
+MINIMIND_AMX void amx_small_gemm_bf16(const uint16_t* weights, const SmallGemm& gemm) {
   static thread_local Scratch scratch;
-  const int64_t blocks = (product.count + kTileRows - 1) / kTileRows;
-  const bool fits = product.rows >= kTileRows && product.cols % kTileCols == 0;
-  uint32_t* const packed = fits ? scratch.take(blocks * kTileRows * product.cols / 2) : nullptr;
+  const int64_t blocks = (gemm.count + kTileRows - 1) / kTileRows;
+  const bool fits = gemm.rows >= kTileRows && gemm.cols % kTileCols == 0;
+  uint32_t* const packed = fits ? scratch.take(blocks * kTileRows * gemm.cols / 2) : nullptr;
   if (packed == nullptr) {
-    kAvx512Kernels.small_gemm_bf16(weights, product);
+    kAvx512Kernels.small_gemm_bf16(weights, gemm);
     return;
   }
-  pack(product, packed);
-  __asm__ volatile("" ::: "memory");  // GCC's tile loads do not tell the compiler that they read memory
-  // In memory before the function begins: GCC tells the compiler of eight of its bytes alone.
+  pack(gemm, packed);
+  __asm__ volatile("" ::: "memory");  // GCC's tile loads do not declare that they read memory
+  // Static, because GCC declares only 8 of the 64 bytes as read.
   static constexpr TileShapes kShapes;
   _tile_loadconfig(&kShapes);
-  multiply_rows(weights, product, packed);
+  multiply_rows(weights, gemm, packed);
   _tile_release();
 }
 

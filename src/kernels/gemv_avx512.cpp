@@ -2,7 +2,6 @@
 #include "kernels/gemv.h"
 
 #if defined(__x86_64__)
-
 #include "kernels/lanes_avx512.h"
 // After the lanes.
 #include "kernels/gemv.inl"
@@ -17,12 +16,8 @@ bool avx512_available() {
          __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512bf16") != 0;
 }
 
-bool avx512_amx_available() {
-  return avx512_available() && amx_available();
-}
-
 constexpr GemvKernels amx_kernels() {
-  GemvKernels kernels = avx512::gemv_kernels("amx", avx512_amx_available);
+  GemvKernels kernels = avx512::gemv_kernels("amx", [] { return avx512_available() && amx_available(); });
   kernels.small_gemm_bf16 = amx_small_gemm_bf16;
   return kernels;
 }

@@ -5,14 +5,6 @@
 
 namespace minimind {
 
-namespace {
-
-bool scalar_available() {
-  return true;
-}
-
-}  // namespace
-
-const GemvKernels kScalarKernels = scalar::gemv_kernels("scalar", scalar_available);
+const GemvKernels kScalarKernels = scalar::gemv_kernels("scalar", [] { return true; });
 
 }  // namespace minimind

@@ -46,32 +46,11 @@ struct Lanes {
     const __m256i upper_half = _mm256_set1_epi32(static_cast<int>(0xFFFF0000U));
     return _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)), upper_half));
   }
-  /// From the order of the 128-bit halves, in which shuffle_ps() works, into the order of memory.
-  MINIMIND_INLINE Vector order_quarters(Vector a) {
-    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(a), 0xD8));
-  }
-  MINIMIND_INLINE Vector load_even(const float* at) {
-    return order_quarters(_mm256_shuffle_ps(load(at), load(at + 8), 0x88));
-  }
-  MINIMIND_INLINE Vector load_odd(const float* at) {
-    return order_quarters(_mm256_shuffle_ps(load(at), load(at + 8), 0xDD));
-  }
-  MINIMIND_INLINE void store(float* at, Vector a) { _mm256_storeu_ps(at, a); }
   MINIMIND_INLINE void store(float* at, Vector a, int64_t count) { _mm256_maskstore_ps(at, first_lanes(count), a); }
-  MINIMIND_INLINE void store_levels(int16_t* at, Vector a) {
-    const __m256i levels = _mm256_cvtps_epi32(a);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(at),
-                     _mm_packs_epi32(_mm256_castsi256_si128(levels), _mm256_extracti128_si256(levels, 1)));
-  }
 
-  MINIMIND_INLINE Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
-  MINIMIND_INLINE Vector subtract(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
-  MINIMIND_INLINE Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
-  MINIMIND_INLINE Vector divide(Vector a, Vector b) { return _mm256_div_ps(a, b); }
   MINIMIND_INLINE Vector multiply_add(Vector sum, Vector a, Vector b) { return _mm256_fmadd_ps(a, b, sum); }
   MINIMIND_INLINE Vector larger(Vector a, Vector b) { return _mm256_max_ps(a, b); }
   MINIMIND_INLINE Vector smaller(Vector a, Vector b) { return _mm256_min_ps(a, b); }
-  MINIMIND_INLINE Vector absolute(Vector a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0F), a); }
   MINIMIND_INLINE Vector round(Vector a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   MINIMIND_INLINE Vector scale_by_power(Vector a, Vector n) {
     const __m256i exponents = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));

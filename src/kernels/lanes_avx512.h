@@ -49,29 +49,12 @@ struct Lanes {
     const __m512i upper_half = _mm512_set1_epi32(static_cast<int>(0xFFFF0000U));
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(at), upper_half));
   }
-  MINIMIND_INLINE Vector load_even(const float* at) {
-    const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
-    return _mm512_permutex2var_ps(load(at), even, load(at + 16));
-  }
-  MINIMIND_INLINE Vector load_odd(const float* at) {
-    const __m512i odd = _mm512_set_epi32(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
-    return _mm512_permutex2var_ps(load(at), odd, load(at + 16));
-  }
-  MINIMIND_INLINE void store(float* at, Vector a) { _mm512_storeu_ps(at, a); }
   MINIMIND_INLINE void store(float* at, Vector a, int64_t count) { _mm512_mask_storeu_ps(at, first_lanes(count), a); }
-  MINIMIND_INLINE void store_levels(int16_t* at, Vector a) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(a)));
-  }
 
-  MINIMIND_INLINE Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
-  MINIMIND_INLINE Vector subtract(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
-  MINIMIND_INLINE Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
-  MINIMIND_INLINE Vector divide(Vector a, Vector b) { return _mm512_div_ps(a, b); }
   MINIMIND_INLINE Vector multiply_add(Vector sum, Vector a, Vector b) { return _mm512_fmadd_ps(a, b, sum); }
   MINIMIND_INLINE Vector multiply_add(Vector sum, __m512bh a, __m512bh b) { return _mm512_dpbf16_ps(sum, a, b); }
   MINIMIND_INLINE Vector larger(Vector a, Vector b) { return _mm512_max_ps(a, b); }
   MINIMIND_INLINE Vector smaller(Vector a, Vector b) { return _mm512_min_ps(a, b); }
-  MINIMIND_INLINE Vector absolute(Vector a) { return _mm512_abs_ps(a); }
   MINIMIND_INLINE Vector round(Vector a) {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
@@ -80,14 +63,14 @@ struct Lanes {
   MINIMIND_INLINE float largest(Vector a) { return _mm512_reduce_max_ps(a); }
   /// Quarter i holds four values that add up to the sum of a[i].
   MINIMIND_INLINE Vector sum_quarters(const Vector (&a)[4]) {
-    const __m512 low = add(_mm512_shuffle_f32x4(a[0], a[1], 0x44), _mm512_shuffle_f32x4(a[0], a[1], 0xEE));
-    const __m512 high = add(_mm512_shuffle_f32x4(a[2], a[3], 0x44), _mm512_shuffle_f32x4(a[2], a[3], 0xEE));
-    return add(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xDD));
+    const __m512 low = _mm512_shuffle_f32x4(a[0], a[1], 0x44) + _mm512_shuffle_f32x4(a[0], a[1], 0xEE);
+    const __m512 high = _mm512_shuffle_f32x4(a[2], a[3], 0x44) + _mm512_shuffle_f32x4(a[2], a[3], 0xEE);
+    return _mm512_shuffle_f32x4(low, high, 0x88) + _mm512_shuffle_f32x4(low, high, 0xDD);
   }
   MINIMIND_INLINE void sum_pairs(const Vector (&a)[4], const Vector (&b)[4], Pair (&sums)[4]) {
     const __m512 first = sum_quarters(a), second = sum_quarters(b);
-    const __m512 halves = add(_mm512_unpacklo_ps(first, second), _mm512_unpackhi_ps(first, second));
-    const __m512 pairs = add(halves, _mm512_shuffle_ps(halves, halves, 0x4E));
+    const __m512 halves = _mm512_unpacklo_ps(first, second) + _mm512_unpackhi_ps(first, second);
+    const __m512 pairs = halves + _mm512_shuffle_ps(halves, halves, 0x4E);
     const __m128 quarters[4] = {_mm512_castps512_ps128(pairs), _mm512_extractf32x4_ps(pairs, 1),
                                 _mm512_extractf32x4_ps(pairs, 2), _mm512_extractf32x4_ps(pairs, 3)};
     for (int i = 0; i < 4; ++i) {

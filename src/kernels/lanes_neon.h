@@ -41,26 +41,17 @@ struct Lanes {
   MINIMIND_INLINE Vector load_odd(const uint16_t* at) {
     return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_u16(vld1q_u16(at)), vdupq_n_u32(0xFFFF0000U)));
   }
-  MINIMIND_INLINE Vector load_even(const float* at) { return vuzp1q_f32(load(at), load(at + 4)); }
-  MINIMIND_INLINE Vector load_odd(const float* at) { return vuzp2q_f32(load(at), load(at + 4)); }
-  MINIMIND_INLINE void store(float* at, Vector a) { vst1q_f32(at, a); }
   MINIMIND_INLINE void store(float* at, Vector a, int64_t count) {
     float values[4];
-    store(values, a);
+    vst1q_f32(values, a);
     for (int64_t i = 0; i < count; ++i) {
       at[i] = values[i];
     }
   }
-  MINIMIND_INLINE void store_levels(int16_t* at, Vector a) { vst1_s16(at, vqmovn_s32(vcvtnq_s32_f32(a))); }
 
-  MINIMIND_INLINE Vector add(Vector a, Vector b) { return vaddq_f32(a, b); }
-  MINIMIND_INLINE Vector subtract(Vector a, Vector b) { return vsubq_f32(a, b); }
-  MINIMIND_INLINE Vector multiply(Vector a, Vector b) { return vmulq_f32(a, b); }
-  MINIMIND_INLINE Vector divide(Vector a, Vector b) { return vdivq_f32(a, b); }
   MINIMIND_INLINE Vector multiply_add(Vector sum, Vector a, Vector b) { return vfmaq_f32(sum, a, b); }
   MINIMIND_INLINE Vector larger(Vector a, Vector b) { return vmaxq_f32(a, b); }
   MINIMIND_INLINE Vector smaller(Vector a, Vector b) { return vminq_f32(a, b); }
-  MINIMIND_INLINE Vector absolute(Vector a) { return vabsq_f32(a); }
   MINIMIND_INLINE Vector round(Vector a) { return vrndnq_f32(a); }
   MINIMIND_INLINE Vector scale_by_power(Vector a, Vector n) {
     return vmulq_f32(a, vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23)));

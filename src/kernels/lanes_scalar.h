@@ -33,34 +33,19 @@ struct Lanes {
   MINIMIND_INLINE Vector load(const float* at, int64_t count, float filling) {
     return Vector{at[0], count > 1 ? at[1] : filling, count > 2 ? at[2] : filling, filling};
   }
-  template <class Value>
-  MINIMIND_INLINE Vector load_even(const Value* at) {
+  MINIMIND_INLINE Vector load_even(const uint16_t* at) {
     return Vector{to_float(at[0]), to_float(at[2]), to_float(at[4]), to_float(at[6])};
   }
-  template <class Value>
-  MINIMIND_INLINE Vector load_odd(const Value* at) {
-    return load_even(at + 1);
-  }
-  MINIMIND_INLINE void store(float* at, Vector a) { __builtin_memcpy(at, &a, sizeof(a)); }
+  MINIMIND_INLINE Vector load_odd(const uint16_t* at) { return load_even(at + 1); }
   MINIMIND_INLINE void store(float* at, Vector a, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
       at[i] = a[i];
     }
   }
-  MINIMIND_INLINE void store_levels(int16_t* at, Vector a) {
-    for (int64_t i = 0; i < kWidth; ++i) {
-      at[i] = static_cast<int16_t>(round(a)[i]);
-    }
-  }
 
-  MINIMIND_INLINE Vector add(Vector a, Vector b) { return a + b; }
-  MINIMIND_INLINE Vector subtract(Vector a, Vector b) { return a - b; }
-  MINIMIND_INLINE Vector multiply(Vector a, Vector b) { return a * b; }
-  MINIMIND_INLINE Vector divide(Vector a, Vector b) { return a / b; }
   MINIMIND_INLINE Vector multiply_add(Vector sum, Vector a, Vector b) { return sum + a * b; }
   MINIMIND_INLINE Vector larger(Vector a, Vector b) { return a > b ? a : b; }
   MINIMIND_INLINE Vector smaller(Vector a, Vector b) { return a < b ? a : b; }
-  MINIMIND_INLINE Vector absolute(Vector a) { return larger(a, -a); }
   /// 1.5 * 2^23 leaves no bits for a fraction; |a| < 2^22.
   MINIMIND_INLINE Vector round(Vector a) { return (a + 12582912.0F) - 12582912.0F; }
   MINIMIND_INLINE Vector scale_by_power(Vector a, Vector n) {
