@@ -195,11 +195,14 @@ bool FeatureFile::append(const ContentHash& key, const void* row) {
   const std::lock_guard guard(append_mutex_);
   const WriteLock lock(index_, index_path_);
   refresh();
-  std::string bytes(stride_, '\0');
-  if (const auto place = find(key); place && read_row(*place, bytes.data())) {
-    return true;
+  if (const auto place = find(key)) {
+    std::string known(row_bytes_, '\0');
+    if (read_row(*place, known.data())) {
+      return true;
+    }
   }
-  std::memcpy(bytes.data(), row, row_bytes_);
+  std::string bytes(static_cast<const char*>(row), row_bytes_);
+  bytes.resize(stride_, '\0');
   // What a killed writer left behind the last complete entry is overwritten here.
   const int64_t number = complete_entries();
   const uint64_t row_offset = static_cast<uint64_t>(number) * stride_;
