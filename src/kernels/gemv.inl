@@ -113,9 +113,10 @@ struct Kernels : SmallGemmKernels {
     return magnitude / levels;
   }
 
-  /// 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]; relative error at most 2e-7.
+  /// 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]; relative error at most 2e-7. Below -80 the result is exp(-80):
+  /// smaller attention weights would be denormal numbers, which slow a softmax of 20 scores down by a third.
   MINIMIND_INLINE Vector exp(Vector x) {
-    x = larger(smaller(x, broadcast(88.0F)), broadcast(-87.0F));
+    x = larger(smaller(x, broadcast(88.0F)), broadcast(-80.0F));
     const Vector n = round(x * 1.44269504F);
     // ln 2 in two parts; the first one has few digits, so that its product with n is exact.
     Vector r = multiply_add(x, n, broadcast(-0.693359375F));
@@ -158,7 +159,7 @@ struct Kernels : SmallGemmKernels {
       store(at, value);
     }
     if (rest > 0) {
-      last = exp(last - most);  // 1e-38 behind the end: too small to change the sum
+      last = exp(last - most);  // 1e-35 behind the end: too small to change the sum
       sums += last;
     }
     const float scale = 1.0F / sum(sums);
