@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/bytes.h"
 #include "io/dtype_names.h"
 #include "io/mapped_pages.h"
 #include "io/pth.h"
@@ -28,10 +29,20 @@ class PickleText {
   PickleText& global(std::string_view module, std::string_view name) {
     return op(concat('c', module, '\n', name, '\n'));
   }
-  PickleText& text(std::string_view value) { return op("X").little_endian(value.size(), 4).op(value); }
+  PickleText& text(std::string_view value) {
+    op("X");
+    append_little_endian(text_, static_cast<uint32_t>(value.size()));
+    return op(value);
+  }
   PickleText& integer(int64_t value) {
-    const bool is_short = value >= 0 && value <= INT32_MAX;
-    return op(is_short ? "J" : "\x8a\x08").little_endian(static_cast<uint64_t>(value), is_short ? 4 : 8);
+    if (value >= 0 && value <= INT32_MAX) {
+      op("J");
+      append_little_endian(text_, static_cast<int32_t>(value));
+    } else {
+      op("\x8a\x08");
+      append_little_endian(text_, value);
+    }
+    return *this;
   }
   PickleText& integers(at::IntArrayRef values) {
     op("(");
@@ -43,13 +54,6 @@ class PickleText {
   const std::string& str() const { return text_; }
 
  private:
-  PickleText& little_endian(uint64_t value, int width) {
-    for (int i = 0; i < width; ++i) {
-      text_.push_back(static_cast<char>((value >> (8 * i)) & 0xFF));
-    }
-    return *this;
-  }
-
   std::string text_;
 };
 

@@ -3,7 +3,6 @@
 #include <ATen/Tensor.h>
 
 #include <algorithm>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -13,7 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/json_limits.h"
+#include "base/tensor_layout.h"
 #include "base/utf8.h"
 #include "io/dtype_names.h"
 #include "io/mapped_pages.h"
@@ -25,7 +26,6 @@ namespace minimind {
 namespace {
 
 using Json = nlohmann::json;
-using OrderedJson = nlohmann::ordered_json;
 
 constexpr const char* kMetadataKey = "__metadata__";
 constexpr const char* kAgain = "; the file is truncated or damaged, copy or download it again";
@@ -50,8 +50,7 @@ SafetensorsParts split_safetensors(const MappedFile& file) {
   const std::string where = file.path().string();
   const std::string_view bytes = file.bytes();
   require(bytes.size() >= 8, where, ": expected a safetensors header, found ", bytes.size(), " bytes", kAgain);
-  uint64_t size = 0;
-  std::memcpy(&size, bytes.data(), sizeof size);
+  const auto size = read_little_endian<uint64_t>(bytes);
   require(size <= kLargestHeader && size <= bytes.size() - 8, where, ": expected a safetensors header of at most ",
           std::min<uint64_t>(kLargestHeader, bytes.size() - 8), " bytes, found a length of ", size, kAgain);
   const std::string_view text = bytes.substr(8, size);
@@ -143,28 +142,6 @@ std::vector<StateDict::Entry> aligned_order(const StateDict& state) {
   return entries;
 }
 
-std::string safetensors_header(const std::vector<StateDict::Entry>& entries,
-                               const std::map<std::string, std::string>& metadata) {
-  constexpr size_t kAlignment = 64;
-  OrderedJson header = OrderedJson::object();
-  if (!metadata.empty()) {
-    header[kMetadataKey] = metadata;
-  }
-  size_t at = 0;
-  for (const auto& [name, tensor] : entries) {
-    OrderedJson entry = {{"dtype", dtype_name(tensor.scalar_type())},
-                         {"shape", tensor.sizes().vec()},
-                         {"data_offsets", {at, at + tensor.nbytes()}}};
-    if (!header.emplace(name, std::move(entry)).second) {
-      throw std::logic_error("write_safetensors: the key " + name + " is there twice");
-    }
-    at += tensor.nbytes();
-  }
-  std::string text = header.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
-  text.resize((text.size() + 8 + kAlignment - 1) / kAlignment * kAlignment - 8, ' ');
-  return text;
-}
-
 }  // namespace
 
 bool has_safetensors_header(const MappedFile& file) {
@@ -211,11 +188,12 @@ std::map<std::string, std::string> read_safetensors_metadata(const std::filesyst
 void write_safetensors(const std::filesystem::path& path, const StateDict& state,
                        const std::map<std::string, std::string>& metadata) {
   const std::vector<StateDict::Entry> entries = aligned_order(state);
-  const std::string header = safetensors_header(entries, metadata);
+  std::vector<TensorLayout> layout;
+  for (const auto& [name, tensor] : entries) {
+    layout.push_back({name, std::string(dtype_name(tensor.scalar_type())), tensor.sizes().vec(), tensor.nbytes()});
+  }
   AtomicFile file(path);
-  const uint64_t size = header.size();
-  file.write(&size, sizeof size);
-  file.write(header);
+  file.write(safetensors_header(layout, metadata));
   for (const auto& [name, tensor] : entries) {
     file.write(tensor_bytes(tensor.detach().cpu().contiguous()));
   }

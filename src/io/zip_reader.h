@@ -16,31 +16,19 @@ struct ZipRecord {
   bool is_stored = true;  ///< false: compressed or encrypted
 };
 
-/// The central directory of a mapped zip archive, ZIP64 included. Throws Error when the archive is truncated or
-/// damaged.
+/// The records of a mapped zip archive. Throws Error if the archive is truncated or damaged, or if two records overlap:
+/// a small file could then ask for any amount of reading.
 class ZipReader {
  public:
   explicit ZipReader(const MappedFile& file);
-  /// Null if there is none. Throws Error if its bytes are not stored as they are.
+  /// Null if there is no record of this name. Throws Error if its bytes are not stored as they are.
   const ZipRecord* find(const std::string& name) const;
   const std::unordered_map<std::string, ZipRecord>& records() const { return records_; }
 
  private:
-  struct Directory {
-    uint64_t offset = 0, size = 0, count = 0;
-  };
-  Directory find_directory() const;
-  Directory find_directory64(size_t end_record) const;
-  size_t read_entry(size_t at, size_t end);
-  /// Overlapping records would let a small file ask for any amount of reading.
   void require_disjoint() const;
-  std::string_view local_bytes(uint64_t header, uint64_t size, const std::string& name) const;
-  /// A little-endian number of `width` bytes.
-  uint64_t number(size_t at, size_t width) const;
-  std::string_view slice(uint64_t offset, uint64_t size) const;
 
   std::string where_;
-  std::string_view bytes_;
   std::unordered_map<std::string, ZipRecord> records_;
 };
 

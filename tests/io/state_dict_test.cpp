@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
 
 #include "io/io_support.h"
 
@@ -85,6 +88,22 @@ TEST(Pth, LaysEveryRecordAtAMultipleOf64) {
   const size_t at = read_bytes(folder / "a.pth").find(std::string(24, 'q'));
   ASSERT_NE(at, std::string::npos);
   EXPECT_EQ(at % 64, 0U);
+}
+
+TEST(Pth, SaysInOneLineWhyItCannotBeWritten) {
+  const TemporaryFolder folder;
+  StateDict state;
+  state.add("a", at::zeros({100'000}));
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{4096, before.rlim_max};
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &small);
+  const std::string message = error_of([&] { write_pth(folder / "a.pth", state); });
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(message, (folder / "a.pth").string() + ": cannot be written: File too large");
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
 TEST(Pth, OutlivesTheReaderOfItsFile) {
