@@ -4,7 +4,7 @@
 
 namespace minimind::detail {
 
-/// Whether a CPU tensor holds no NaN and no infinity. Reads each number once, on all threads.
+/// Whether a tensor of real numbers holds no NaN and no infinity. Reads each number once, on all threads.
 bool all_finite(const at::Tensor& tensor);
 
 }  // namespace minimind::detail

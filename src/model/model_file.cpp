@@ -61,15 +61,8 @@ void read_metadata(ModelFile& file) {
   }
 }
 
-bool same_shape(const LmConfig& a, const LmConfig& b) {
-  return a.dim == b.dim && a.n_layers == b.n_layers && a.vocab_size == b.vocab_size && a.n_kv_heads == b.n_kv_heads &&
-         a.use_moe == b.use_moe && a.inner_dim() == b.inner_dim() &&
-         (!a.use_moe || (a.n_routed_experts == b.n_routed_experts && a.has_shared_experts == b.has_shared_experts));
-}
-
-fs::path own_config(const fs::path& weights) {
-  fs::path path = weights;
-  return path.replace_extension(".json");
+fs::path own_config(fs::path weights) {
+  return weights.replace_extension(".json");
 }
 
 /// Takes the file's own `NAME.json`, which a training run writes, or config.json beside the weights. Beside a single
@@ -97,7 +90,7 @@ void read_config_beside(ModelFile& file, bool is_folder, const std::vector<State
   }
   LmConfig of_tensors = config;
   deduce_shape(entries, &of_tensors);
-  if (is_folder || same_shape(config, of_tensors)) {
+  if (is_folder || shape_flags(config, of_tensors).empty()) {
     file.config = config;
     file.config_is_given = true;
   } else {

@@ -73,39 +73,10 @@ void add_difference(std::string& flags, const char* name, int64_t expected, int6
   }
 }
 
-/// The flags that would make a model of the file's shape; "" if `config` has this shape.
-std::string shape_flags(const LmConfig& config, const LmConfig& file) {
-  std::string flags;
-  add_difference(flags, "dim", config.dim, file.dim);
-  add_difference(flags, "n_layers", config.n_layers, file.n_layers);
-  add_difference(flags, "vocab_size", config.vocab_size, file.vocab_size);
-  // The file's key/value width shows only the ratio of the head counts.
-  if (config.n_kv_heads != file.n_kv_heads) {
-    flags += concat(" --n_kv_heads ", file.n_kv_heads, " (if --n_heads is ", config.n_heads,
-                    "; the file shows only their ratio)");
-  }
-  if (config.use_moe != file.use_moe) {
-    flags += concat(" --use_moe ", file.use_moe ? "true" : "false");
-  }
-  if (file.use_moe) {
-    add_difference(flags, "n_routed_experts", config.n_routed_experts, file.n_routed_experts);
-    if (config.has_shared_experts != file.has_shared_experts) {
-      flags += concat(" --n_shared_experts ", file.has_shared_experts ? "true" : "false");
-    }
-  }
-  LmConfig resized = config;
-  resized.dim = file.dim;
-  if (resized.inner_dim() != file.inner_dim()) {
-    flags += concat(" --hidden_dim ", file.inner_dim());
-  }
-  return flags;
-}
-
 std::string foreign_cause(const Entries& entries) {
   if (has_part(entries, ".self_attn.q_proj") && !has_prefix(entries, "vision_model.")) {
     return "these are the key names of a later MiniMind generation (or another Hugging Face model), whose rotary "
-           "layout "
-           "is half-split; this program reads MiniMind-V v1 weights (layers.*.attention.wq)";
+           "layout is half-split; this program reads MiniMind-V v1 weights (layers.*.attention.wq)";
   }
   if (has_prefix(entries, "vision_model.") || has_prefix(entries, "text_model.")) {
     return "this is a CLIP encoder, which belongs to --clip_dir";
@@ -137,6 +108,33 @@ bool deduce_shape(const Entries& entries, LmConfig* config) {
     config->vision_dim = projection->size(1);
   }
   return true;
+}
+
+std::string shape_flags(const LmConfig& config, const LmConfig& file) {
+  std::string flags;
+  add_difference(flags, "dim", config.dim, file.dim);
+  add_difference(flags, "n_layers", config.n_layers, file.n_layers);
+  add_difference(flags, "vocab_size", config.vocab_size, file.vocab_size);
+  // The file's key/value width shows only the ratio of the head counts.
+  if (config.n_kv_heads != file.n_kv_heads) {
+    flags += concat(" --n_kv_heads ", file.n_kv_heads, " (if --n_heads is ", config.n_heads,
+                    "; the file shows only their ratio)");
+  }
+  if (config.use_moe != file.use_moe) {
+    flags += concat(" --use_moe ", file.use_moe ? "true" : "false");
+  }
+  if (file.use_moe) {
+    add_difference(flags, "n_routed_experts", config.n_routed_experts, file.n_routed_experts);
+    if (config.has_shared_experts != file.has_shared_experts) {
+      flags += concat(" --n_shared_experts ", file.has_shared_experts ? "true" : "false");
+    }
+  }
+  LmConfig resized = config;
+  resized.dim = file.dim;
+  if (resized.inner_dim() != file.inner_dim()) {
+    flags += concat(" --hidden_dim ", file.inner_dim());
+  }
+  return flags;
 }
 
 std::string likely_cause(const Entries& entries, const LmConfig& config, bool wants_projection) {

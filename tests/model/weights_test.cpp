@@ -9,6 +9,7 @@
 #include "io/checkpoint_keys.h"
 #include "io/io_support.h"
 #include "minimind/base/file.h"
+#include "model/all_finite.h"
 #include "model/weights_support.h"
 #include "support/fixtures.h"
 
@@ -125,6 +126,21 @@ TEST(LoadVlm, ShowsTheCountsByModuleOfWhatItRefuses) {
   const std::string shown = ::testing::internal::GetCapturedStderr();
   EXPECT_SAYS(shown, "out/file.pth does not fit:\n  layers                      18 matched");
   EXPECT_SAYS(shown, "  norm                         0 matched    1 missing");
+}
+
+TEST(AllFinite, FindsNanAndInfinityAtAnyPlace) {
+  EXPECT_TRUE(detail::all_finite(at::empty({0})));
+  for (const at::ScalarType dtype : {at::kFloat, at::kHalf, at::kBFloat16, at::kDouble}) {
+    at::Tensor numbers = at::arange(-40, 41).to(dtype);
+    EXPECT_TRUE(detail::all_finite(numbers));
+    for (int64_t i = 0; i < numbers.numel(); ++i) {
+      for (const double wrong : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+        at::Tensor damaged = numbers.clone();
+        damaged[i] = wrong;
+        EXPECT_FALSE(detail::all_finite(damaged)) << c10::toString(dtype) << " " << i << " " << wrong;
+      }
+    }
+  }
 }
 
 TEST(LoadVlm, RefusesNumbersThatAreNone) {
