@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string_view>
+
 #include "minimind/io/state_dict.h"
 
 namespace minimind {
@@ -12,6 +14,15 @@ inline constexpr const char* kCheckpointMetadataKey = "minimind_checkpoint";
 inline constexpr const char* kCheckpointModelPrefix = "model.";
 
 /// The model's tensors of a training checkpoint, without the prefix.
-StateDict model_of_checkpoint(const StateDict& checkpoint);
+inline StateDict model_of_checkpoint(const StateDict& checkpoint) {
+  constexpr std::string_view kPrefix = kCheckpointModelPrefix;
+  StateDict model;
+  for (const auto& [name, tensor] : checkpoint.entries()) {
+    if (name.starts_with(kPrefix)) {
+      model.add(name.substr(kPrefix.size()), tensor);
+    }
+  }
+  return model;
+}
 
 }  // namespace minimind

@@ -19,43 +19,32 @@ namespace minimind {
 
 namespace {
 
-/// The few pickle instructions (protocol 2) that describe a state dict.
-class PickleText {
- public:
-  PickleText& op(std::string_view bytes) {
-    text_ += bytes;
-    return *this;
-  }
-  PickleText& global(std::string_view module, std::string_view name) {
-    return op(concat('c', module, '\n', name, '\n'));
-  }
-  PickleText& text(std::string_view value) {
-    op("X");
-    append_little_endian(text_, static_cast<uint32_t>(value.size()));
-    return op(value);
-  }
-  PickleText& integer(int64_t value) {
-    if (value >= 0 && value <= INT32_MAX) {
-      op("J");
-      append_little_endian(text_, static_cast<int32_t>(value));
-    } else {
-      op("\x8a\x08");
-      append_little_endian(text_, value);
-    }
-    return *this;
-  }
-  PickleText& integers(at::IntArrayRef values) {
-    op("(");
-    for (const int64_t value : values) {
-      integer(value);
-    }
-    return op("t");
-  }
-  const std::string& str() const { return text_; }
+// The few pickle instructions (protocol 2) that describe a state dict.
 
- private:
-  std::string text_;
-};
+std::string pickled_global(std::string_view module, std::string_view name) {
+  return concat('c', module, '\n', name, '\n');
+}
+
+std::string pickled_text(std::string_view text) {
+  std::string pickle = "X";
+  append_little_endian(pickle, static_cast<uint32_t>(text.size()));
+  return pickle.append(text);
+}
+
+std::string pickled_integer(int64_t value) {
+  const bool is_short = value >= 0 && value <= INT32_MAX;
+  std::string pickle = is_short ? "J" : "\x8a\x08";
+  append_little_endian(pickle, value);
+  return is_short ? pickle.substr(0, 5) : pickle;
+}
+
+std::string pickled_tuple(at::IntArrayRef values) {
+  std::string pickle = "(";
+  for (const int64_t value : values) {
+    pickle += pickled_integer(value);
+  }
+  return pickle + "t";
+}
 
 /// Numbers the storages of a state dict in the order of their first use.
 class StorageList {
@@ -89,19 +78,18 @@ std::string_view storage_class(at::ScalarType dtype) {
 }
 
 std::string pickle_state(const StateDict& state, StorageList& storages) {
-  PickleText pickle;
-  pickle.op("\x80\x02").global("collections", "OrderedDict").op(")R(");
+  const std::string ordered_dict = pickled_global("collections", "OrderedDict") + ")R";
+  std::string pickle = "\x80\x02" + ordered_dict + "(";
   for (const auto& [key, value] : state.entries()) {
     const at::Tensor tensor = value.detach();
     const size_t index = storages.index_of(tensor);
-    pickle.text(key).global("torch._utils", "_rebuild_tensor_v2").op("((");
-    pickle.text("storage").global("torch", storage_class(tensor.scalar_type())).text(std::to_string(index)).text("cpu");
-    pickle.integer(storages.storages()[index].numel()).op("tQ");
-    pickle.integer(tensor.storage_offset()).integers(tensor.sizes()).integers(tensor.strides());
-    pickle.op("\x89").global("collections", "OrderedDict").op(")RtR");
+    pickle += pickled_text(key) + pickled_global("torch._utils", "_rebuild_tensor_v2") + "((";
+    pickle += pickled_text("storage") + pickled_global("torch", storage_class(tensor.scalar_type()));
+    pickle += pickled_text(std::to_string(index)) + pickled_text("cpu");
+    pickle += pickled_integer(storages.storages()[index].numel()) + "tQ" + pickled_integer(tensor.storage_offset());
+    pickle += pickled_tuple(tensor.sizes()) + pickled_tuple(tensor.strides()) + "\x89" + ordered_dict + "tR";
   }
-  pickle.op("u.");
-  return pickle.str();
+  return pickle + "u.";
 }
 
 /// Writes the records of a `.pth` into an AtomicFile; LibTorch's writer lays out the zip archive.
