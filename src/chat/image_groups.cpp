@@ -34,7 +34,7 @@ std::vector<std::filesystem::path> sorted_entries(const std::filesystem::path& f
 }  // namespace
 
 std::vector<ImageGroup> image_groups(const std::filesystem::path& folder, bool together) {
-  require(is_folder(folder), folder.string(), ": expected a folder of images, found none");
+  require(is_folder(folder), folder.string(), ": expected a folder of images, found no such folder");
   const auto is_image = [](const std::filesystem::path& path) { return !is_folder(path) && has_image_name(path); };
   std::vector<ImageGroup> groups;
   const auto add_together = [&](const std::filesystem::path& from) {
@@ -59,7 +59,7 @@ std::vector<ImageGroup> image_groups(const std::filesystem::path& folder, bool t
     }
   }
   require(!groups.empty(), folder.string(), ": expected images (jpg, png, bmp, gif, webp)",
-          together ? " in subfolders" : "", ", found none");
+          together ? " in subfolders" : "", ", found no image");
   return groups;
 }
 

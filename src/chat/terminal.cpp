@@ -99,7 +99,7 @@ void run_command(const TerminalChat& chat, const std::string& line, TerminalStat
     state.pending.clear();
   } else if (name == "/image") {
     const std::vector<std::string> paths = split_words(rest);
-    require(!paths.empty(), "/image: expected the path of an image, found none");
+    require(!paths.empty(), "/image: expected the path of an image, found no path");
     add_images(chat, paths, state);
     show_pending(chat, state);
   } else {

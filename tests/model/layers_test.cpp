@@ -9,7 +9,8 @@
 #include "minimind/model/clip_vision.h"
 #include "minimind/model/language_model.h"
 #include "model/ops/rope.h"
-#include "model/small_model.h"
+#include "support/small_model.h"
+#include "support/tensor_matcher.h"
 
 namespace minimind::testing {
 namespace {
@@ -36,9 +37,9 @@ TEST(RmsNorm, AgreesWithItsDefinitionForwardAndBackward) {
     expected.backward(gradient);
     const double tolerance = type == at::kFloat ? 1e-5 : 0.05;
     EXPECT_EQ(output.scalar_type(), type);
-    EXPECT_LE(largest_gap(output, expected), type == at::kFloat ? 1e-6 : 0.02);
-    EXPECT_LE(largest_gap(ours.grad(), theirs.grad()), tolerance);
-    EXPECT_LE(largest_gap(norm->weight.grad(), weight.grad()), tolerance);
+    EXPECT_TRUE(is_near(output, expected, type == at::kFloat ? 1e-6 : 0.02));
+    EXPECT_TRUE(is_near(ours.grad(), theirs.grad(), tolerance));
+    EXPECT_TRUE(is_near(norm->weight.grad(), weight.grad(), tolerance));
   }
 }
 
@@ -47,7 +48,7 @@ TEST(RmsNorm, WorksInFloat32OnBfloat16Input) {
   norm->to(at::kBFloat16);
   const at::Tensor input = (waves({1, 1, 64}) * 200).to(at::kBFloat16);
   const at::Tensor exact = composed_norm(input.to(at::kFloat), at::ones({64}), 1e-5);
-  EXPECT_LE(largest_gap(norm->forward(input), exact.to(at::kBFloat16)), 1e-9);
+  EXPECT_TRUE(is_near(norm->forward(input), exact.to(at::kBFloat16), 1e-9));
 }
 
 TEST(FeedForward, AgreesWithSwigluForwardAndBackward) {
@@ -72,11 +73,11 @@ TEST(FeedForward, AgreesWithSwigluForwardAndBackward) {
   const at::Tensor expected = at::matmul(gate * at::sigmoid(gate) * at::matmul(theirs, weights[2].t()), weights[1].t());
   output.backward(gradient);
   expected.backward(gradient);
-  EXPECT_LE(largest_gap(output, expected), 1e-5);
-  EXPECT_LE(largest_gap(ours.grad(), theirs.grad()), 1e-4);
-  EXPECT_LE(largest_gap(layer->w1->weight.grad(), weights[0].grad()), 1e-4);
-  EXPECT_LE(largest_gap(layer->w2->weight.grad(), weights[1].grad()), 1e-4);
-  EXPECT_LE(largest_gap(layer->w3->weight.grad(), weights[2].grad()), 1e-4);
+  EXPECT_TRUE(is_near(output, expected, 1e-5));
+  EXPECT_TRUE(is_near(ours.grad(), theirs.grad(), 1e-4));
+  EXPECT_TRUE(is_near(layer->w1->weight.grad(), weights[0].grad(), 1e-4));
+  EXPECT_TRUE(is_near(layer->w2->weight.grad(), weights[1].grad(), 1e-4));
+  EXPECT_TRUE(is_near(layer->w3->weight.grad(), weights[2].grad(), 1e-4));
 }
 
 /// One query head at a time, with an explicit loop over the keys that it may see.
@@ -104,8 +105,8 @@ TEST(GroupedQueryAttention, AgreesWithLoopsOverHeadsAndKeys) {
     const at::Tensor queries = waves({2, shape.count, shape.heads, 8}) * 2;
     const at::Tensor keys = waves({2, shape.kv_heads, shape.held, 8}, 0.8) * 2;
     const at::Tensor values = waves({2, shape.kv_heads, shape.held, 8}, 1.9);
-    EXPECT_LE(largest_gap(grouped_query_attention(queries, keys, values), attention_by_loops(queries, keys, values)),
-              1e-5);
+    EXPECT_TRUE(
+        is_near(grouped_query_attention(queries, keys, values), attention_by_loops(queries, keys, values), 1e-5));
   }
 }
 
@@ -124,7 +125,7 @@ TEST(GroupedQueryAttention, BackwardAgreesWithLoops) {
     grouped_query_attention(ours[0], ours[1], ours[2]).backward(gradient);
     attention_by_loops(theirs[0], theirs[1], theirs[2]).backward(gradient);
     for (size_t i = 0; i < ours.size(); ++i) {
-      EXPECT_LE(largest_gap(ours[i].grad(), theirs[i].grad()), 1e-4) << i;
+      EXPECT_TRUE(is_near(ours[i].grad(), theirs[i].grad(), 1e-4)) << i;
     }
   }
 }
@@ -183,7 +184,7 @@ TEST(ClipVision, EncodesBytesAsTheirNormalisedPixels) {
   const at::Tensor mean = at::tensor({0.5f, 0.25f, 0.1f}).view({3, 1, 1});
   const at::Tensor deviation = at::tensor({0.5f, 0.2f, 0.3f}).view({3, 1, 1});
   const at::Tensor pixels = (bytes.to(at::kFloat) / 255 - mean) / deviation;
-  EXPECT_LE(largest_gap(encoder->encode(bytes), encoder->forward(pixels)), 1e-6);
+  EXPECT_TRUE(is_near(encoder->encode(bytes), encoder->forward(pixels), 1e-6));
   EXPECT_GT(largest_gap(encoder->encode(bytes)[0], encoder->encode(bytes)[1]), 1e-3);
 }
 

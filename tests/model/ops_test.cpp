@@ -8,7 +8,8 @@
 #include "model/ops/rms_norm.h"
 #include "model/ops/rope.h"
 #include "model/ops/swiglu.h"
-#include "model/small_model.h"
+#include "support/small_model.h"
+#include "support/tensor_matcher.h"
 
 // Each op has three forms: the reference in tensor operations, the row form on raw pointers, and the form that the
 // model calls.
@@ -38,14 +39,14 @@ TEST(RmsNormOp, ThreeFormsAgree) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
     const at::Tensor x = (waves({kRows, kWidth}) * 3).to(dtype), weight = (waves({kWidth}) + 1.5).to(dtype);
     const at::Tensor expected = rms_norm_reference(x, weight, eps);
-    EXPECT_LE(largest_gap(rms_norm(x, weight, eps), expected), tolerance_of(dtype));
+    EXPECT_TRUE(is_near(rms_norm(x, weight, eps), expected, tolerance_of(dtype)));
     // The row form computes in float32.
     const at::Tensor row = x.to(at::kFloat).clone(), scale = weight.to(at::kFloat);
     for_each_row(row, [&](int64_t i) {
       float* const values = row.mutable_data_ptr<float>() + i * kWidth;
       rms_norm_row(values, scale.const_data_ptr<float>(), eps, values, kWidth);
     });
-    EXPECT_LE(largest_gap(row, expected), dtype == at::kFloat ? 2e-6 : 4e-2);
+    EXPECT_TRUE(is_near(row, expected, dtype == at::kFloat ? 2e-6 : 4e-2));
   }
 }
 
@@ -58,8 +59,8 @@ TEST(RmsNormOp, GradientsAreThoseOfTheReference) {
     rms_norm(ours, weight, 1e-5).backward(gradient);
     const at::Tensor x = theirs.to(at::kFloat);
     ((x * at::rsqrt(x.pow(2).mean(-1, true) + 1e-5)).to(dtype) * other).backward(gradient);
-    EXPECT_LE(largest_gap(ours.grad(), theirs.grad()), dtype == at::kFloat ? 1e-5 : 0.05);
-    EXPECT_LE(largest_gap(weight.grad(), other.grad()), dtype == at::kFloat ? 5e-5 : 0.2);
+    EXPECT_TRUE(is_near(ours.grad(), theirs.grad(), dtype == at::kFloat ? 1e-5 : 0.05));
+    EXPECT_TRUE(is_near(weight.grad(), other.grad(), dtype == at::kFloat ? 5e-5 : 0.2));
   }
 }
 
@@ -70,7 +71,7 @@ TEST(RopeOp, ThreeFormsAgree) {
     const at::Tensor heads = waves({2, 4, 3, 8}).to(dtype);
     const at::Tensor expected = rope_reference(heads, rotations);
     EXPECT_EQ(expected.scalar_type(), dtype);
-    EXPECT_LE(largest_gap(apply_rope(heads, rotations), expected), tolerance_of(dtype));
+    EXPECT_TRUE(is_near(apply_rope(heads, rotations), expected, tolerance_of(dtype)));
     const at::Tensor rows = heads.clone().view({8, 24});
     for_each_row(rows, [&](int64_t i) {
       const float* const turn = angles.const_data_ptr<float>() + i % 4 * 8;
@@ -109,7 +110,7 @@ TEST(RopeOp, BackwardRotatesTheOtherWay) {
   const at::Tensor gradient = waves({2, 4, 3, 8}, 0.9);
   apply_rope(heads, rotations).backward(gradient);
   // A rotation keeps inner products: <R h, R g'> = <h, g'> with g = R g'.
-  EXPECT_LE(largest_gap(apply_rope(heads.grad(), rotations), gradient), 1e-5);
+  EXPECT_TRUE(is_near(apply_rope(heads.grad(), rotations), gradient, 1e-5));
 }
 
 TEST(RopeOp, BFloat16IsTheFloat32ResultRounded) {
@@ -135,7 +136,7 @@ TEST(SwigluOp, ThreeFormsAgree) {
     const at::Tensor gate = (waves({kRows, kWidth}) * 9).to(dtype), up = waves({kRows, kWidth}, 0.8).to(dtype);
     const at::Tensor expected = swiglu_reference(gate, up);
     const double scale = expected.abs().max().item<double>();
-    EXPECT_LE(largest_gap(swiglu(gate, up), expected), tolerance_of(dtype) * scale);
+    EXPECT_TRUE(is_near(swiglu(gate, up), expected, tolerance_of(dtype) * scale));
     const at::Tensor rows = gate.clone();
     for_each_row(rows, [&](int64_t i) {
       if (dtype == at::kFloat) {
@@ -147,8 +148,8 @@ TEST(SwigluOp, ThreeFormsAgree) {
     });
     EXPECT_TRUE(at::equal(rows, swiglu(gate, up)));
     const at::Tensor weight = waves({5, kWidth}, 2.1).to(dtype);
-    EXPECT_LE(largest_gap(swiglu_linear(gate, up, weight), at::linear(expected, weight)),
-              2 * tolerance_of(dtype) * scale * 5);
+    EXPECT_TRUE(
+        is_near(swiglu_linear(gate, up, weight), at::linear(expected, weight), 2 * tolerance_of(dtype) * scale * 5));
   }
 }
 
@@ -164,7 +165,7 @@ TEST(SwigluOp, GradientsAreThoseOfTheReference) {
   swiglu_linear(ours[0], ours[1], ours[2]).backward(gradient);
   at::linear(theirs[0] * at::sigmoid(theirs[0]) * theirs[1], theirs[2]).backward(gradient);
   for (size_t i = 0; i < ours.size(); ++i) {
-    EXPECT_LE(largest_gap(ours[i].grad(), theirs[i].grad()), 2e-5) << i;
+    EXPECT_TRUE(is_near(ours[i].grad(), theirs[i].grad(), 2e-5)) << i;
   }
 }
 
@@ -182,7 +183,7 @@ TEST(QuickGeluOp, ThreeFormsAgree) {
     const at::Tensor expected = quick_gelu_reference(x.to(at::kFloat));
     const at::Tensor called = x.clone(), rows = x.clone();
     quick_gelu_(called);
-    EXPECT_LE(largest_gap(called, expected), 9 * tolerance_of(dtype));
+    EXPECT_TRUE(is_near(called, expected, 9 * tolerance_of(dtype)));
     for_each_row(rows, [&](int64_t i) {
       if (dtype == at::kFloat) {
         quick_gelu_row(rows.data_ptr<float>() + i * kWidth, kWidth);

@@ -7,8 +7,9 @@
 #include <cmath>
 
 #include "minimind/base/error.h"
-#include "model/small_model.h"
 #include "support/model_losses.h"
+#include "support/small_model.h"
+#include "support/tensor_matcher.h"
 
 namespace minimind::testing {
 namespace {
@@ -66,7 +67,7 @@ TEST(ImageSplice, SendsGradientsToTheProjectionAndNotToThePlaceholders) {
   input.ids[0].narrow(0, 1, kWidth).fill_(60);
   model->embed(input).sum().backward();
   const at::Tensor bias_gradient = model->projection()->bias.grad();
-  EXPECT_LE(largest_gap(bias_gradient, at::full({32}, 3.0 * kWidth)), 1e-5);
+  EXPECT_TRUE(is_near(bias_gradient, at::full({32}, 3.0 * kWidth), 1e-5));
   int64_t seen = 0;
   for (int64_t row = 0; row < 3; ++row) {
     for (int64_t position = 0; position < 17; ++position) {
@@ -130,7 +131,7 @@ TEST(Equivalence, ABatchEqualsItsRowsOneByOne) {
         }
       }
       alone.features = images.empty() ? at::Tensor() : at::stack(images);
-      EXPECT_LE(largest_gap(model->hidden(alone)[0], together[row].narrow(0, 0, length)), 1e-5) << row;
+      EXPECT_TRUE(is_near(model->hidden(alone)[0], together[row].narrow(0, 0, length), 1e-5)) << row;
     }
   }
 }
@@ -150,12 +151,11 @@ TEST(Equivalence, CachedStepsOfAnySizeEqualOnePass) {
             model->forward(embeddings.narrow(1, cache.length(), step), {.cache = &cache, .rows = {}, .valid = {}}));
       }
       EXPECT_EQ(cache.length(), 17);
-      EXPECT_LE(largest_gap(at::cat(parts, 1), whole), 1e-5);
+      EXPECT_TRUE(is_near(at::cat(parts, 1), whole, 1e-5));
     }
     cache.truncate(10);
-    EXPECT_LE(largest_gap(model->forward(embeddings.narrow(1, 10, 7), {.cache = &cache, .rows = {}, .valid = {}}),
-                          whole.narrow(1, 10, 7)),
-              1e-5);
+    EXPECT_TRUE(is_near(model->forward(embeddings.narrow(1, 10, 7), {.cache = &cache, .rows = {}, .valid = {}}),
+                        whole.narrow(1, 10, 7), 1e-5));
   }
 }
 
@@ -170,7 +170,7 @@ TEST(Equivalence, ACacheOfBfloat16HoldsHalfTheBytesAndNearlyTheSame) {
   const at::Tensor rest = model->forward(embeddings.narrow(1, 9, 8), {.cache = &cache, .rows = {}, .valid = {}});
   EXPECT_EQ(cache.layers[0].keys.scalar_type(), at::kBFloat16);
   EXPECT_EQ(rest.scalar_type(), at::kFloat);
-  EXPECT_LE(largest_gap(rest, whole.narrow(1, 9, 8)), 0.1);
+  EXPECT_TRUE(is_near(rest, whole.narrow(1, 9, 8), 0.1));
 }
 
 TEST(Equivalence, HiddenRowsEqualHiddenWithGradientsAndAuxiliaryLoss) {
@@ -195,10 +195,10 @@ TEST(Equivalence, HiddenRowsEqualHiddenWithGradientsAndAuxiliaryLoss) {
       const at::Tensor selected = model->hidden(input).flatten(0, 1).index_select(0, rows);
       (selected * direction).sum().backward();
 
-      EXPECT_LE(largest_gap(by_rows, selected), 1e-5);
+      EXPECT_TRUE(is_near(by_rows, selected, 1e-5));
       size_t next = 0;
       for (const at::Tensor& parameter : model->parameters()) {
-        EXPECT_LE(largest_gap(gradients[next++], parameter.grad()), 1e-4);
+        EXPECT_TRUE(is_near(gradients[next++], parameter.grad(), 1e-4));
       }
       EXPECT_EQ(rows_auxiliary.defined(), training && config.use_moe);
       if (rows_auxiliary.defined()) {

@@ -8,8 +8,8 @@
 #include "minimind/model/weights.h"
 #include "model/clip_weights.h"
 #include "model/skip_init.h"
-#include "model/small_model.h"
 #include "support/fixtures.h"
+#include "support/small_model.h"
 
 namespace minimind {
 namespace {

@@ -7,15 +7,13 @@
 
 #include "io/io_support.h"
 #include "minimind/model/weights.h"
-#include "model/small_model.h"
+#include "support/small_model.h"
 
 namespace minimind::testing {
 
 inline LmConfig model_config() {
-  LmConfig config = small_config();
-  config.vocab_size = 80;
+  LmConfig config = small_config(80, 24);
   config.hidden_dim = 48;
-  config.vision_dim = 24;
   return config;
 }
 

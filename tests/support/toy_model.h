@@ -10,6 +10,7 @@
 #include "minimind/model/clip_vision.h"
 #include "minimind/model/vlm.h"
 #include "minimind/text/tokenizer.h"
+#include "support/small_model.h"
 
 namespace minimind::testing {
 
@@ -60,32 +61,14 @@ inline ClipVisionConfig toy_vision_config() {
 }
 
 inline LmConfig toy_lm_config(bool use_moe = false) {
-  LmConfig config;
-  config.dim = 32;
-  config.n_layers = 2;
-  config.n_heads = 4;
-  config.n_kv_heads = 2;
-  config.vocab_size = ByteTokenizer().vocab_size();
-  config.vision_dim = toy_vision_config().hidden_size;
-  config.use_moe = use_moe;
-  return config;
+  return small_config(ByteTokenizer().vocab_size(), toy_vision_config().hidden_size, use_moe);
 }
 
 /// Five vision tokens an image.
 constexpr const char* kToyPattern = "<<<>>";
 
-/// Weights of a large standard deviation, so that logits and images differ visibly.
 inline Vlm toy_vlm(const LmConfig& config) {
-  Vlm model(config);
-  initialise(*model, 3);
-  const at::NoGradGuard without_gradients;
-  for (at::Tensor& parameter : model->parameters()) {
-    if (parameter.dim() > 1) {
-      parameter.mul_(8.0);
-    }
-  }
-  model->eval();
-  return model;
+  return small_model(config, 3);
 }
 
 }  // namespace minimind::testing

@@ -2,29 +2,30 @@
 
 #include <ATen/ATen.h>
 
+#include <vector>
+
 #include "minimind/model/vlm.h"
 
 namespace minimind::testing {
 
-/// A model small enough for a unit test, with every part of the large ones.
-inline LmConfig small_config() {
+/// A configuration small enough for a unit test, with every part of the large ones. Tests change what they need.
+inline LmConfig small_config(int64_t vocab_size = 61, int64_t vision_dim = 12, bool use_moe = false) {
   LmConfig config;
   config.dim = 32;
   config.n_layers = 2;
   config.n_heads = 4;
   config.n_kv_heads = 2;
-  config.vocab_size = 61;
-  config.vision_dim = 12;
+  config.vocab_size = vocab_size;
+  config.vision_dim = vision_dim;
+  config.use_moe = use_moe;
   return config;
 }
 
 inline LmConfig small_moe_config() {
-  LmConfig config = small_config();
-  config.use_moe = true;
-  return config;
+  return small_config(61, 12, true);
 }
 
-/// Initialised wider than usual, so that logits and attention differ visibly between tokens.
+/// Weights of a large standard deviation, so that logits and attention differ visibly between tokens and images.
 inline Vlm small_model(const LmConfig& config, uint64_t seed = 1) {
   Vlm model(config);
   initialise(*model, seed);
@@ -38,6 +39,7 @@ inline Vlm small_model(const LmConfig& config, uint64_t seed = 1) {
   return model;
 }
 
+/// Ids of this shape from 1 to vocab_size - 1.
 inline at::Tensor seeded_ids(std::vector<int64_t> shape, int64_t vocab_size, int64_t seed = 7) {
   at::Tensor ids = at::arange(at::prod(at::tensor(shape, at::kLong)).item<int64_t>(), at::kLong);
   ids = (ids * 7919 + seed * 104729).remainder(vocab_size - 1) + 1;
@@ -48,10 +50,6 @@ inline at::Tensor seeded_ids(std::vector<int64_t> shape, int64_t vocab_size, int
 inline at::Tensor waves(std::vector<int64_t> shape, double phase = 0.3) {
   const int64_t count = at::prod(at::tensor(shape, at::kLong)).item<int64_t>();
   return at::sin(at::arange(count, at::kFloat) * 1.7 + phase).view(shape);
-}
-
-inline double largest_gap(const at::Tensor& a, const at::Tensor& b) {
-  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
 }
 
 }  // namespace minimind::testing
