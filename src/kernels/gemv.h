@@ -43,8 +43,6 @@ struct GemvKernels {
   /// Does not apply the scales of the weights.
   void (*small_gemm_int8)(const int8_t* weights, const SmallGemm& gemm);
 
-  /// gate[i] = silu(gate[i]) * up[i].
-  void (*swiglu)(float* gate, const float* up, int64_t count);
   /// scores = exp(scores) / sum of exp(scores), in place; count >= 1.
   void (*softmax)(float* scores, int64_t count);
   /// out [width] = sum over p of weights[p] * values[p * width + …].

@@ -129,18 +129,6 @@ struct Kernels : SmallGemmKernels {
     return scale_by_power(p, n);
   }
 
-  MINIMIND_INLINE Vector silu(Vector x) { return x / (exp(-x) + 1.0F); }
-
-  MINIMIND_TARGET static void swiglu(float* gate, const float* up, int64_t count) {
-    int64_t i = 0;
-    for (; i + kWidth <= count; i += kWidth) {
-      store(gate + i, silu(load(gate + i)) * load(up + i));
-    }
-    if (i < count) {
-      store(gate + i, silu(load(gate + i, count - i, 0)) * load(up + i, count - i, 0), count - i);
-    }
-  }
-
   MINIMIND_TARGET static void softmax(float* scores, int64_t count) {
     const int64_t rest = count % kWidth;
     float* const end = scores + count - rest;
@@ -221,7 +209,6 @@ constexpr GemvKernels gemv_kernels(const char* name, bool (*available)()) {
           .small_gemm_float32 = Kernels::small_gemm<float>,
           .small_gemm_bf16 = Kernels::small_gemm<uint16_t>,
           .small_gemm_int8 = Kernels::small_gemm<int8_t>,
-          .swiglu = Kernels::swiglu,
           .softmax = Kernels::softmax,
           .weighted_sum = Kernels::weighted_sum};
 }
