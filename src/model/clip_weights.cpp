@@ -132,6 +132,8 @@ ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report, bool m
   std::vector<StateDict::Entry> entries = clean_keys(state, is_skipped_clip_key, &skipped);
   if (options.dtype != at::kFloat) {
     std::ranges::for_each(entries, [](auto& entry) { entry.second = in_bfloat16(entry.first, entry.second); });
+    // The system has read pages of released matrices again with those of their neighbours.
+    std::ranges::for_each(state.entries(), [](const auto& entry) { release_mapped_pages(entry.second); });
   }
   WeightMatch match = match_weights(named_weights(*vision), entries, {}, std::move(skipped));
   if (!match.problems.empty()) {
