@@ -21,7 +21,7 @@ void SamplingOptions::validate() const {
           "temperature: expected 0 (greedy), or ", kLeast, " or more, found ", temperature);
   require(top_k >= 0, "top_k: expected 0 (all tokens) or more, found ", top_k);
   require(repetition_penalty >= kLeast && repetition_penalty <= 1 / kLeast, "repetition_penalty: expected ", kLeast,
-          " to ", 1 / kLeast, " (1 is none), found ", repetition_penalty);
+          " to ", 1 / kLeast, " (1: no penalty), found ", repetition_penalty);
   require(top_p > 0 && top_p <= 1, "top_p: expected more than 0 and at most 1 (all tokens), found ", top_p);
 }
 
@@ -33,7 +33,8 @@ TokenId best_token(std::span<const float> logits) {
       best = i;
     }
   }
-  require(best < logits.size(), "the model's logits: expected numbers, found none; are the weights damaged?");
+  require(best < logits.size(),
+          "the model's logits: expected numbers, found NaN or -infinity only; are the weights damaged?");
   return static_cast<TokenId>(best);
 }
 

@@ -27,13 +27,13 @@ at::Tensor channel_values(const std::array<float, 3>& values) {
 
 /// Images [first, first + count) of [N, ...]; zeros beyond the last image.
 at::Tensor batch_of(const at::Tensor& images, int64_t first, int64_t count) {
-  const int64_t held = std::min(count, images.size(0) - first);
-  const at::Tensor part = images.narrow(0, first, held);
-  if (held == count) {
+  const int64_t present = std::min(count, images.size(0) - first);
+  const at::Tensor part = images.narrow(0, first, present);
+  if (present == count) {
     return part;
   }
   std::vector<int64_t> sizes = images.sizes().vec();
-  sizes[0] = count - held;
+  sizes[0] = count - present;
   return at::cat({part, at::zeros(sizes, images.options())});
 }
 

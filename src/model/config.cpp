@@ -129,8 +129,10 @@ void LmConfig::validate() const {
   require(std::isfinite(norm_eps) && norm_eps > 0, "model configuration: norm_eps: expected more than 0, found ",
           norm_eps);
   require(dropout >= 0 && dropout < 1, "model configuration: dropout: expected 0 to below 1, found ", dropout);
-  require(std::ranges::all_of(image_ids, [this](int64_t id) { return id >= 0 && id < vocab_size; }),
-          "model configuration: image_ids: expected ids below vocab_size = ", vocab_size, ", found another");
+  for (const int64_t id : image_ids) {
+    require(id >= 0 && id < vocab_size, "model configuration: image_ids: expected ids below vocab_size = ", vocab_size,
+            ", found ", id);
+  }
   if (use_moe) {
     validate_experts(*this);
   }
