@@ -139,7 +139,7 @@ void check_probability_row(std::span<const float> ours, const at::Tensor& golden
   for (size_t id = 0; id < ours.size(); ++id) {
     const auto found = expected.find(static_cast<int64_t>(id));
     const double value = found == expected.end() ? 0.0 : found->second;
-    worst = std::max(worst, std::abs(ours[id] - value));
+    worst = std::max(worst, std::abs(static_cast<double>(ours[id]) - value));
     largest = std::max(largest, value);
     if (ids.defined()) {
       EXPECT_EQ(ours[id] > 0, found != expected.end()) << "token " << id;
@@ -177,7 +177,7 @@ TEST(GoldenLmProbs, ProbabilitiesHandedToTheSamplerAgree) {
   size_t ran = 0, total = 0;
   for (GoldenModel& golden : golden_models()) {
     for (const auto& [key, tensor] : golden.tensors.entries()) {
-      total += key.find(".probs_") != std::string::npos && key.find(".probs_ids_") == std::string::npos ? 1 : 0;
+      total += key.find(".probs_") != std::string::npos && key.find(".probs_ids_") == std::string::npos ? 1U : 0U;
     }
     for (const auto& [name, facts] : golden.manifest.at("generation").items()) {
       for (const auto& [key, value] : facts.items()) {

@@ -77,7 +77,7 @@ TEST(GoldenLmStateDict, KeysAndShapesEqualTheManifest) {
       found.emplace(key, tensor.sizes().vec());
     }
     EXPECT_EQ(found, expected);
-    ran += found == expected ? 1 : 0;
+    ran += found == expected ? 1U : 0U;
   }
   golden_ran("lm_state_dict", ran, total);
 }

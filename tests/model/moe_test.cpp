@@ -84,19 +84,20 @@ double balance_by_tokens(const MoeFeedForward& layer, const LmConfig& config, co
   at::Tensor all_counts = at::zeros({n_experts}), all_scores = at::zeros({n_experts});
   int64_t all_length = 0;
   for (int64_t b = 0; b < input.size(0); ++b) {
+    const int64_t length = lengths[static_cast<size_t>(b)];
     at::Tensor counts = at::zeros({n_experts}), score_sum = at::zeros({n_experts});
-    const at::Tensor tokens = input[b].narrow(0, 0, lengths[b]);
+    const at::Tensor tokens = input[b].narrow(0, 0, length);
     for (const auto& chosen : route_by_tokens(layer, config, tokens).chosen) {
       for (const int64_t expert : chosen) {
         counts[expert] += 1;
       }
     }
     score_sum += at::softmax(at::matmul(tokens, layer->named_parameters()["gate.weight"].t()), 1).sum(0);
-    const double share = static_cast<double>(lengths[b] * config.num_experts_per_tok) / static_cast<double>(n_experts);
-    total += (counts / share * score_sum / lengths[b]).sum().item<double>() / static_cast<double>(input.size(0));
+    const double share = static_cast<double>(length * config.num_experts_per_tok) / static_cast<double>(n_experts);
+    total += (counts / share * score_sum / length).sum().item<double>() / static_cast<double>(input.size(0));
     all_counts += counts;
     all_scores += score_sum;
-    all_length += lengths[b];
+    all_length += length;
   }
   if (!config.seq_aux) {
     const double share = static_cast<double>(all_length * config.num_experts_per_tok) / static_cast<double>(n_experts);
