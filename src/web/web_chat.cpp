@@ -1,15 +1,14 @@
 #include "minimind/web/web_chat.h"
 
-#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
 #include <utility>
+#include <vector>
 
 #include "base/signals.h"
 #include "base/stopwatch.h"
@@ -22,16 +21,6 @@
 namespace minimind {
 
 namespace {
-
-/// The fields with these names, in their order.
-Fields fields_named(const Fields& fields, const std::vector<std::string>& names) {
-  Fields result;
-  for (const std::string& name : names) {
-    std::copy_if(fields.begin(), fields.end(), std::back_inserter(result),
-                 [&](const Field& field) { return field.name == name; });
-  }
-  return result;
-}
 
 std::string settings_json(const WebChatOptions& options) {
   const SamplingOptions& sampling = options.chat.chat.sampling;
@@ -134,17 +123,14 @@ Fields WebChatOptions::limit_fields() {
 }
 
 Fields WebChatOptions::answer_fields() {
-  return fields_named(chat.answer_fields(), {"temperature", "top_k", "top_p", "repetition_penalty",
-                                             "repetition_penalty_mode", "max_new_tokens", "max_seq_len"});
+  Fields fields = chat.answer_fields();
+  // Requests give the seed; /metrics holds the speed.
+  std::erase_if(fields, [](const Field& field) { return field.name == "seed" || field.name == "show_speed"; });
+  return fields;
 }
 
 void WebChatOptions::resolve() {
   chat.resolve();
-  const auto at_least = [](const char* name, double low, double value) {
-    if (!(value >= low)) {
-      throw UsageError(concat("--", name, ": expected ", low, " or more, found ", value));
-    }
-  };
   const auto at_most = [](const char* name, double high, double value) {
     if (value > high) {
       throw UsageError(concat("--", name, ": expected at most ", high, ", as in a request, found ", value));
@@ -158,8 +144,8 @@ void WebChatOptions::resolve() {
   require_flag_between("max_megapixels", max_megapixels, 1, 178);  // DecodeLimits::max_pixels
   require_flag_between("max_queue", max_queue, 0, 100000);
   require_flag_between("max_connections", max_connections, 1, 100000);
-  at_least("request_seconds", 0.001, request_seconds);
-  at_least("shutdown_seconds", 0, shutdown_seconds);
+  require_flag_at_least("request_seconds", request_seconds, 0.001);
+  require_flag_at_least("shutdown_seconds", shutdown_seconds, 0.0);
   if (model_name.empty()) {
     std::filesystem::path path = chat.files.checkpoint;
     path = path.has_filename() ? path : path.parent_path();
