@@ -159,7 +159,7 @@ function noteResult(turn, result, milliseconds) {
 }
 
 async function ask(text) {
-  const question = text.trim() || (state.waiting.length > 0 ? say().ask[imageCount()] : '');
+  const question = text.trim() || (state.waiting.length > 0 ? say().exampleList[imageCount()][0] : '');
   if (!question || state.running || state.loading > 0) {
     return;
   }

@@ -35,7 +35,6 @@ export const texts = {
     tooLarge: (name) => `“${name}” is too large.`,
     noServer: 'The server does not answer. Is web_chat still running?',
     broken: 'The answer broke off: the connection was lost.',
-    ask: { one: 'What is in the image?', several: 'Name all the differences between these images.' },
     exampleList: {
       none: ['What can you do?'],
       one: ['What is in the image?', 'Which colour is the shape?', 'Where is the shape?', 'How many shapes are there?'],
@@ -76,7 +75,6 @@ export const texts = {
     tooLarge: (name) => `“${name}”太大。`,
     noServer: '服务器没有响应。web_chat 还在运行吗？',
     broken: '回答中断：连接已断开。',
-    ask: { one: '这个图片描述的是什么内容？', several: '这些图片有什么不同？' },
     exampleList: {
       none: ['你能做什么？'],
       one: ['这个图片描述的是什么内容？', '图中是什么？', '图形是什么颜色？', '图形在哪里？'],
