@@ -8,21 +8,6 @@ namespace minimind {
 
 namespace {
 
-// `line L, column C`; both count from 1, columns in code points.
-std::string line_and_column(std::string_view text, size_t offset) {
-  size_t line = 1;
-  size_t column = 1;
-  for (size_t i = 0; i < std::min(offset, text.size()); ++i) {
-    if (text[i] == '\n') {
-      ++line;
-      column = 1;
-    } else if ((static_cast<uint8_t>(text[i]) & 0xC0) != 0x80) {
-      ++column;
-    }
-  }
-  return concat("line ", line, ", column ", column);
-}
-
 template <class Value>
 Value parse_within(std::string_view text, const std::string& where, const JsonLimits& limits) {
   check_json_limits(text, where, limits);
@@ -34,6 +19,14 @@ Value parse_within(std::string_view text, const std::string& where, const JsonLi
 }
 
 }  // namespace
+
+std::string line_and_column(std::string_view text, size_t offset) {
+  const std::string_view before = text.substr(0, offset);
+  const std::string_view row = before.substr(before.rfind('\n') + 1);
+  const auto begins_character = [](char byte) { return (static_cast<uint8_t>(byte) & 0xC0U) != 0x80U; };
+  return concat("line ", 1 + std::ranges::count(before, '\n'), ", column ",
+                1 + std::ranges::count_if(row, begins_character));
+}
 
 Json parse_json(std::string_view text, const std::string& where, const JsonLimits& limits) {
   return parse_within<Json>(text, where, limits);

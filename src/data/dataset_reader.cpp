@@ -1,13 +1,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "base/progress.h"
 #include "base/text.h"
 #include "base/utf8.h"
@@ -19,8 +19,6 @@
 namespace minimind {
 
 namespace {
-
-using Json = nlohmann::json;
 
 // The pages that were read go back to the system in steps of this size.
 constexpr size_t kReleaseStep = 4U << 20U;
@@ -259,7 +257,7 @@ void SampleReader::end_sample() {
 }
 
 void SampleReader::fail_at(size_t offset, std::string_view expected, const std::string& hint) const {
-  fail(where_, ": ", detail::line_and_column(file_.bytes(), offset), ": expected ", expected, ", found ",
+  fail(where_, ": ", line_and_column(file_.bytes(), offset), ": expected ", expected, ", found ",
        detail::character_at(file_.bytes(), offset), hint);
 }
 
@@ -279,8 +277,8 @@ void SampleReader::read() {
   require(samples_ > 0, where_, ": expected at least one sample, found an empty array");
   if (wrong_samples_ == samples_) {
     const size_t first = bytes.find_first_not_of(" \t\r\n", bytes.find('[') + 1);
-    fail(where_, ": ", detail::line_and_column(bytes, first), ": expected samples {id, image, conversations}, found ",
-         samples_, " samples of the wrong shape; the first, ", first_problem_);
+    fail(where_, ": ", line_and_column(bytes, first), ": expected samples {id, image, conversations}, found ", samples_,
+         " samples of the wrong shape; the first, ", first_problem_);
   }
 }
 

@@ -1,20 +1,9 @@
 #include "data/json_text.h"
 
-#include <algorithm>
-
 #include "base/utf8.h"
 #include "minimind/base/error.h"
 
 namespace minimind::detail {
-
-std::string line_and_column(std::string_view text, size_t offset) {
-  const std::string_view before = text.substr(0, offset);
-  const auto line = 1 + std::count(before.begin(), before.end(), '\n');
-  const std::string_view row = before.substr(before.rfind('\n') + 1);
-  const auto is_continuation = [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80U; };
-  const auto column = 1 + std::ssize(row) - std::count_if(row.begin(), row.end(), is_continuation);
-  return concat("line ", line, ", column ", column);
-}
 
 std::string character_at(std::string_view text, size_t offset) {
   if (offset >= text.size()) {

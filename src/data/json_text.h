@@ -29,9 +29,6 @@ class CountingIterator {
   const char** next_;
 };
 
-/// `line 3, column 17` of a byte offset; columns count characters.
-std::string line_and_column(std::string_view text, size_t offset);
-
 /// The character at a byte offset, for messages: `'x'`, `'\u000a'` or `the end of the file`.
 std::string character_at(std::string_view text, size_t offset);
 

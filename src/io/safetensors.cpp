@@ -3,7 +3,6 @@
 #include <ATen/Tensor.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -13,7 +12,7 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "base/json_limits.h"
+#include "base/json.h"
 #include "base/tensor_layout.h"
 #include "base/utf8.h"
 #include "io/dtype_names.h"
@@ -24,8 +23,6 @@
 namespace minimind {
 
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr const char* kMetadataKey = "__metadata__";
 constexpr const char* kAgain = "; the file is truncated or damaged, copy or download it again";

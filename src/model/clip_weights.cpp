@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "base/json_limits.h"
+#include "base/json.h"
 #include "io/mapped_pages.h"
 #include "io/state_dict_file.h"
 #include "minimind/base/error.h"
@@ -21,8 +20,6 @@
 namespace minimind {
 
 namespace {
-
-using Json = nlohmann::json;
 
 /// A value of the file for a message.
 std::string shown(const Json& value) {

@@ -4,11 +4,10 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <type_traits>
 #include <utility>
 
-#include "base/json_limits.h"
+#include "base/json.h"
 #include "minimind/chat/session.h"
 #include "web/api_error.h"
 #include "web/data_url.h"
@@ -16,8 +15,6 @@
 namespace minimind {
 
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr size_t kMaxJsonValues = 20'000;
 constexpr size_t kMaxJsonDepth = 16;

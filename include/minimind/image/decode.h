@@ -16,7 +16,7 @@ struct DecodeLimits {
   /// Called with the number of pixels before they are decoded. A progressive JPEG calls it again: with the number of
   /// pixels before each further scan, with 0 after every few rows. If it returns false, decoding ends with an Error. It
   /// must not throw. May be empty.
-  std::function<bool(int64_t pixels)> go_on;
+  std::function<bool(int64_t pixels)> go_on = {};
 };
 
 /// Decodes JPEG, PNG, BMP, GIF and WebP (of an animation the first frame) to RGB, byte for byte as Pillow's
