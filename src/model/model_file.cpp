@@ -14,6 +14,7 @@
 #include "io/state_dict_file.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "minimind/base/stage.h"
 #include "minimind/model/weights.h"
 #include "model/weight_causes.h"
 #include "model/weight_match.h"
@@ -24,13 +25,19 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::array<const char*, 4> kStages = {"llm", "vlm_pretrain", "vlm_sft", "vlm_sft_multi"};
-
+/// The stage that the end of a weights file's name gives; "" if there is none.
 std::string stage_of_name(const fs::path& weights) {
   const std::string stem = weights.stem().string();
-  const auto fits = [&stem](const char* stage) { return stem.ends_with(std::string("_") + stage); };
-  const auto found = std::ranges::find_if(kStages, fits);
-  return found == kStages.end() ? "" : *found;
+  const auto found = std::ranges::find_if(
+      kStages, [&stem](const StageInfo& stage) { return stem.ends_with(concat('_', stage.file_end)); });
+  return found == kStages.end() ? "" : found->file_end;
+}
+
+/// The place of a stage in kStages by its file_end; the size of kStages if there is none.
+size_t stage_index(const std::string& file_end) {
+  const auto found =
+      std::ranges::find_if(kStages, [&file_end](const StageInfo& stage) { return stage.file_end == file_end; });
+  return static_cast<size_t>(found - kStages.begin());
 }
 
 /// Takes the configuration, the stage and the model's tensors of a training checkpoint.
@@ -169,9 +176,8 @@ ModelFile find_model(const fs::path& path) {
 }
 
 std::string stage_warning(const ModelFile& file, const std::string& meant) {
-  const auto found = std::ranges::find(kStages, file.stage);
-  const auto wanted = std::ranges::find(kStages, meant);
-  if (found == kStages.end() || wanted == kStages.end() || found >= wanted) {
+  const size_t found = stage_index(file.stage), wanted = stage_index(meant);
+  if (found >= wanted || wanted == kStages.size()) {
     return "";
   }
   return concat(file.weights.string(), ": expected a file of the stage ", meant, ", found one of the stage ",
