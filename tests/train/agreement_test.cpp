@@ -75,7 +75,8 @@ TEST(AgreementOfRanks, NamesTheOtherStage) {
     require_equal_options({}, group.rank() == 0 ? Stage::kPretrain : Stage::kMultiImage, group);
   });
   EXPECT_EQ(answers[0], answers[1]);
-  EXPECT_NE(answers[0].find("expected stage pretrain as on rank 0, found sft_multi"), std::string::npos) << answers[0];
+  EXPECT_NE(answers[0].find("expected the stage of rank 0, pretrain, found sft_multi"), std::string::npos)
+      << answers[0];
 }
 
 class ContentsOfRanks : public ::testing::Test {

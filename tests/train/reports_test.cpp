@@ -200,7 +200,7 @@ TEST(Validation, SaysWhetherTheModelLooksAtTheImage) {
   const auto summary = [](double right, double swapped) {
     return validation_summary({"pretrain", 1, 1.0, right, swapped, 3.0, 5});
   };
-  EXPECT_NE(summary(2.0, 2.5).find("looks at the image: the right one saves 0.5000 (20.0 %)"), std::string::npos)
+  EXPECT_NE(summary(2.0, 2.5).find("looks at the image: the right image saves 0.5000 (20.0 %)"), std::string::npos)
       << summary(2.0, 2.5);
   EXPECT_NE(summary(2.0, 2.01).find("does not look at the image"), std::string::npos);
   EXPECT_NE(summary(2.5, 2.0).find("misleads"), std::string::npos);
