@@ -10,6 +10,7 @@
 #include "chat/terminal.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
+#include "minimind/base/stage.h"
 
 namespace minimind {
 
@@ -45,9 +46,9 @@ Fields EvalChatOptions::answer_fields() {
 
 void EvalChatOptions::resolve() {
   const bool several = multi || image.size() > 1;
-  files.stage = several ? "vlm_sft_multi" : "vlm_sft";
+  files.stage = stage_info(several ? Stage::kMultiImage : Stage::kInstruction).file_end;
   if (files.checkpoint.empty()) {
-    files.checkpoint = several ? "out/512_vlm_sft_multi.pth" : "out/512_vlm_sft.pth";
+    files.checkpoint = "out/512_" + files.stage + ".pth";
   }
   chat.sampling.penalty_mode =
       repetition_penalty_mode == "original" ? RepetitionPenaltyMode::kOriginal : RepetitionPenaltyMode::kUsual;
@@ -55,7 +56,7 @@ void EvalChatOptions::resolve() {
   chat.weights = files.weights;
   chat.seed = static_cast<uint64_t>(seed);
   if (!image_dir.empty() && !image.empty()) {
-    throw UsageError("--image and --image_dir: expected one of them, found both");
+    throw UsageError("--image and --image_dir: expected one of the two flags, found both");
   }
   try {
     chat.validate();

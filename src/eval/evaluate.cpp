@@ -16,6 +16,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
 #include "minimind/base/random.h"
+#include "minimind/base/stage.h"
 #include "minimind/data/dataset.h"
 #include "minimind/data/image_source.h"
 #include "minimind/infer/prompt.h"
@@ -237,7 +238,8 @@ Fields EvaluateOptions::evaluation_fields() {
 }
 
 void EvaluateOptions::resolve() {
-  files.stage = kind == "pretrain" ? "vlm_pretrain" : kind == "sft" ? "vlm_sft" : "vlm_sft_multi";
+  const Stage stage = kind == "pretrain" ? Stage::kPretrain : kind == "sft" ? Stage::kInstruction : Stage::kMultiImage;
+  files.stage = stage_info(stage).file_end;
   resolve_model_flags(files, weights);
   require_flag_at_least("max_samples", max_samples, 0);
   require_flag_at_least("show", show, 0);

@@ -16,7 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 
 const fs::path kSample = fs::path(MINIMIND_SOURCE_DIR) / "data/sample";
-const std::string kImage = fs::directory_iterator(kSample / "images")->path().string();
 
 /// A folder with a random model for the tokenizer and the encoder of the committed sample.
 class ChatFolder : public ::testing::Test {
@@ -24,6 +23,7 @@ class ChatFolder : public ::testing::Test {
   void SetUp() override {
     folder_ = fs::temp_directory_path() / ("minimind_chat_" + std::to_string(getpid()));
     fs::create_directories(folder_);
+    image_ = fs::directory_iterator(kSample / "images")->path().string();
     fs::copy(kSample / "clip", folder_ / "clip");
     fs::copy(kSample / "tokenizer.model", folder_);
     LmConfig config = small_config(768, 16);
@@ -38,6 +38,7 @@ class ChatFolder : public ::testing::Test {
   void TearDown() override { fs::remove_all(folder_); }
 
   fs::path folder_;
+  std::string image_;
   ChatSettings settings_;
 };
 
@@ -45,10 +46,10 @@ using EmbeddedChat = ChatFolder;
 
 TEST_F(EmbeddedChat, AnswersAboutAFileAndItsBytesAlike) {
   Chat chat(settings_);
-  const std::string answer = chat.ask("What is it?", {{.path = kImage}});
+  const std::string answer = chat.ask("What is it?", {{.path = image_}});
   EXPECT_FALSE(answer.empty());
   chat.clear();
-  EXPECT_EQ(chat.ask("What is it?", {{.bytes = read_file(kImage)}}), answer);
+  EXPECT_EQ(chat.ask("What is it?", {{.bytes = read_file(image_)}}), answer);
 }
 
 TEST_F(EmbeddedChat, StreamsTheAnswerUntilItIsStopped) {

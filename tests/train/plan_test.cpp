@@ -10,6 +10,7 @@
 
 #include "dist/process_group.h"
 #include "minimind/train/trainer.h"
+#include "support/small_model.h"
 #include "train/plan/allocation_trace.h"
 #include "train/plan/memory_plan.h"
 #include "train/report/flops.h"
@@ -87,13 +88,8 @@ TEST(MemoryPlan, EndsWithoutTraining) {
 }
 
 LmConfig counted_config() {
-  LmConfig config;
-  config.dim = 32;
+  LmConfig config = testing::small_config(100, 8);
   config.n_layers = 3;
-  config.n_heads = 4;
-  config.n_kv_heads = 2;
-  config.vocab_size = 100;
-  config.vision_dim = 8;
   return config;
 }
 

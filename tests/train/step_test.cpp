@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "support/small_model.h"
 #include "train/train_step.h"
 
 namespace minimind {
@@ -19,15 +20,9 @@ constexpr int64_t kTokens = 3;
 constexpr int64_t kVisionDim = 6;
 
 LmConfig small_config(bool use_moe) {
-  LmConfig config;
+  LmConfig config = testing::small_config(30, kVisionDim, use_moe);
   config.dim = 16;
-  config.n_layers = 2;
-  config.n_heads = 4;
-  config.n_kv_heads = 2;
-  config.vocab_size = 30;
   config.max_seq_len = 32;
-  config.vision_dim = kVisionDim;
-  config.use_moe = use_moe;
   return config;
 }
 
