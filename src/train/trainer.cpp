@@ -24,6 +24,7 @@
 #include "train/run/checkpoint_store.h"
 #include "train/run/run_lock.h"
 #include "train/schedule.h"
+#include "train/setup.h"
 #include "train/step_guard.h"
 #include "train/train_step.h"
 #include "train/validation.h"
