@@ -10,6 +10,7 @@
 #include "dist/process_group.h"
 #include "minimind/base/error.h"
 #include "minimind/train/trainer.h"
+#include "train/report/metrics.h"
 #include "train/tiny_run.h"
 
 namespace minimind {
@@ -68,7 +69,7 @@ std::vector<double> sample_losses(const std::string& dtype, const std::string& o
   options.resolve(Stage::kPretrain);
   std::vector<double> losses;
   ProcessGroup group({}, c10::kCPU);
-  train(options, Stage::kPretrain, group, [&](const StepReport& report) { losses.push_back(report.loss); });
+  train(options, Stage::kPretrain, group, [&](const MetricsRecord& record) { losses.push_back(record.loss); });
   return losses;
 }
 
