@@ -67,6 +67,7 @@ std::vector<double> sample_losses(const std::string& dtype, const std::string& o
   options.model.n_heads = 4;
   options.model.n_kv_heads = 2;
   options.resolve(Stage::kPretrain);
+  options.log_interval = 1;  // one record per step
   std::vector<double> losses;
   ProcessGroup group({}, c10::kCPU);
   train(options, Stage::kPretrain, group, [&](const MetricsRecord& record) { losses.push_back(record.loss); });
