@@ -145,7 +145,7 @@ void show_answer(const Question& question, const std::string& answer, const char
                  const Evaluation& evaluation) {
   for (const std::string& image : question.images) {
     const std::filesystem::path path = std::filesystem::path(evaluation.options.images_dir) / image;
-    evaluation.out << "image   " << one_line(path.string()) << "\n";
+    evaluation.out << "image     " << one_line(path.string()) << "\n";
   }
   evaluation.out << "question  " << one_line(question.text) << "\n"
                  << "answer    " << one_line(answer) << "\n"
