@@ -65,6 +65,14 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
   notify(file.notice);
   notify(stage_warning(file, files.stage));
   std::unique_ptr<Tokenizer> tokenizer = load_tokenizer_for(files.checkpoint, file.config.vocab_size, files.tokenizer);
+  Vlm model = uninitialised_model(file.config);
+  const LoadReport report = load_vlm(*model, file.state, file.weights.string(),
+                                     {/*allow_missing_projection=*/false, files.allow_missing, /*map_weights=*/true});
+  log_info(concat(file.weights.string(), ":\n", report.summary()));
+  if (report.lacks_projection()) {
+    notify(file.weights.string() + ": a language model without vision_proj; it cannot see images");
+  }
+  // After the model: loading that takes memory for a moment, which the encoder in bfloat16 keeps.
   ClipVisionOptions encoding;
   encoding.small_gemm = true;
   if (device.is_cpu() && files.weights != WeightFormat::kFloat32) {
@@ -78,13 +86,6 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
           file.config.vision_dim, " (the projection of ", files.checkpoint, "), found ", vision.hidden_size,
           "; is it the encoder that the model was trained with?");
   ImagePattern pattern = chat_pattern(file.config, *tokenizer, files, vision.tokens());
-  Vlm model = uninitialised_model(file.config);
-  const LoadReport report = load_vlm(*model, file.state, file.weights.string(),
-                                     {/*allow_missing_projection=*/false, files.allow_missing, /*map_weights=*/true});
-  log_info(concat(file.weights.string(), ":\n", report.summary()));
-  if (report.lacks_projection()) {
-    notify(file.weights.string() + ": a language model without vision_proj; it cannot see images");
-  }
   model->eval();
   model->to(device);
   encoder->to(device);
