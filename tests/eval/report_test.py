@@ -147,7 +147,7 @@ class Reports(unittest.TestCase):
             self.assertIn("group1: ", cell)
 
     def test_refuses_a_question_that_fits_no_row(self):
-        self.refused(self.report("--multi", "--prompt", "<image> <image> what?", images=self.groups(1, 3)), "group0", "answered nothing")
+        self.refused(self.report("--multi", "--prompt", "<image> <image> what?", images=self.groups(1, 3)), "group0", "expected answers, found only errors")
 
     def test_tells_a_broken_image_in_its_row(self):
         (self.images / "9.png").write_text("no image")
@@ -164,7 +164,7 @@ class Reports(unittest.TestCase):
         empty.mkdir()
         self.refused(self.report(images=empty), empty, "expected images")
         (empty / "a.png").write_text("no image")
-        self.refused(self.report(images=empty), "none that can be read")
+        self.refused(self.report(images=empty), "found no image that can be read")
         self.refused(self.report(path=self.out / "nowhere/report.html"), "nowhere/report.html")
         self.refused(self.report(path=self.images), self.images, "found a folder")
         self.refused(self.report(path="/proc/report.html"), "/proc/report.html")
