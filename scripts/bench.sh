@@ -21,7 +21,7 @@ fi
 llama_venv=$minimind_cache/bench-chat-venv
 # From source, so that it uses what this processor has; a binary package would not.
 make_venv "$llama_venv" --no-binary llama-cpp-python llama-cpp-python==0.3.36 gguf==0.19.0
-data=$minimind_cache/bench-chat-data
+data=$minimind_cache/bench-chat-files
 if [ ! -e "$data/.complete" ]; then
   say "Making full-size files in $data"
   rm -rf "$data"

@@ -51,7 +51,7 @@ def image(generator):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--pictures", type=int, default=640)
+    parser.add_argument("--images", type=int, default=640)
     arguments = parser.parse_args()
     out = arguments.out
     (out / "images").mkdir(parents=True, exist_ok=True)
