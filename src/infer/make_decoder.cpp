@@ -1,11 +1,29 @@
 #include "infer/make_decoder.h"
 
+#if __has_include(<malloc.h>)
+#include <malloc.h>
+#endif
+
 #include "infer/fused_decoder.h"
 #include "infer/layer_decoder.h"
 #include "kernels/gemv.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
+
+namespace {
+
+/// The activations of a prompt are freed layer by layer. Without this glibc returns them to the system each time, and
+/// clearing fresh pages costs a tenth of a prompt's time. Larger blocks, such as decoded images, go back as before.
+void keep_freed_activations() {
+#if defined(__GLIBC__)
+  constexpr int kLargestBlock = 8 << 20, kKeptBytes = 32 << 20;
+  ::mallopt(M_MMAP_THRESHOLD, kLargestBlock);
+  ::mallopt(M_TRIM_THRESHOLD, kKeptBytes);
+#endif
+}
+
+}  // namespace
 
 bool can_fuse(const Vlm& model) {
   const at::Tensor& weight = model->head_weight();
@@ -21,6 +39,7 @@ std::unique_ptr<Decoder> make_decoder(const Vlm& model, int64_t capacity, Decode
   }
   if (kind == DecoderKind::kFused) {
     require(can_fuse(model), "fused decoding: expected a float32 model without experts on a CPU, found another model");
+    keep_freed_activations();
     return make_fused_decoder(model, capacity, format);
   }
   require(format == WeightFormat::kFloat32,
