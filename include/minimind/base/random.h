@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -28,7 +29,7 @@ class Random {
 
   template <class T>
   void shuffle(std::vector<T>& items) {
-    for (size_t i = items.size(); i > 1; --i) {
+    for (std::size_t i = items.size(); i > 1; --i) {
       std::swap(items[i - 1], items[below(i)]);
     }
   }
