@@ -7,7 +7,7 @@ what=${1:-}
 shift
 bench=$minimind_root/tests/bench
 install_packages
-fetch_libtorch cuda  # its Python is the peer's
+fetch_libtorch cuda  # the peer runs on its Python
 build_preset release -DMINIMIND_CUDA=OFF -DMINIMIND_BENCH=ON
 bin=$minimind_root/build/release/bin
 
@@ -19,7 +19,7 @@ if [ "$what" = train ]; then
 fi
 
 llama_venv=$minimind_cache/bench-chat-venv
-# From source, so that it uses what this processor has; a binary package would not.
+# Built from source, it uses all instructions of this processor; a binary package does not.
 make_venv "$llama_venv" --no-binary llama-cpp-python llama-cpp-python==0.3.36 gguf==0.19.0
 data=$minimind_cache/bench-chat-files
 if [ ! -e "$data/.complete" ]; then
@@ -35,7 +35,7 @@ if [ ! -e "$data/.complete" ]; then
   touch "$data/.complete"
 fi
 if [ ! -e "$data/trained/128_vlm_sft.pth" ]; then
-  say "Training a small model on the sample, whose loss in int8 is compared"
+  say "Training a small model on the sample to compare its loss in int8"
   bash "$bench/chat_model.sh" "$bin" "$data/sample" "$data/trained" >&2
 fi
 say "Chat benchmark: ours and the peers alternately, load $(cut -d' ' -f1 /proc/loadavg)"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# On a machine with an NVIDIA card: the golden and gpu tests, then training speed, share of the card's peak and memory against the peer.
-# usage: scripts/bench_gpu.sh      the last line is one JSON object
+# Runs the golden and gpu tests on an NVIDIA card. Then compares training speed, share of the card's peak and memory with
+# the peer. The last line is one JSON object.
+# usage: scripts/bench_gpu.sh
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 command -v nvidia-smi > /dev/null && nvidia-smi -L >&2 || die "expected an NVIDIA card with its driver (nvidia-smi -L), found none"
 install_packages

@@ -1,9 +1,9 @@
-# The peer of the benchmarks (transformers on the same torch wheel) and the training benchmark's data. Sourced after
-# fetch_libtorch cuda; sets bench_venv and bench_data.
+# Installs the peer of the benchmarks: transformers on the same torch wheel. Sets bench_venv and bench_data. Sourced after
+# fetch_libtorch cuda.
 bench_venv=$minimind_cache/bench-venv
 bench_data=$minimind_cache/bench-data
 
-# make_venv FOLDER PACKAGE…: a virtual environment that sees the torch wheel.
+# make_venv FOLDER PACKAGE…: makes a virtual environment that sees the torch wheel.
 make_venv() {
   local venv=$1
   shift
@@ -18,6 +18,7 @@ make_venv() {
 
 make_venv "$bench_venv" transformers==4.57.6
 
+# Makes the data of the training benchmark in bench_data.
 make_bench_data() {
   [ ! -e "$bench_data/.complete" ] || return 0
   say "Making benchmark data in $bench_data"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the layout of all C++ files with clang-format 14, the version that .clang-format is written for.
-# usage: scripts/check_format.sh; exit 1 if a file differs, 77 if clang-format 14 is not installed.
+# usage: scripts/check_format.sh; exits with 1 if a file differs, with 77 if clang-format 14 is not installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 for name in clang-format-14 clang-format; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds presets beside `ci` as a newcomer would: one object per file, sanitizers, clang-tidy.
+# Builds a preset other than `ci`: one object per file, sanitizers or clang-tidy.
 # usage: scripts/check_presets.sh PRESET [ninja target…]     e.g.  scripts/check_presets.sh asan minimind_data
-# Default targets: `dev` everything; `asan`, `tsan` and `tidy` the layers without LibTorch.
+# By default `dev` builds everything; `asan`, `tsan` and `tidy` build the layers without LibTorch.
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 preset=${1:?usage: scripts/check_presets.sh PRESET [target…]}
 shift

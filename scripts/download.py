@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
-"""Downloads the real CLIP folder, the MiniMind language weights, released models, the tokenizer and the data sets from the Hugging Face hub, or
-from the mirror named in HF_ENDPOINT, into the folders that the programs expect by default. Interrupted downloads go on where they stopped; sizes
-and sha256 are checked where the hub gives them. Python's standard library is all that it needs."""
+"""Downloads weights, tokenizer and data sets from the Hugging Face hub into the folders that the programs read by default. HF_ENDPOINT names a
+mirror. Interrupted downloads resume. Sizes and sha256 are checked if the hub gives them. Needs Python's standard library alone."""
 import argparse
 import fnmatch
 import hashlib
@@ -15,8 +14,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-# name -> repository, the files wanted (the first pattern of a tuple that exists is taken), the folder they go to, and what they are.
-# A file keeps its name in that folder, wherever it lies in the repository; `into` names another place below the folder for a pattern.
+# For each name: repository, patterns of the files, target folder, description. Of a tuple, the first pattern that matches counts. A file keeps its
+# name in the folder, wherever it lies in the repository; `into` names subfolders for patterns.
 GROUPS = {
     "clip": dict(repo="openai/clip-vit-base-patch32", folder="model/clip_model/clip-vit-base-patch32",
                  files=["config.json", "preprocessor_config.json", ("model.safetensors", "pytorch_model.bin")],
@@ -46,7 +45,7 @@ TIMEOUT = 30
 
 
 class DownloadError(Exception):
-    """Something that the user can mend; the message says what."""
+    """An error that the user can mend; the message says how."""
 
 
 class File:
@@ -119,7 +118,7 @@ def wanted_files(name, root):
 
 
 def place_of(group, root, path):
-    """A listing is not trusted with folders: only the file's own name counts."""
+    """The place of a listed file. Only its name counts: a listing must not choose the folder."""
     name = pathlib.PurePosixPath(path).name
     if name in ("", "..") or "\\" in name or "\0" in name:
         raise DownloadError(f"{group['repo']}: expected a file name, found {path!r}")
@@ -137,7 +136,7 @@ def human(size):
 
 
 class ProgressLine:
-    """Done, rate and time left; one line on a terminal, a plain line every ten seconds elsewhere."""
+    """Shows bytes, rate and time left: in one line of a terminal, elsewhere as a line every ten seconds."""
 
     def __init__(self, what, total, done):
         self.what, self.total, self.first, self.start, self.shown = what, total, done, time.monotonic(), 0.0
@@ -227,9 +226,9 @@ def main():
     listing = "\n".join(f"  {name:14} {group['what']} → {group['folder']}/" for name, group in GROUPS.items())
     parser = argparse.ArgumentParser(prog="download.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      epilog=f"names:\n{listing}\n  all            everything above")
-    parser.add_argument("names", nargs="+", metavar="NAME", help="what to bring (see below)")
-    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("."), help="folder that the others lie in (default: here)")
-    parser.add_argument("--dry_run", action="store_true", help="only list what would come and how big it is")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="what to download (see below)")
+    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("."), help="folder that holds out, model and dataset (default: the current folder)")
+    parser.add_argument("--dry_run", action="store_true", help="list the files and their sizes, download nothing")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in GROUPS and name != "all"]
     if unknown:
@@ -241,7 +240,7 @@ def main():
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on where it was", file=sys.stderr)
+        print("\nstopped; run the same command again to continue", file=sys.stderr)
         return 130
     return 0
 

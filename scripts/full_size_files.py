@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes full-size files of the released shapes with seeded random weights, by the torch wheel's own Python: `{dim}_llm.pth` as the original's
-training script saves it, and a folder like `clip-vit-base-patch32`. For trying the real sizes without the real weights.
+"""Writes full-size files with seeded random weights: `{dim}_llm.pth`, as the original's training script saves it, and a folder like
+`clip-vit-base-patch32`. Runs on the Python of the torch wheel.
 usage: full_size_files.py OUT [--dim 512 --n_layers 8] [--clip_layers 12] [--with_projection]"""
 import argparse
 import collections
@@ -13,7 +13,7 @@ import torch
 
 
 def projection(dim, width=768):
-    """What a vision checkpoint has beside the language model."""
+    """The parameters that a vision checkpoint has and a language model lacks."""
     bound = 1 / math.sqrt(width)
     at = "vision_proj.vision_proj.0."
     return {at + "weight": torch.empty(dim, width).uniform_(-bound, bound), at + "bias": torch.empty(dim).uniform_(-bound, bound)}

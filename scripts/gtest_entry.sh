@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs one GoogleTest filter as a CTest entry. Fails when the filter selects no test; exits 77 (skipped) when every selected test was skipped.
+# Runs one GoogleTest filter as a CTest entry. Fails if the filter selects no test. Exits with 77 (skipped) if every selected
+# test was skipped.
 # usage: gtest_entry.sh BINARY FILTER
 set -uo pipefail
 log=$(mktemp)

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The main job in one command: set-up, build, sample data, pretraining, instruction tuning, multi-image tuning, evaluation.
-# usage: scripts/quickstart.sh [FOLDER]      results go to FOLDER (default out/quickstart); the last line is one JSON object
+# Sets everything up, builds the programs, makes the sample data, trains all stages and evaluates them. Results go to FOLDER
+# (default out/quickstart). The last line is one JSON object.
+# usage: scripts/quickstart.sh [FOLDER]
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 install_packages
-# An NVIDIA driver decides which LibTorch is worth fetching.
+# The CUDA wheels are large; only a machine with an NVIDIA driver gets them.
 if [ -e /proc/driver/nvidia/version ] || command -v nvidia-smi > /dev/null; then
   fetch_libtorch cuda
   cuda=ON

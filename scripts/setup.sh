@@ -1,6 +1,6 @@
-# Set-up shared by quickstart.sh and test.sh: distribution packages, LibTorch, configure and build. Sourced, not run.
-# Environment: MINIMIND_CACHE  folder for LibTorch, outside the checkout (default ~/.cache/minimind)
-#              LIBTORCH        an unpacked LibTorch (folder with include/ and lib/) to use instead
+# Functions that install packages, fetch LibTorch, configure and build. Sourced, not run.
+# Environment: MINIMIND_CACHE  folder of LibTorch, outside the checkout (default ~/.cache/minimind)
+#              LIBTORCH        an unpacked LibTorch (folder with include/ and lib/) that is used instead
 set -euo pipefail
 
 readonly torch_version=2.11.0
@@ -16,14 +16,14 @@ packages=(
   libsentencepiece-dev libjpeg-dev libwebp-dev libgloo-dev libedit-dev
 )
 
-# Installs what is missing; without root, prints the one line to run.
+# Installs missing packages. Without root, prints the command that installs them and ends.
 install_packages() {
   local missing=() package
   for package in "${packages[@]}" "$@"; do
     dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -q '^installed$' || missing+=("$package")
   done
   [ ${#missing[@]} -eq 0 ] && return
-  command -v apt-get > /dev/null || die "this script installs packages with apt-get (Debian, Ubuntu); install the like of: ${missing[*]}"
+  command -v apt-get > /dev/null || die "expected apt-get (Debian, Ubuntu), found none; install the equivalents of: ${missing[*]}"
   if [ "$(id -u)" -ne 0 ]; then
     die "packages are missing and you are not root; run:  sudo apt-get update && sudo apt-get install -y ${missing[*]}"
   fi
@@ -37,8 +37,8 @@ install_packages() {
   rm -f "$log"
 }
 
-# fetch_libtorch cpu|cuda: sets LIBTORCH. The torch wheel serves as the C++ SDK. cpu leaves the CUDA wheels out except the two
-# small ones that libtorch_cpu.so itself links; cuda installs everything and the Python packages that the tests compare with.
+# fetch_libtorch cpu|cuda: sets LIBTORCH. The torch wheel serves as the C++ SDK. cpu installs two small CUDA wheels, because
+# libtorch_cpu.so links them. cuda installs all CUDA wheels and the Python packages that the tests compare with.
 fetch_libtorch() {
   local kind=$1 venv
   if [ -n "${LIBTORCH:-}" ]; then
@@ -49,14 +49,14 @@ fetch_libtorch() {
   venv=$minimind_cache/torch-$torch_version-$kind
   mkdir -p "$minimind_cache"
   exec 9> "$venv.lock"
-  flock 9  # two runs at once: the second waits for the first
+  flock 9  # a second run at the same time waits for the first
   local wheels
   if [ "$kind" = cpu ]; then
     wheels=(--no-deps "torch==$torch_version" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
   else  # nvidia-cuda-crt and -cccl: headers that the other CUDA headers include; torch itself does not ask for them
     wheels=("torch==$torch_version" nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85 "numpy<3" tokenizers==0.22.2 "pillow>=12,<14")
   fi
-  # The marker holds what was installed: a cache of an older list is completed.
+  # The marker lists what was installed. If the list differs, pip installs what is missing.
   if [ "$(cat "$venv/.complete" 2>/dev/null)" != "${wheels[*]}" ]; then
     say "Fetching LibTorch $torch_version ($kind) into $venv"
     if [ ! -e "$venv/.complete" ]; then
@@ -71,7 +71,7 @@ fetch_libtorch() {
   export LIBTORCH
 }
 
-# configure_preset PRESET [cmake option…]
+# configure_preset PRESET [cmake option…]: configures build/PRESET.
 configure_preset() {
   local preset=$1
   shift
@@ -84,7 +84,7 @@ configure_preset() {
   fi
 }
 
-# build_preset PRESET [cmake option…]
+# build_preset PRESET [cmake option…]: configures and builds build/PRESET.
 build_preset() {
   local preset=$1
   say "Configuring and building build/$preset (2 compilers at once; later builds use ccache)"

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Trains the 27 M model (512 wide, 8 layers) with a full-size encoder of seeded random weights on a folder of photographs whose file names are
-# their captions, then asks for every name. Shows the real sizes at work without the real weights.
+# Trains the 27 M model (width 512, 8 layers) on photographs whose file names are their captions, then asks for every name. The
+# encoder has full size and seeded random weights, so that no released weights are needed.
 # usage: scripts/train_photographs.sh IMAGES TOKENIZER [OUT]
-#   IMAGES   folder of images, e.g. 一个熊.png        TOKENIZER  the released tokenizer.json (or its folder)
-#   OUT        results (default out/photographs)
-# Environment: BIN (default build/release/bin), EPOCHS (default 30), DTYPE (default bfloat16 where the processor has it, else float32)
+#   IMAGES     folder of images, for example 一个熊.png
+#   TOKENIZER  the released tokenizer.json or its folder
+#   OUT        folder of the results (default out/photographs)
+# Environment: BIN (default build/release/bin), EPOCHS (default 30), DTYPE (default: bfloat16 if the processor has it, else float32)
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 [ $# -ge 2 ] || die "usage: scripts/train_photographs.sh IMAGES TOKENIZER [OUT]"
 images=$1
@@ -14,7 +15,7 @@ bin=${BIN:-$minimind_root/build/release/bin}
 if [ -z "${DTYPE:-}" ]; then
   if grep -qm1 avx512_bf16 /proc/cpuinfo; then DTYPE=bfloat16; else DTYPE=float32; fi
 fi
-[ -x "$bin/pretrain_vlm" ] || die "$bin/pretrain_vlm: not built; run scripts/quickstart.sh first or name the folder in BIN"
+[ -x "$bin/pretrain_vlm" ] || die "$bin/pretrain_vlm: expected the built program, found none; run scripts/quickstart.sh first or name the folder in BIN"
 if [ -z "${LIBTORCH:-}" ]; then
   if [ -e "$minimind_cache/torch-$torch_version-cuda/.complete" ]; then fetch_libtorch cuda; else fetch_libtorch cpu; fi
 fi

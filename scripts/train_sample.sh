@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The whole chain on the generated sample: data, pretraining, instruction tuning, multi-image tuning, evaluation on images that training never saw.
-# usage: scripts/train_sample.sh BIN_DIR WORK_DIR      the last line is one JSON object; environment BUILD_SECONDS is passed on into it
+# Makes the sample data, trains all stages on it and evaluates them on images that training never saw. The last line is one
+# JSON object; it holds the environment variable BUILD_SECONDS too.
+# usage: scripts/train_sample.sh BIN_DIR WORK_DIR
 set -euo pipefail
 [ $# -eq 2 ] || { echo "usage: $0 BIN_DIR WORK_DIR" >&2; exit 2; }
 bin=$1
@@ -11,7 +12,7 @@ mkdir -p "$work"
 
 step() { printf '\n\033[1m== %s\033[0m\n' "$*" >&2; }
 inputs=(--tokenizer "$sample/tokenizer.model" --clip_dir "$sample/clip" --images_dir "$sample/images")
-# A small model and a random encoder want much larger learning rates than the flags' defaults, which are for the released models.
+# A small model with a random encoder needs much larger learning rates than the defaults, which suit the released models.
 training=("${inputs[@]}" --out_dir "$work" --feature_cache "$work/features" --feature_cache_dtype float16 --max_seq_len 256
   --num_workers 1 --dtype float32 --grad_clip 0.1 --warmup_iters 50 --save_interval 100000 --log_interval 50 --keep_last 1 --overwrite)
 pretrained=$work/128_vlm_pretrain.pth
@@ -29,7 +30,7 @@ step "Multi-image tuning"
 "$bin/sft_vlm" --multi "${training[@]}" --data_path "$sample/sft_multi.json" --init_from "$tuned" --batch_size 8 --learning_rate 2e-3 --projection_learning_rate 3e-4 --epochs 1
 
 step "Evaluation on images that were held out"
-# evaluate_part NAME KIND CHECKPOINT FILE [flag…]: keeps the output and sets NAME to the accuracy.
+# evaluate_part NAME KIND CHECKPOINT FILE [flag…]: evaluates, keeps the output and sets NAME to the accuracy.
 evaluate_part() {
   local name=$1 kind=$2 checkpoint=$3 file=$4
   shift 4
