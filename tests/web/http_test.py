@@ -74,12 +74,15 @@ class OneServer(unittest.TestCase):
     def post(self, body, headers=""):
         return f"{CHAT}{headers}Content-Length: {len(body)}\r\n\r\n{body}"
 
-    def begin_stream(self, **fields):
+    def begin_long_answer(self, stream):
         """A client whose long answer has begun."""
         client = self.connect()
-        body = json.dumps({"messages": [question("x")], "stream": True, **LONG, **fields})
+        body = json.dumps({"messages": [question("x")], "stream": stream, **LONG})
         client.sendall(self.post(body).encode())
-        self.assertIn(b"200 OK", client.recv(4096))
+        if stream:
+            self.assertIn(b"200 OK", client.recv(4096))
+        else:
+            self.assertTrue(wait_until(lambda: self.server.metric("minimind_requests_inside") == 1))
         return client
 
     def error(self, status, body, found_status, **expected):
@@ -293,12 +296,7 @@ class Connections(OneServer):
     def test_a_vanished_clients_answer_is_given_up(self):
         for stream in (True, False):
             before = self.server.metric("minimind_vanished_clients_total")
-            if stream:
-                client = self.begin_stream()
-            else:
-                client = self.connect()
-                client.sendall(self.post(json.dumps({"messages": [question("x")], **LONG})).encode())
-                self.assertTrue(wait_until(lambda: self.server.metric("minimind_requests_inside") == 1))
+            client = self.begin_long_answer(stream)
             client.close()
             self.assertTrue(wait_until(lambda: self.server.metric("minimind_vanished_clients_total") == before + 1, 3), f"stream={stream}")
             self.assertEqual(self.server.metric("minimind_requests_inside"), 0)
@@ -315,12 +313,7 @@ class Connections(OneServer):
         for leave in (lambda client: client.shutdown(socket.SHUT_WR), reset, pipeline_and_close):
             for stream in (True, False):
                 before = self.server.metric("minimind_vanished_clients_total")
-                if stream:
-                    client = self.begin_stream()
-                else:
-                    client = self.connect()
-                    client.sendall(self.post(json.dumps({"messages": [question("x")], **LONG})).encode())
-                    self.assertTrue(wait_until(lambda: self.server.metric("minimind_requests_inside") == 1))
+                client = self.begin_long_answer(stream)
                 leave(client)
                 self.assertTrue(wait_until(lambda: self.server.metric("minimind_vanished_clients_total") == before + 1, 3))
         client = self.connect()
