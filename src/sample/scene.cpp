@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
-
-#include "sample/shapes.h"
+#include <span>
+#include <stdexcept>
 
 namespace minimind::sample {
 namespace {
@@ -46,6 +47,42 @@ class NoiseSource {
   uint64_t bits_ = 0;
   int left_ = 0;
 };
+
+using Point = std::array<double, 2>;
+
+double box_distance(double x, double y, double half_width, double half_height) {
+  double dx = std::abs(x) - half_width;
+  double dy = std::abs(y) - half_height;
+  return std::hypot(std::max(dx, 0.0), std::max(dy, 0.0)) + std::min(std::max(dx, dy), 0.0);
+}
+
+// The nearest edge gives the distance, the even-odd rule the sign.
+double polygon_distance(std::span<const Point> corners, double x, double y) {
+  double nearest = std::numeric_limits<double>::max();
+  bool inside = false;
+  for (size_t i = 0, j = corners.size() - 1; i < corners.size(); j = i++) {
+    auto [ax, ay] = corners[i];
+    auto [bx, by] = corners[j];
+    double ex = bx - ax, ey = by - ay;
+    double t = std::clamp(((x - ax) * ex + (y - ay) * ey) / (ex * ex + ey * ey), 0.0, 1.0);
+    double dx = x - ax - t * ex, dy = y - ay - t * ey;
+    nearest = std::min(nearest, dx * dx + dy * dy);
+    if ((ay > y) != (by > y) && x < ax + (y - ay) / (by - ay) * (bx - ax)) {
+      inside = !inside;
+    }
+  }
+  return inside ? -std::sqrt(nearest) : std::sqrt(nearest);
+}
+
+std::vector<Point> star_corners() {
+  std::vector<Point> corners;
+  for (int i = 0; i < 10; ++i) {
+    double radius = i % 2 == 0 ? 1.05 : 0.42;
+    double angle = std::numbers::pi * (i / 5.0 - 0.5);
+    corners.push_back({radius * std::cos(angle), radius * std::sin(angle)});
+  }
+  return corners;
+}
 
 Colour mix(const Colour& a, const Colour& b, float t) {
   return {a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t};
@@ -127,24 +164,46 @@ SceneObject random_object(const Combination& combination, double smallest, doubl
 
 }  // namespace
 
-const std::vector<Name>& colour_names() {
-  static const std::vector<Name> names = {{"red", "红色"},  {"orange", "橙色"}, {"yellow", "黄色"}, {"green", "绿色"},
-                                          {"cyan", "青色"}, {"blue", "蓝色"},   {"purple", "紫色"}, {"pink", "粉色"}};
+const std::vector<Alternatives>& colour_names() {
+  static const std::vector<Alternatives> names = {{"red", "红色"},    {"orange", "橙色"}, {"yellow", "黄色"},
+                                                  {"green", "绿色"},  {"cyan", "青色"},   {"blue", "蓝色"},
+                                                  {"purple", "紫色"}, {"pink", "粉色"}};
   return names;
 }
 
-const std::vector<Name>& shape_names() {
-  static const std::vector<Name> names = {{"circle", "圆形"}, {"square", "正方形"}, {"triangle", "三角形"},
-                                          {"star", "星形"},   {"cross", "十字"},    {"ring", "圆环"}};
+const std::vector<Alternatives>& shape_names() {
+  static const std::vector<Alternatives> names = {{"circle", "圆形"}, {"square", "正方形"}, {"triangle", "三角形"},
+                                                  {"star", "星形"},   {"cross", "十字"},    {"ring", "圆环"}};
   return names;
 }
 
-const std::vector<Name>& place_names() {
-  static const std::vector<Name> names = {
+const std::vector<Alternatives>& place_names() {
+  static const std::vector<Alternatives> names = {
       {"top left", "左上角"},    {"top middle", "上方"},    {"top right", "右上角"},
       {"middle left", "左侧"},   {"centre", "中央"},        {"middle right", "右侧"},
       {"bottom left", "左下角"}, {"bottom middle", "下方"}, {"bottom right", "右下角"}};
   return names;
+}
+
+double signed_distance(size_t shape, double x, double y) {
+  static const std::vector<Point> triangle = {{0.0, -0.95}, {0.95, 0.75}, {-0.95, 0.75}};
+  static const std::vector<Point> star = star_corners();
+  switch (shape) {
+    case 0:
+      return std::hypot(x, y) - 0.9;
+    case 1:
+      return box_distance(x, y, 0.8, 0.8);
+    case 2:
+      return polygon_distance(triangle, x, y);
+    case 3:
+      return polygon_distance(star, x, y);
+    case 4:
+      return std::min(box_distance(x, y, 0.95, 0.3), box_distance(x, y, 0.3, 0.95));
+    case 5:
+      return std::abs(std::hypot(x, y) - 0.68) - 0.25;
+    default:
+      throw std::logic_error("signed_distance: no such shape");
+  }
 }
 
 size_t place_of(const SceneObject& object) {

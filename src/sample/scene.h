@@ -10,16 +10,21 @@
 
 namespace minimind::sample {
 
-/// One value of an attribute in both languages.
-struct Name {
-  std::string english;
-  std::string chinese;
-};
+/// The spellings of one fact: in English, in Chinese. An answer that holds one of them names the fact.
+using Alternatives = std::vector<std::string>;
 
 /// The values of each attribute; scenes hold indices into these lists.
-const std::vector<Name>& colour_names();
-const std::vector<Name>& shape_names();
-const std::vector<Name>& place_names();  ///< 3x3 grid, row by row: top left, top middle, top right, middle left, …
+const std::vector<Alternatives>& colour_names();
+const std::vector<Alternatives>& shape_names();
+const std::vector<Alternatives>&
+place_names();  ///< 3x3 grid, row by row: top left, top middle, top right, middle left, …
+
+/// The largest distance of any shape's outline from its centre.
+inline constexpr double kShapeReach = 1.22;
+
+/// Signed distance, negative inside, from the point (x, y) to the outline of a shape that fills the square [-1, 1]^2.
+/// `shape` is an index into shape_names().
+double signed_distance(size_t shape, double x, double y);
 
 /// One coloured shape. Lengths are in pixels of an image of side kImageSide.
 struct SceneObject {

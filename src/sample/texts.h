@@ -8,9 +8,6 @@
 
 namespace minimind::sample {
 
-/// The spellings of one fact; an answer that holds one of them names the fact.
-using Alternatives = std::vector<std::string>;
-
 struct Turn {
   std::string question;  ///< without the image placeholder
   std::string answer;

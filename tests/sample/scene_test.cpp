@@ -6,8 +6,6 @@
 #include <cmath>
 #include <set>
 
-#include "sample/shapes.h"
-
 namespace minimind::sample {
 namespace {
 
@@ -98,8 +96,8 @@ TEST(Scene, ShapeShowsItsColourOnAMutedBackground) {
     auto spread = [](const std::array<double, 3>& rgb) {
       return *std::max_element(rgb.begin(), rgb.end()) - *std::min_element(rgb.begin(), rgb.end());
     };
-    EXPECT_GT(spread(mean_colour(image, 56, 56, 16)), 75) << colour_names()[colour].english;
-    EXPECT_LT(spread(mean_colour(image, 0, 0, 16)), 75) << colour_names()[colour].english;
+    EXPECT_GT(spread(mean_colour(image, 56, 56, 16)), 75) << colour_names()[colour][0];
+    EXPECT_LT(spread(mean_colour(image, 0, 0, 16)), 75) << colour_names()[colour][0];
   }
 }
 
@@ -133,7 +131,7 @@ TEST(Scene, NoShapeReachesFurtherThanItsBound) {
     for (int degree = 0; degree < 360; ++degree) {
       double angle = degree * 3.14159265358979 / 180;
       EXPECT_GT(signed_distance(shape, kShapeReach * std::cos(angle), kShapeReach * std::sin(angle)), 0)
-          << shape_names()[shape].english << " at " << degree;
+          << shape_names()[shape][0] << " at " << degree;
     }
   }
 }

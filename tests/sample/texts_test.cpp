@@ -75,8 +75,8 @@ TEST(SampleTexts, QuestionsDoNotTellTheColour) {
     for (Topic topic : {Topic::kWhat, Topic::kColour, Topic::kPlace, Topic::kCount}) {
       for (Language language : {Language::kEnglish, Language::kChinese}) {
         std::string question = question_turn(scene, language, topic, random).question;
-        for (const Name& colour : colour_names()) {
-          EXPECT_FALSE(names_one_of(question, {colour.english, colour.chinese})) << question;
+        for (const Alternatives& colour : colour_names()) {
+          EXPECT_FALSE(names_one_of(question, colour)) << question;
         }
       }
     }
