@@ -1,4 +1,3 @@
-#include "minimind/cli/end_process.h"
 #include "minimind/cli/run_main.h"
 #include "minimind/train/options.h"
 #include "minimind/train/trainer.h"

@@ -1,11 +1,12 @@
 #include "cli/field_text.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <optional>
-#include <type_traits>
+#include <variant>
 
 #include "base/text.h"
 #include "minimind/base/error.h"
@@ -91,26 +92,9 @@ void set_value(const Field& field, const std::vector<std::string>& words, std::v
   }
 }
 
-const char* type_name(const bool& /*value*/) {
-  return "BOOL";
-}
-const char* type_name(const int64_t& /*value*/) {
-  return "INT";
-}
-const char* type_name(const double& /*value*/) {
-  return "FLOAT";
-}
-const char* type_name(const std::string& /*value*/) {
-  return "TEXT";
-}
-template <class T>
-std::string type_name(const std::optional<T>& /*value*/) {
-  return type_name(T());
-}
-template <class T>
-std::string type_name(const std::vector<T>& /*value*/) {
-  return type_name(T()) + std::string("…");
-}
+// In the order of FieldValue.
+constexpr std::array kTypeNames = {"BOOL", "INT", "FLOAT", "TEXT", "BOOL", "INT", "FLOAT", "TEXT…", "INT…"};
+static_assert(kTypeNames.size() == std::variant_size_v<FieldValue>);
 
 }  // namespace
 
@@ -119,8 +103,7 @@ void set_field_from_words(const Field& field, const std::vector<std::string>& wo
 }
 
 std::string field_type_name(const Field& field) {
-  return field.choices.empty() ? std::visit([](auto* value) { return std::string(type_name(*value)); }, field.value)
-                               : "{" + joined_choices(field, ",") + "}";
+  return field.choices.empty() ? kTypeNames.at(field.value.index()) : "{" + joined_choices(field, ",") + "}";
 }
 
 }  // namespace minimind::detail

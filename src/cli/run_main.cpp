@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <iostream>
@@ -175,6 +176,13 @@ int run_main(int argc, const char* const* argv, const CommandLine& command_line,
     print_error(first_line(error.what()));
   }
   return kFailure;
+}
+
+void end_process(int code) {
+  std::cout.flush();
+  std::cerr.flush();
+  std::fflush(nullptr);
+  std::quick_exit(code);
 }
 
 }  // namespace minimind
