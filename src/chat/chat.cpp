@@ -4,6 +4,7 @@
 
 #include "minimind/chat/chat_model.h"
 #include "minimind/chat/session.h"
+#include "minimind/image/decode.h"
 
 namespace minimind {
 
@@ -20,7 +21,7 @@ ChatModelFiles files_of(const ChatSettings& settings) {
   files.device = settings.device;
   files.stage.clear();
   files.threads = settings.threads;
-  files.weights = weight_format_of(settings.weights);
+  files.weights = settings.weights;
   return files;
 }
 
@@ -54,8 +55,8 @@ Chat& Chat::operator=(Chat&& other) noexcept = default;
 std::string Chat::ask(const std::string& question, const std::vector<ChatImage>& images, const OnText& on_text) {
   std::vector<at::Tensor> features;
   for (const ChatImage& image : images) {
-    features.push_back(image.bytes.empty() ? parts_->model->features_of_file(image.path)
-                                           : parts_->model->features(image.bytes, "image"));
+    features.push_back(
+        parts_->model->features(image.bytes.empty() ? load_image(image.path) : decode_image(image.bytes, "image")));
   }
   return parts_->session.ask(question, features, on_text).text;
 }

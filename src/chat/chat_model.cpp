@@ -4,11 +4,11 @@
 #include <ATen/ops/empty.h>
 #include <c10/core/GradMode.h>
 
+#include "base/machine_limits.h"
 #include "base/primitive_cache.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
-#include "minimind/image/decode.h"
 #include "minimind/image/resize.h"
 #include "minimind/infer/prompt.h"
 #include "minimind/model/weights.h"
@@ -48,6 +48,21 @@ Vlm uninitialised_model(const LmConfig& config) {
 
 }  // namespace
 
+Fields ChatModelFiles::fields() {
+  return {{"checkpoint", &checkpoint, "weights: .pth, .safetensors or a Hugging Face folder"},
+          {"clip_dir", &clip_dir, "Hugging Face folder of the CLIP vision encoder"},
+          {"tokenizer", &tokenizer, "tokenizer.json, a sentencepiece .model file, or a folder that holds either file"},
+          {"allow_missing", &allow_missing,
+           "state-dict key prefixes that may be missing (vision_proj: a language model without vision)"},
+          {"device", &device, "compute device: auto, cpu, cuda or cuda:N"},
+          {"weights", &weights, "weight format for decoding on a CPU", {"float32", "bfloat16", "int8"}},
+          {"threads", &threads, "CPU threads of tensor operations; 0: all cores"}};
+}
+
+void ChatModelFiles::validate() const {
+  require_flag_between("threads", threads, 0, most_threads());
+}
+
 std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const Notice& notice) {
   const auto notify = [&notice](const std::string& text) {
     if (notice && !text.empty()) {
@@ -55,7 +70,8 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
     }
   };
   const c10::Device device = device_of(files.device);
-  if (device.is_cpu() && files.weights != WeightFormat::kFloat32) {
+  const bool keeps_bfloat16 = weight_format_of(files.weights) != WeightFormat::kFloat32 && device.is_cpu();
+  if (keeps_bfloat16) {
     limit_primitive_cache();
   }
   if (files.threads > 0) {
@@ -75,7 +91,7 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
   // After the model: loading that takes memory for a moment, which the encoder in bfloat16 keeps.
   ClipVisionOptions encoding;
   encoding.small_gemm = true;
-  if (device.is_cpu() && files.weights != WeightFormat::kFloat32) {
+  if (keeps_bfloat16) {
     encoding.dtype = at::kBFloat16;
   }
   LoadReport encoder_report;
@@ -123,14 +139,6 @@ at::Tensor ChatModel::features(const Image& image) {
     }
   }
   return encoded;
-}
-
-at::Tensor ChatModel::features(std::string_view bytes, const std::string& name) {
-  return features(decode_image(bytes, name));
-}
-
-at::Tensor ChatModel::features_of_file(const std::string& path) {
-  return features(load_image(path));
 }
 
 at::Tensor ChatModel::embed(std::span<const TokenId> ids, std::span<const int64_t> spans,

@@ -6,7 +6,6 @@
 #include <memory>
 
 #include "base/signals.h"
-#include "chat/model_flags.h"
 #include "chat/terminal.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
@@ -15,7 +14,7 @@
 namespace minimind {
 
 Fields EvalChatOptions::file_fields() {
-  Fields fields = model_flags(files, weights);
+  Fields fields = files.fields();
   fields.front().help += "; empty: out/512_vlm_sft[_multi].pth";
   return fields;
 }
@@ -52,8 +51,8 @@ void EvalChatOptions::resolve() {
   }
   chat.sampling.penalty_mode =
       repetition_penalty_mode == "original" ? RepetitionPenaltyMode::kOriginal : RepetitionPenaltyMode::kUsual;
-  resolve_model_flags(files, weights);
-  chat.weights = files.weights;
+  files.validate();
+  chat.weights = weight_format_of(files.weights);
   chat.seed = static_cast<uint64_t>(seed);
   if (!image_dir.empty() && !image.empty()) {
     throw UsageError("--image and --image_dir: expected one of the two flags, found both");

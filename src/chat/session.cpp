@@ -65,7 +65,7 @@ Prompt ChatSession::fit(const Turn& asked, size_t& removed_turns) const {
             " tokens, found a longer one; ask for less at once or raise --max_seq_len");
   } else if (removed_turns > 0) {
     prompt.notice = concat("the conversation fills the context of ", options_.context, " tokens: its oldest ",
-                           removed_turns == 1 ? "turn was" : concat(removed_turns, " turns were"), " left out");
+                           removed_turns == 1 ? "turn was" : concat(removed_turns, " turns were"), " dropped");
   }
   return prompt;
 }
@@ -87,15 +87,10 @@ Answer ChatSession::ask(const std::string& text, const std::vector<at::Tensor>& 
     return piece.empty() || !on_text || on_text(piece);
   };
   const GenerationOptions how{options_.sampling, options_.max_new_tokens, model_.tokenizer().eos_id()};
-  const Generation generation =
+  static_cast<Generation&>(answer) =
       generate(*decoder_, sequence_, prompt.ids, model_.embed(prompt.ids, prompt.spans, prompt.features), how, random_,
                [&](TokenId id) { return show(stream.push(id)); });
   show(stream.finish());
-  answer.reason = generation.reason;
-  answer.prompt_tokens = generation.prompt_tokens;
-  answer.tokens = std::ssize(generation.ids);
-  answer.prefill_seconds = generation.prefill_seconds;
-  answer.decode_seconds = generation.decode_seconds;
 
   turns_.erase(turns_.begin(), turns_.begin() + static_cast<std::ptrdiff_t>(removed_turns));
   turn.answer = answer.text;

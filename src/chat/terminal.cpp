@@ -7,9 +7,9 @@
 #include <string_view>
 
 #include "base/utf8.h"
-#include "chat/dropped_images.h"
-#include "chat/image_groups.h"
+#include "chat/image_paths.h"
 #include "minimind/base/error.h"
+#include "minimind/image/decode.h"
 
 namespace minimind {
 
@@ -25,9 +25,9 @@ constexpr std::string_view kHelp =
 std::string speed_text(const Answer& answer) {
   std::ostringstream text;
   text << std::fixed << std::setprecision(1) << "(" << answer.prompt_tokens << " tokens read in "
-       << answer.prefill_seconds * 1e3 << " ms; " << answer.tokens << " written";
-  if (answer.tokens > 1 && answer.decode_seconds > 0) {
-    text << ", " << static_cast<double>(answer.tokens) / answer.decode_seconds << " tokens/s";
+       << answer.prefill_seconds * 1e3 << " ms; " << answer.ids.size() << " written";
+  if (answer.ids.size() > 1 && answer.decode_seconds > 0) {
+    text << ", " << static_cast<double>(answer.ids.size()) / answer.decode_seconds << " tokens/s";
   }
   text << ")";
   return text.str();
@@ -73,13 +73,13 @@ void add_images(const TerminalChat& chat, const std::vector<std::string>& paths,
   // If one image cannot be read, no image becomes pending: the question would lack it.
   std::vector<at::Tensor> features;
   for (const std::string& path : paths) {
-    features.push_back(chat.session.model().features_of_file(path));
+    features.push_back(chat.session.model().features(load_image(path)));
   }
   state.pending.insert(state.pending.end(), features.begin(), features.end());
 }
 
 void show_pending(const TerminalChat& chat, const TerminalState& state) {
-  if (chat.lines.is_terminal()) {
+  if (chat.lines.is_terminal() && !state.pending.empty()) {
     chat.notes << state.pending.size() << (state.pending.size() == 1 ? " image" : " images")
                << " for the next question\n"
                << std::flush;
@@ -120,7 +120,7 @@ void run_line(const TerminalChat& chat, const std::string& line, TerminalState& 
   add_images(chat, parts.images, state);
   if (!parts.text.empty() || (parts.images.empty() && !state.pending.empty())) {
     ask_about_pending(chat, parts.text, state);
-  } else if (!parts.images.empty()) {
+  } else {
     show_pending(chat, state);
   }
 }
@@ -136,10 +136,8 @@ int run_terminal(const TerminalChat& chat) {
   add_images(chat, chat.first_images, state);
   if (chat.lines.is_terminal()) {
     chat.notes << "Drop an image and ask about it; /help lists the commands.\n" << std::flush;
-    if (!state.pending.empty()) {
-      show_pending(chat, state);
-    }
   }
+  show_pending(chat, state);
   while (!state.ended) {
     const std::optional<std::string> line = chat.lines.next("> ");
     if (!line) {

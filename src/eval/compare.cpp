@@ -9,12 +9,11 @@
 #include "base/progress.h"
 #include "base/stopwatch.h"
 #include "base/utf8.h"
-#include "chat/image_groups.h"
+#include "chat/image_paths.h"
 #include "eval/report_page.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
-#include "minimind/eval/evaluate.h"
 #include "minimind/image/decode.h"
 #include "minimind/image/encode.h"
 #include "minimind/image/resize.h"
@@ -88,7 +87,7 @@ std::string settings_summary(const EvalChatOptions& options) {
   if (sampling.repetition_penalty != 1.0) {
     text << ", repetition penalty " << sampling.repetition_penalty;
   }
-  text << ", at most " << options.chat.max_new_tokens << " tokens, weights in " << options.weights;
+  text << ", at most " << options.chat.max_new_tokens << " tokens, weights in " << options.files.weights;
   return text.str();
 }
 
@@ -110,7 +109,7 @@ std::string ask_about_group(const EvalChatOptions& options, const ImageGroup& gr
       options.prompt.empty() ? default_question(std::ssize(features), placeholder) : options.prompt, features);
   column.seconds += stopwatch.seconds();
   column.decode_seconds += answer.decode_seconds;
-  column.tokens += answer.tokens;
+  column.tokens += std::ssize(answer.ids);
   ++column.answers;
   return answer.text;
 }
@@ -151,14 +150,9 @@ ReportColumn ask_checkpoint(const EvalChatOptions& options, const std::string& c
 }
 
 EvaluateOptions scoring_of(const EvalChatOptions& chat, const CompareOptions& options, const std::string& checkpoint) {
-  EvaluateOptions scoring;
+  EvaluateOptions scoring = options.scoring;
   scoring.files = chat.files;
   scoring.files.checkpoint = checkpoint;
-  scoring.data_path = options.data;
-  scoring.images_dir = options.images_dir;
-  scoring.attributes = options.attributes;
-  scoring.kind = options.kind;
-  scoring.weights = chat.weights;
   scoring.max_new_tokens = chat.chat.max_new_tokens;
   scoring.max_seq_len = chat.chat.context;
   scoring.resolve();
@@ -220,12 +214,13 @@ Report make_report(const EvalChatOptions& chat, const std::vector<std::string>& 
 Fields CompareOptions::fields() {
   return {{"checkpoints", &checkpoints, "weights files to compare, separated by commas, or repeat the flag"},
           {"report", &report, "HTML report to write: images of --image_dir in rows, checkpoints in columns"},
-          {"data", &data, "JSON file in the training format: score greedy answers, one JSON line per checkpoint"},
-          {"images_dir", &images_dir,
+          {"data", &scoring.data_path,
+           "JSON file in the training format: score greedy answers, one JSON line per checkpoint"},
+          {"images_dir", &scoring.images_dir,
            "folder or zip archive of the images of --data; empty: --image_dir, else `images` beside the data"},
-          {"attributes", &attributes,
+          {"attributes", &scoring.attributes,
            "JSON file of words that make an answer right; empty: attributes.json beside the data; none: no file"},
-          {"kind", &kind, "training format of the data file", {"pretrain", "sft", "multi"}}};
+          {"kind", &scoring.kind, "training format of the data file", {"pretrain", "sft", "multi"}}};
 }
 
 void CompareOptions::resolve(EvalChatOptions& chat) {
@@ -243,16 +238,16 @@ void CompareOptions::resolve(EvalChatOptions& chat) {
   if (!report.empty() && chat.image_dir.empty()) {
     throw UsageError("--report: expected --image_dir FOLDER with the images to ask about, found no --image_dir");
   }
-  if (!data.empty() && report.empty()) {
-    require_no_effect_on_scores(chat);
-  }
-  if (!data.empty()) {
-    const std::filesystem::path beside = std::filesystem::path(data).parent_path();
-    if (images_dir.empty()) {
-      images_dir = !chat.image_dir.empty() ? chat.image_dir : (beside / "images").string();
+  if (!scoring.data_path.empty()) {
+    if (report.empty()) {
+      require_no_effect_on_scores(chat);
     }
-    if (attributes.empty() && std::filesystem::exists(beside / "attributes.json")) {
-      attributes = (beside / "attributes.json").string();
+    const std::filesystem::path beside = std::filesystem::path(scoring.data_path).parent_path();
+    if (scoring.images_dir.empty()) {
+      scoring.images_dir = !chat.image_dir.empty() ? chat.image_dir : (beside / "images").string();
+    }
+    if (scoring.attributes.empty() && std::filesystem::exists(beside / "attributes.json")) {
+      scoring.attributes = (beside / "attributes.json").string();
     }
   }
   if (!checkpoints.empty()) {
@@ -274,7 +269,7 @@ int run_comparison(const EvalChatOptions& chat, const CompareOptions& options, s
     const AtomicFile probe(options.report);
   }
   std::vector<std::string> scores(checkpoints.size());
-  for (size_t i = 0; i < checkpoints.size() && !options.data.empty(); ++i) {
+  for (size_t i = 0; i < checkpoints.size() && !options.scoring.data_path.empty(); ++i) {
     const EvaluateOptions scoring = scoring_of(chat, options, checkpoints[i]);
     const EvaluationResult result = evaluate(scoring, out);
     out << result.json(scoring) << std::endl;

@@ -10,7 +10,6 @@
 #include "base/progress.h"
 #include "base/stopwatch.h"
 #include "base/utf8.h"
-#include "chat/model_flags.h"
 #include "eval/scores.h"
 #include "infer/batch_generate.h"
 #include "minimind/base/error.h"
@@ -19,6 +18,7 @@
 #include "minimind/base/stage.h"
 #include "minimind/data/dataset.h"
 #include "minimind/data/image_source.h"
+#include "minimind/image/decode.h"
 #include "minimind/infer/prompt.h"
 
 namespace minimind {
@@ -95,27 +95,23 @@ std::vector<Question> read_questions(Evaluation& evaluation) {
 }
 
 /// Two samples with equal keys have the same right answer: the required facts or, without a rule, the text.
-std::string truth_key(const Question& question, const Evaluation& evaluation) {
+std::multiset<std::string> truth_key(const Question& question, const Evaluation& evaluation) {
   const std::vector<Spellings>* required = evaluation.required_facts(question);
   if (required == nullptr) {
-    return question.truth;
+    return {question.truth};
   }
   std::multiset<std::string> facts;
   for (const Spellings& fact : *required) {
     facts.insert(fact.empty() ? "" : fact.front());
   }
-  std::string key;
-  for (const std::string& fact : facts) {
-    key += fact + "\n";
-  }
-  return key;
+  return facts;
 }
 
 /// Gives each question the images of another sample with a different right answer, chosen by the seed. Removes the
 /// questions for which there is no such sample.
 std::vector<Question> swap_images(const std::vector<Question>& questions, const Evaluation& evaluation) {
   Random random(static_cast<uint64_t>(evaluation.options.seed));
-  std::vector<std::string> keys;
+  std::vector<std::multiset<std::string>> keys;
   for (const Question& question : questions) {
     keys.push_back(truth_key(question, evaluation));
   }
@@ -176,7 +172,7 @@ Prompt prompt_for(const Question& question, const Evaluation& evaluation) {
   ChatModel& model = *evaluation.model;
   std::vector<at::Tensor> features;
   for (const std::string& name : question.images) {
-    features.push_back(model.features(evaluation.images->read(name), name));
+    features.push_back(model.features(decode_image(evaluation.images->read(name), name)));
   }
   Prompt prompt = make_prompt(model.tokenizer(), model.pattern(), {{"user", question.text}}, std::move(features));
   cut_prompt(prompt, evaluation.options.max_seq_len - 1, std::ssize(model.pattern().ids));
@@ -187,7 +183,7 @@ void answer_and_score(const std::vector<Question>& questions, Evaluation& evalua
   const EvaluateOptions& options = evaluation.options;
   const Tokenizer& tokenizer = evaluation.model->tokenizer();
   const BatchOptions how{options.max_seq_len, options.max_new_tokens, options.batch_size, tokenizer.eos_id(),
-                         weight_format_of(options.weights)};
+                         weight_format_of(options.files.weights)};
   Progress progress("evaluating", "questions", std::ssize(questions));
   for (int64_t next = 0; next < std::ssize(questions);) {
     std::vector<Prompt> batch;
@@ -214,15 +210,15 @@ void answer_and_score(const std::vector<Question>& questions, Evaluation& evalua
 }  // namespace
 
 Fields EvaluateOptions::file_fields() {
-  Fields fields = model_flags(files, weights);
+  Fields fields = files.fields();
   std::ranges::find(fields, "weights", &Field::name)->help += "; not float32 decodes one question at a time";
-  const Fields data = {
-      {"data_path", &data_path, "JSON file in the training format"},
-      {"images_dir", &images_dir, "folder or zip archive of the images, or a folder inside an archive (x.zip/folder)"},
-      {"image_prefix", &image_prefix, "file-name prefix of the images if --kind is sft"},
-      {"attributes", &attributes,
-       "JSON file of words that make an answer right; none or empty: score by exact match and token F1"}};
-  fields.insert(fields.end(), data.begin(), data.end());
+  fields.insert(
+      fields.end(),
+      {{"data_path", &data_path, "JSON file in the training format"},
+       {"images_dir", &images_dir, "folder or zip archive of the images, or a folder inside an archive (x.zip/folder)"},
+       {"image_prefix", &image_prefix, "file-name prefix of the images if --kind is sft"},
+       {"attributes", &attributes,
+        "JSON file of words that make an answer right; none or empty: score by exact match and token F1"}});
   return fields;
 }
 
@@ -240,7 +236,7 @@ Fields EvaluateOptions::evaluation_fields() {
 void EvaluateOptions::resolve() {
   const Stage stage = kind == "pretrain" ? Stage::kPretrain : kind == "sft" ? Stage::kInstruction : Stage::kMultiImage;
   files.stage = stage_info(stage).file_end;
-  resolve_model_flags(files, weights);
+  files.validate();
   require_flag_at_least("max_samples", max_samples, 0);
   require_flag_at_least("show", show, 0);
   require_flag_at_least("max_new_tokens", max_new_tokens, 1);
@@ -250,21 +246,21 @@ void EvaluateOptions::resolve() {
 
 std::string EvaluationResult::json(const EvaluateOptions& options) const {
   const auto share = [](double part, int64_t whole) { return whole == 0 ? 0.0 : part / static_cast<double>(whole); };
-  nlohmann::ordered_json line = {{"data", options.data_path},
-                                 {"checkpoint", options.files.checkpoint},
-                                 {"kind", options.kind},
-                                 {"swapped_images", options.swap_images},
-                                 {"weights", options.weights},
-                                 {"samples", samples},
-                                 {"skipped", skipped},
-                                 {"accuracy", 0.0},
-                                 {"accuracy_by", with_attributes > 0 ? "attributes" : "exact match"},
-                                 {"exact_match", share(static_cast<double>(exact), samples)},
-                                 {"token_f1", share(f1_sum, samples)},
-                                 {"seconds", seconds},
-                                 {"samples_per_second", seconds > 0 ? static_cast<double>(samples) / seconds : 0.0}};
-  line["accuracy"] = with_attributes > 0 ? share(static_cast<double>(right), with_attributes)
-                                         : share(static_cast<double>(exact), samples);
+  const double exact_share = share(static_cast<double>(exact), samples);
+  const nlohmann::ordered_json line = {
+      {"data", options.data_path},
+      {"checkpoint", options.files.checkpoint},
+      {"kind", options.kind},
+      {"swapped_images", options.swap_images},
+      {"weights", options.files.weights},
+      {"samples", samples},
+      {"skipped", skipped},
+      {"accuracy", with_attributes > 0 ? share(static_cast<double>(right), with_attributes) : exact_share},
+      {"accuracy_by", with_attributes > 0 ? "attributes" : "exact match"},
+      {"exact_match", exact_share},
+      {"token_f1", share(f1_sum, samples)},
+      {"seconds", seconds},
+      {"samples_per_second", seconds > 0 ? static_cast<double>(samples) / seconds : 0.0}};
   return line.dump();
 }
 

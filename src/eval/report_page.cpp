@@ -80,14 +80,6 @@ std::string body_row(const ReportRow& row, size_t image_columns, size_t columns)
   return out + "</tr>\n";
 }
 
-bool is_one_question(const std::vector<ReportRow>& rows) {
-  return std::ranges::all_of(rows, [&](const ReportRow& row) { return row.question == rows.front().question; });
-}
-
-std::string question_row(const ReportRow& row, size_t cells) {
-  return concat("<tr><td class=\"q\" colspan=\"", cells, "\">", escape_html(row.question), "</td></tr>\n");
-}
-
 constexpr const char* kReportStyle =
     R"(:root{--ink:#1f2328;--dim:#5c6570;--paper:#fff;--line:#d8dde3;--head:#f4f6f8;--bad:#b3261e}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e8ea;--dim:#9aa3ad;--paper:#16181b;--line:#343a41;--head:#20242a;--bad:#ff8a80}}
@@ -128,7 +120,8 @@ std::string report_page(const Report& report) {
   for (const ReportRow& row : report.rows) {
     image_columns = std::max(image_columns, row.images.size());
   }
-  const bool one_question = is_one_question(report.rows);
+  const bool one_question = std::ranges::all_of(
+      report.rows, [&](const ReportRow& row) { return row.question == report.rows.front().question; });
   const std::string head = report.rows.empty() ? ""
                            : one_question      ? report.rows.front().question
                                                : "The question stands above each row.";
@@ -140,7 +133,8 @@ std::string report_page(const Report& report) {
              head_row(report, image_columns), "<tbody>\n");
   for (const ReportRow& row : report.rows) {
     if (!one_question) {
-      out += question_row(row, image_columns + report.columns.size());
+      out += concat("<tr><td class=\"q\" colspan=\"", image_columns + report.columns.size(), "\">",
+                    escape_html(row.question), "</td></tr>\n");
     }
     out += body_row(row, image_columns, report.columns.size());
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <iterator>
 #include <string_view>
 
 #include "base/json.h"
@@ -26,9 +27,9 @@ bool stands_at(std::string_view text, size_t at, const std::string& spelling) {
   return !is_ascii_letter(spelling.front()) || at == 0 || !is_ascii_letter(text[at - 1]);
 }
 
-/// Indices of the members that the text names. At each place the longest spelling counts and its letters are used up.
-std::vector<size_t> named_members(std::string_view text, const std::vector<Spellings>& members) {
-  std::vector<size_t> named;
+/// The members that the text names. At each place the longest spelling counts and its letters are used up.
+std::vector<Spellings> named_members(std::string_view text, const std::vector<Spellings>& members) {
+  std::vector<Spellings> named;
   for (size_t at = 0; at < text.size();) {
     size_t longest = 0, member = 0;
     for (size_t i = 0; i < members.size(); ++i) {
@@ -40,15 +41,17 @@ std::vector<size_t> named_members(std::string_view text, const std::vector<Spell
       }
     }
     if (longest > 0) {
-      named.push_back(member);
+      named.push_back(members[member]);
     }
     at += std::max<size_t>(longest, 1);
   }
   return named;
 }
 
-bool share_a_spelling(const Spellings& a, const Spellings& b) {
-  return std::ranges::any_of(a, [&](const std::string& spelling) { return std::ranges::count(b, spelling) > 0; });
+/// Whether one of the facts shares a spelling with `fact`.
+bool is_among(const std::vector<Spellings>& facts, const Spellings& fact) {
+  return std::ranges::any_of(
+      facts, [&](const Spellings& other) { return std::ranges::find_first_of(other, fact) != other.end(); });
 }
 
 std::vector<Spellings> lower_all(std::vector<Spellings> facts) {
@@ -145,37 +148,22 @@ const std::vector<Spellings>* AttributeRules::required(const std::string& sample
 bool AttributeRules::is_right(const std::string& answer, const std::vector<Spellings>& required) const {
   const std::string text = lower_case(answer);
   const std::vector<Spellings> facts = lower_all(required);
-  std::vector<bool> met(facts.size(), false), in_category(facts.size(), false);
+  std::vector<Spellings> known, named;  // members of the facts' categories, and those that the text names
   for (const std::vector<Spellings>& members : categories_) {
-    std::vector<size_t> demanded;  ///< required facts of this category
-    for (size_t fact = 0; fact < facts.size(); ++fact) {
-      const auto shares = [&](const Spellings& member) { return share_a_spelling(member, facts[fact]); };
-      if (std::ranges::any_of(members, shares)) {
-        demanded.push_back(fact);
-        in_category[fact] = true;
-      }
-    }
-    if (demanded.empty()) {
+    if (std::ranges::none_of(members, [&](const Spellings& member) { return is_among(facts, member); })) {
       continue;
     }
-    for (const size_t member : named_members(text, members)) {
-      bool wanted = false;
-      for (const size_t fact : demanded) {
-        if (share_a_spelling(members[member], facts[fact])) {
-          met[fact] = wanted = true;
-        }
-      }
-      if (!wanted) {
+    known.insert(known.end(), members.begin(), members.end());
+    for (const Spellings& member : named_members(text, members)) {
+      if (!is_among(facts, member)) {
         return false;
       }
+      named.push_back(member);
     }
   }
-  for (size_t fact = 0; fact < facts.size(); ++fact) {
-    if (!met[fact] && (in_category[fact] || named_members(text, {facts[fact]}).empty())) {
-      return false;
-    }
-  }
-  return true;
+  return std::ranges::all_of(facts, [&](const Spellings& fact) {
+    return is_among(known, fact) ? is_among(named, fact) : !named_members(text, {fact}).empty();
+  });
 }
 
 bool is_exact(const std::string& answer, const std::string& truth) {
@@ -183,22 +171,14 @@ bool is_exact(const std::string& answer, const std::string& truth) {
 }
 
 double token_f1(const std::string& answer, const std::string& truth) {
-  const std::vector<std::string> ours = words_of_text(answer), theirs = words_of_text(truth);
+  std::vector<std::string> ours = words_of_text(answer), theirs = words_of_text(truth), common;
   if (ours.empty() || theirs.empty()) {
     return ours.empty() && theirs.empty() ? 1.0 : 0.0;
   }
-  std::map<std::string, int64_t> left;
-  for (const std::string& word : theirs) {
-    ++left[word];
-  }
-  int64_t common = 0;
-  for (const std::string& word : ours) {
-    if (left[word] > 0) {
-      --left[word];
-      ++common;
-    }
-  }
-  return 2.0 * static_cast<double>(common) / static_cast<double>(ours.size() + theirs.size());
+  std::ranges::sort(ours);
+  std::ranges::sort(theirs);
+  std::ranges::set_intersection(ours, theirs, std::back_inserter(common));
+  return 2.0 * static_cast<double>(common.size()) / static_cast<double>(ours.size() + theirs.size());
 }
 
 }  // namespace minimind

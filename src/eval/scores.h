@@ -37,8 +37,8 @@ class AttributeRules {
 /// Whether both texts are equal after white space at their ends is stripped.
 bool is_exact(const std::string& answer, const std::string& truth);
 
-/// Harmonic mean of precision and recall over words: runs of letters and digits in any case; each Chinese or Japanese
-/// character is one word; punctuation is ignored. 1 if both texts have no word, 0 if one text has none.
+/// Harmonic mean of precision and recall over words. A word is a run of letters and digits in any case, or one Chinese
+/// or Japanese character. Punctuation is ignored. 1 if both texts have no word, 0 if one text has none.
 double token_f1(const std::string& answer, const std::string& truth);
 
 }  // namespace minimind

@@ -29,6 +29,7 @@
 #include "minimind/chat/session.h"
 #include "minimind/data/dataset.h"
 #include "minimind/data/image_source.h"
+#include "minimind/image/decode.h"
 #include "minimind/model/weights.h"
 
 namespace {
@@ -136,7 +137,7 @@ std::unique_ptr<ChatModel> load_chat(char** parts, const char* weights, int64_t 
   files.allow_missing = {"vision_proj."};
   files.threads = threads;
   files.cached_images = 0;
-  files.weights = weight_format_of(weights);
+  files.weights = weights;
   return ChatModel::load(files);
 }
 
@@ -145,7 +146,7 @@ void serve_encode(ChatModel& model) {
   for (std::string line; std::getline(std::cin, line);) {
     const std::string path = line.substr(line.find(' ') + 1);
     const auto start = BenchClock::now();
-    model.features_of_file(path);
+    model.features(load_image(path));
     std::cout << "{\"seconds\": " << seconds_since(start) << "}" << std::endl;
   }
 }
@@ -173,7 +174,7 @@ double answers_loss(ChatModel& model, WeightFormat format, const std::string& da
     const Sample sample = dataset.sample(i);
     std::vector<at::Tensor> features;
     for (const std::string& name : sample.images) {
-      features.push_back(model.features(source->read(name), name));
+      features.push_back(model.features(decode_image(source->read(name), name)));
     }
     const auto& [question, truth] = sample.turns.front();
     const Prompt prompt = make_prompt(model.tokenizer(), model.pattern(), {{"user", question}}, features);

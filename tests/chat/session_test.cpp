@@ -8,6 +8,7 @@
 #include "chat/toy_chat.h"
 #include "minimind/base/error.h"
 #include "minimind/chat/eval_chat.h"
+#include "minimind/image/decode.h"
 
 namespace minimind::testing {
 namespace {
@@ -77,7 +78,8 @@ TEST(ChatModelImages, ForgetsTheImageThatWasUsedLongestAgo) {
 
 TEST(ChatModelImages, NamesAFileThatIsNoImage) {
   const auto model = toy_chat_model();
-  EXPECT_NE(message_of([&] { model->features("not an image", "notes.png"); }).find("notes.png"), std::string::npos);
+  EXPECT_NE(message_of([&] { model->features(decode_image("not an image", "notes.png")); }).find("notes.png"),
+            std::string::npos);
 }
 
 TEST(ChatSession, AnswerDependsOnTheImage) {
@@ -175,7 +177,7 @@ TEST(ChatSession, OldestTurnsGoWhenTheContextIsFull) {
   bool told = false;
   for (int turn = 0; turn < 6; ++turn) {
     const Answer answer = session.ask("question number " + std::to_string(turn), {model->features(toy_image(turn))});
-    EXPECT_LE(answer.prompt_tokens + answer.tokens, options.context);
+    EXPECT_LE(answer.prompt_tokens + std::ssize(answer.ids), options.context);
     told = told || answer.notice.find("oldest") != std::string::npos;
   }
   EXPECT_TRUE(told);
@@ -191,7 +193,7 @@ TEST(ChatSession, TooLongAQuestionIsCutWithANotice) {
   const Answer answer = session.ask("<image>" + std::string(200, 'x'), {model->features(toy_image(1))});
   EXPECT_NE(answer.notice.find("1 image"), std::string::npos) << answer.notice;
   EXPECT_LE(answer.prompt_tokens, options.context - options.max_new_tokens);
-  EXPECT_GT(answer.tokens, 0);
+  EXPECT_GT(std::ssize(answer.ids), 0);
 }
 
 TEST(ChatSession, StopsWhenTheContextIsFull) {
@@ -201,7 +203,7 @@ TEST(ChatSession, StopsWhenTheContextIsFull) {
   ChatSession session(*model, options);
   const Answer answer = session.ask("what?", {});
   if (answer.reason == StopReason::kContextFull) {
-    EXPECT_EQ(answer.prompt_tokens + answer.tokens, options.context);
+    EXPECT_EQ(answer.prompt_tokens + std::ssize(answer.ids), options.context);
   } else {
     EXPECT_EQ(answer.reason, StopReason::kEos);
   }

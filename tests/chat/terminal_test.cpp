@@ -7,7 +7,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "chat/dropped_images.h"
+#include "chat/image_paths.h"
 #include "chat/toy_chat.h"
 #include "minimind/base/error.h"
 #include "minimind/image/encode.h"
@@ -35,13 +35,11 @@ class TerminalFolder : public ::testing::Test {
 
   /// What the loop does with these lines.
   int run(const std::string& lines) {
-    std::istringstream input(lines);
-    StreamLines source(input);
+    input_ = std::istringstream(lines);
     out_.str("");
     notes_.str("");
-    return run_terminal(silent(source));
+    return run_terminal(chat_);
   }
-  TerminalChat silent(LineSource& source) { return {*session_, source, out_, notes_, false, {}, {}}; }
 
   static ChatOptions greedy() {
     ChatOptions options;
@@ -53,7 +51,10 @@ class TerminalFolder : public ::testing::Test {
   fs::path folder_;
   std::unique_ptr<ChatModel> model_ = toy_chat_model();
   std::unique_ptr<ChatSession> session_ = std::make_unique<ChatSession>(*model_, greedy());
+  std::istringstream input_;
+  StreamLines lines_{input_};
   std::ostringstream out_, notes_;
+  TerminalChat chat_{*session_, lines_, out_, notes_, false, {}, {}};
 };
 
 using TerminalLoop = TerminalFolder;
@@ -115,33 +116,24 @@ TEST_F(TerminalLoop, ABadLineIsToldAndTheNextOneIsAnswered) {
 }
 
 TEST_F(TerminalLoop, StopWantedStopsTheAnswerAndNotTheLoop) {
-  std::istringstream input("what?\nand?\n");
-  StreamLines source(input);
-  TerminalChat chat = silent(source);
   int asked = 0;
-  chat.stop_wanted = [&asked] { return ++asked == 1; };
-  EXPECT_EQ(run_terminal(chat), 0);
+  chat_.stop_wanted = [&asked] { return ++asked == 1; };
+  EXPECT_EQ(run("what?\nand?\n"), 0);
   ASSERT_EQ(session_->messages().size(), 4U);
   EXPECT_LT(session_->messages()[1].content.size(), session_->messages()[3].content.size());
 }
 
 TEST_F(TerminalLoop, FirstImagesBelongToTheFirstQuestion) {
-  std::istringstream input("what?\nand?\n");
-  StreamLines source(input);
-  TerminalChat chat = silent(source);
-  chat.first_images = {image("a.png")};
-  EXPECT_EQ(run_terminal(chat), 0);
+  chat_.first_images = {image("a.png")};
+  EXPECT_EQ(run("what?\nand?\n"), 0);
   ASSERT_EQ(session_->messages().size(), 4U);
   EXPECT_EQ(session_->messages()[0].content, "<image>\nwhat?");
   EXPECT_EQ(session_->messages()[2].content, "and?");
 }
 
 TEST_F(TerminalLoop, FirstImagesGetTheDefaultQuestionWhenNoLineComes) {
-  std::istringstream input("");
-  StreamLines source(input);
-  TerminalChat chat = silent(source);
-  chat.first_images = {image("a.png")};
-  EXPECT_EQ(run_terminal(chat), 0);
+  chat_.first_images = {image("a.png")};
+  EXPECT_EQ(run(""), 0);
   EXPECT_EQ(session_->messages().at(0).content, default_question(1, "<image>"));
 }
 
@@ -172,9 +164,7 @@ TEST_F(TerminalWalk, AnswersEachImageInNameOrder) {
   image("b.png", 2);
   image("a.png", 1);
   std::ofstream(folder_ / "notes.txt") << "no image";
-  std::istringstream none;
-  StreamLines source(none);
-  EXPECT_EQ(ask_about_folder(silent(source), folder_, "what?", false), 0);
+  EXPECT_EQ(ask_about_folder(chat_, folder_, "what?", false), 0);
   const std::string text = out_.str();
   EXPECT_LT(text.find("a.png: "), text.find("b.png: "));
   EXPECT_EQ(text.find("notes.txt"), std::string::npos);
@@ -185,21 +175,17 @@ TEST_F(TerminalWalk, AnswersEachImageInNameOrder) {
 TEST_F(TerminalWalk, TogetherAsksOnceForEachSubfolder) {
   image("bird/1.png", 1);
   image("bird/2.png", 2);
-  std::istringstream none;
-  StreamLines source(none);
-  EXPECT_EQ(ask_about_folder(silent(source), folder_, "", true), 0);
+  EXPECT_EQ(ask_about_folder(chat_, folder_, "", true), 0);
   EXPECT_EQ(session_->messages().at(0).content, "<image>\n<image>\nName all the differences between these two birds.");
   session_->clear();
-  EXPECT_EQ(ask_about_folder(silent(source), folder_ / "bird", "", true), 0);
+  EXPECT_EQ(ask_about_folder(chat_, folder_ / "bird", "", true), 0);
   EXPECT_EQ(session_->messages().size(), 2U);
 }
 
 TEST_F(TerminalWalk, ABadImageIsToldAndTheOthersAreAnswered) {
   std::ofstream(folder_ / "a.png") << "no image";
   image("b.png");
-  std::istringstream none;
-  StreamLines source(none);
-  EXPECT_EQ(ask_about_folder(silent(source), folder_, "what?", false), 1);
+  EXPECT_EQ(ask_about_folder(chat_, folder_, "what?", false), 1);
   EXPECT_NE(notes_.str().find("a.png"), std::string::npos);
   EXPECT_EQ(session_->messages().size(), 2U);
 }
@@ -207,19 +193,15 @@ TEST_F(TerminalWalk, ABadImageIsToldAndTheOthersAreAnswered) {
 TEST_F(TerminalWalk, ShowsControlCharactersOfNamesAsEscapes) {
   image("\x1b[31ma.png");
   std::ofstream(folder_ / "\x1b]0;b.png") << "no image";
-  std::istringstream none;
-  StreamLines source(none);
-  EXPECT_EQ(ask_about_folder(silent(source), folder_, "what?", false), 1);
+  EXPECT_EQ(ask_about_folder(chat_, folder_, "what?", false), 1);
   EXPECT_NE(out_.str().find("\\u001b[31ma.png: "), std::string::npos);
   EXPECT_NE(notes_.str().find("\\u001b]0;b.png"), std::string::npos);
   EXPECT_EQ((out_.str() + notes_.str()).find('\x1b'), std::string::npos);
 }
 
 TEST_F(TerminalWalk, RefusesAFolderWithoutImages) {
-  std::istringstream none;
-  StreamLines source(none);
-  EXPECT_THROW(ask_about_folder(silent(source), folder_, "", false), Error);
-  EXPECT_THROW(ask_about_folder(silent(source), folder_ / "nowhere", "", false), Error);
+  EXPECT_THROW(ask_about_folder(chat_, folder_, "", false), Error);
+  EXPECT_THROW(ask_about_folder(chat_, folder_ / "nowhere", "", false), Error);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Wrong usage exits 2, bad input exits 1; each with one line on stderr that names the place, and nothing on stdout.
+# Wrong usage exits with 2, bad input with 1. Each writes one line on stderr that names the place, and nothing on stdout.
 # usage: exit_codes.sh EVAL_CHAT EVALUATE
 set -uo pipefail
 eval_chat=$1 evaluate=$2

@@ -78,6 +78,12 @@ class Reports(unittest.TestCase):
         return run("eval_chat", *PARTS, "--image_dir", images or self.images, "--checkpoints", checkpoints or f"{self.a},{self.b}",
                    "--report", path or self.out / "report.html", "--temperature", 0, "--max_new_tokens", 6, *arguments)
 
+    def page(self, *arguments, **options):
+        """The page of a report without a problem."""
+        result = self.report(*arguments, **options)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return Page((self.out / "report.html").read_text())
+
     def refused(self, result, *expected, code=1):
         self.assertEqual(result.returncode, code, result.stderr + result.stdout)
         errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
@@ -87,10 +93,7 @@ class Reports(unittest.TestCase):
         self.assertEqual([entry.name for entry in self.out.iterdir() if "report" in entry.name], [])
 
     def test_has_a_row_an_image_and_a_column_a_checkpoint(self):
-        result = self.report()
-        self.assertEqual(result.returncode, 0, result.stderr)
-        text = (self.out / "report.html").read_text()
-        page = Page(text)
+        page = self.page()
         self.assertEqual([len(row) for row in page.rows], [3, 3, 3, 3])
         for column, checkpoint in ((1, self.a), (2, self.b)):
             self.assertIn(str(checkpoint), page.rows[0][column])
@@ -102,21 +105,14 @@ class Reports(unittest.TestCase):
         self.assertFalse(page.tags & {"script", "link", "iframe"})
 
     def test_gives_the_answers_that_a_folder_run_gives(self):
-        self.assertEqual(self.report().returncode, 0)
-        page = Page((self.out / "report.html").read_text())
+        page = self.page()
         for column, checkpoint in ((1, self.a), (2, self.b)):
             result = run("eval_chat", *PARTS, "--image_dir", self.images, "--checkpoint", checkpoint, "--temperature", 0, "--max_new_tokens", 6)
             answers = re.split(r"^\d & <b>红\.\w+: ", result.stdout, flags=re.MULTILINE)[1:]
             self.assertEqual([row[column] for row in page.rows[1:]], [answer.strip() or "no answer" for answer in answers])
 
     def test_compares_answers_about_several_images(self):
-        groups = self.out / "groups"
-        (groups / "pair").mkdir(parents=True)
-        for number, image in enumerate(sorted((SAMPLE / "images").iterdir())[:2]):
-            shutil.copy(image, groups / "pair" / f"{number}{image.suffix}")
-        result = self.report("--multi", images=groups)
-        self.assertEqual(result.returncode, 0, result.stderr)
-        page = Page((self.out / "report.html").read_text())
+        page = self.page("--multi", images=self.groups(2))
         self.assertEqual([len(row) for row in page.rows], [4, 4])
         self.assertEqual(len(page.addresses), 2)
 
@@ -131,9 +127,7 @@ class Reports(unittest.TestCase):
         return groups
 
     def test_tells_each_rows_own_question(self):
-        result = self.report("--multi", images=self.groups(2, 1))
-        self.assertEqual(result.returncode, 0, result.stderr)
-        rows = Page((self.out / "report.html").read_text()).rows
+        rows = self.page("--multi", images=self.groups(2, 1)).rows
         self.assertEqual([row[0] for row in rows[1::2]], ["Name all the differences between these two birds.", "这个图片描述的是什么内容？"])
 
     def test_tells_a_question_that_does_not_fit_in_its_cells(self):
@@ -194,9 +188,7 @@ class Reports(unittest.TestCase):
             self.assertEqual((line["accuracy_by"], line["samples"]), ("attributes", 12))
 
     def test_puts_scores_into_the_report(self):
-        result = self.report("--data", SAMPLE / "held_out.json", "--images_dir", SAMPLE / "images")
-        self.assertEqual(result.returncode, 0, result.stderr)
-        scores = Page((self.out / "report.html").read_text()).rows[0][1]
+        scores = self.page("--data", SAMPLE / "held_out.json", "--images_dir", SAMPLE / "images").rows[0][1]
         self.assertIn("token F1", scores)
         self.assertIn("greedy", scores)
 

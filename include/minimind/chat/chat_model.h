@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "minimind/base/fields.h"
 #include "minimind/base/image_span.h"
 #include "minimind/image/image.h"
 #include "minimind/infer/decoder.h"
@@ -27,12 +28,18 @@ struct ChatModelFiles {
   std::string checkpoint = "out/512_vlm_sft.pth";  ///< weights file or Hugging Face folder
   std::string clip_dir = "model/clip_model/clip-vit-base-patch32";
   std::string tokenizer = "model/minimind_tokenizer";
-  std::vector<std::string> allow_missing;         ///< state-dict key prefixes that may be missing
-  std::string device = "auto";                    ///< auto, cpu, cuda or cuda:N
-  std::string stage = "vlm_sft";                  ///< expected stage: an earlier one gives a notice; "": any stage
-  int64_t threads = 0;                            ///< CPU threads of tensor operations; 0: LibTorch's default
-  int64_t cached_images = 64;                     ///< number of images whose features are cached
-  WeightFormat weights = WeightFormat::kFloat32;  ///< other formats keep the encoder's weights in bfloat16
+  std::vector<std::string> allow_missing;  ///< state-dict key prefixes that may be missing
+  std::string device = "auto";             ///< auto, cpu, cuda or cuda:N
+  std::string stage = "vlm_sft";           ///< expected stage: an earlier one gives a notice; "": any stage
+  int64_t threads = 0;                     ///< CPU threads of tensor operations; 0: LibTorch's default
+  int64_t cached_images = 64;              ///< number of images whose features are cached
+  /// Weight format for decoding on a CPU: float32, bfloat16 or int8. The last two keep the encoder in bfloat16.
+  std::string weights = "float32";
+
+  /// All but stage and cached_images: the flags with which eval_chat, evaluate and web_chat load a model.
+  Fields fields();
+  /// Throws UsageError if a value of the flags is out of range.
+  void validate() const;
 };
 
 /// Tokenizer, frozen encoder and trained model, checked against each other, and a cache of image features. Not for
@@ -50,10 +57,6 @@ class ChatModel {
 
   /// Features [P, W] of an image. An image in the cache is not encoded again.
   at::Tensor features(const Image& image);
-  /// Features [P, W] of an image file's bytes; messages call it `name`. Throws Error if the bytes are no image.
-  at::Tensor features(std::string_view bytes, const std::string& name);
-  /// Features [P, W] of an image file. Throws Error if it cannot be read.
-  at::Tensor features_of_file(const std::string& path);
   /// The number of images that the encoder has encoded.
   int64_t encoded_images() const { return encoded_; }
 

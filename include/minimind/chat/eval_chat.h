@@ -21,7 +21,6 @@ struct EvalChatOptions {
 
   ChatOptions chat;
   std::string repetition_penalty_mode = "usual";
-  std::string weights = "float32";
   int64_t seed = 1337;
   bool show_speed = false;
 

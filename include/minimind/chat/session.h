@@ -30,14 +30,9 @@ struct ChatOptions {
   void validate() const;
 };
 
-struct Answer {
+struct Answer : Generation {
   std::string text;
-  StopReason reason = StopReason::kEos;
   std::string notice;  ///< says what was removed from the prompt; "" if nothing was
-  int64_t prompt_tokens = 0;
-  int64_t tokens = 0;  ///< new tokens
-  double prefill_seconds = 0;
-  double decode_seconds = 0;
 };
 
 /// Called with each piece of an answer, in whole UTF-8 characters; false stops the answer.
@@ -61,7 +56,6 @@ class ChatSession {
   /// Questions and answers so far.
   std::vector<Message> messages() const;
   ChatModel& model() { return model_; }
-  ChatOptions& options() { return options_; }
 
  private:
   struct Turn {

@@ -6,6 +6,7 @@
 
 #include "minimind/base/fields.h"
 #include "minimind/chat/eval_chat.h"
+#include "minimind/eval/evaluate.h"
 
 namespace minimind {
 
@@ -13,17 +14,14 @@ namespace minimind {
 struct CompareOptions {
   std::vector<std::string> checkpoints;
   std::string report;
-  std::string data;
-  std::string images_dir;
-  std::string attributes;
-  std::string kind = "sft";
+  EvaluateOptions scoring;  ///< data_path, images_dir, attributes and kind alone
 
   Fields fields();
   /// Calls chat.resolve(), then sets what depends on other options, in `chat` too. Throws UsageError if options
   /// contradict each other.
   void resolve(EvalChatOptions& chat);
   /// Whether a report or scores are wanted.
-  bool is_wanted() const { return !report.empty() || !data.empty(); }
+  bool is_wanted() const { return !report.empty() || !scoring.data_path.empty(); }
 };
 
 /// Scores of eval_chat, one JSON line for each checkpoint on `out`, and its report. Opens all inputs and the report

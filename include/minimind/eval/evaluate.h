@@ -26,7 +26,6 @@ struct EvaluateOptions {
   int64_t max_seq_len = 1024;
   int64_t batch_size = 64;
   int64_t seed = 1337;
-  std::string weights = "float32";
 
   Fields file_fields();
   Fields evaluation_fields();

@@ -1,9 +1,10 @@
-#include "chat/dropped_images.h"
+#include "chat/image_paths.h"
 
 #include <algorithm>
-#include <cctype>
+#include <charconv>
 #include <filesystem>
 #include <string_view>
+#include <system_error>
 
 #include "base/text.h"
 #include "minimind/base/error.h"
@@ -52,11 +53,6 @@ std::vector<TypedWord> read_words(const std::string& line) {
   return words;
 }
 
-int hex_value(char digit) {
-  const auto byte = static_cast<unsigned char>(digit);
-  return std::isdigit(byte) != 0 ? digit - '0' : std::tolower(byte) - 'a' + 10;
-}
-
 /// `file:///a%20b.png` → `/a b.png`; any other text stays unchanged.
 std::string path_of_url(const std::string& word) {
   constexpr std::string_view kScheme = "file://";
@@ -65,11 +61,10 @@ std::string path_of_url(const std::string& word) {
   }
   std::string path;
   for (size_t i = kScheme.size(); i < word.size(); ++i) {
-    const bool escaped = word[i] == '%' && i + 2 < word.size() &&
-                         std::isxdigit(static_cast<unsigned char>(word[i + 1])) != 0 &&
-                         std::isxdigit(static_cast<unsigned char>(word[i + 2])) != 0;
-    if (escaped) {
-      path += static_cast<char>(hex_value(word[i + 1]) * 16 + hex_value(word[i + 2]));
+    const char* digits = &word[i] + 1;
+    unsigned byte = 0;
+    if (word[i] == '%' && i + 2 < word.size() && std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+      path += static_cast<char>(byte);
       i += 2;
     } else {
       path += word[i];
@@ -81,6 +76,27 @@ std::string path_of_url(const std::string& word) {
 bool is_image_file(const std::string& path) {
   std::error_code failure;
   return has_image_name(path) && std::filesystem::is_regular_file(path, failure);
+}
+
+bool is_folder(const std::filesystem::path& path) {
+  std::error_code failure;
+  return std::filesystem::is_directory(path, failure);
+}
+
+/// Entries of a folder for which `wanted` is true, in name order.
+template <class Wanted>
+std::vector<std::filesystem::path> sorted_entries(const std::filesystem::path& folder, const Wanted& wanted) {
+  std::error_code failure;
+  std::vector<std::filesystem::path> entries;
+  for (std::filesystem::directory_iterator entry(folder, failure), end; !failure && entry != end;
+       entry.increment(failure)) {
+    if (wanted(entry->path())) {
+      entries.push_back(entry->path());
+    }
+  }
+  require(!failure, folder.string(), ": expected a folder of images, found: ", failure.message());
+  std::sort(entries.begin(), entries.end());
+  return entries;
 }
 
 }  // namespace
@@ -111,6 +127,36 @@ DroppedImages take_images_out(const std::string& line) {
   }
   found.text = strip(found.text + line.substr(copied));
   return found;
+}
+
+std::vector<ImageGroup> image_groups(const std::filesystem::path& folder, bool together) {
+  require(is_folder(folder), folder.string(), ": expected a folder of images, found no such folder");
+  const auto is_image = [](const std::filesystem::path& path) { return !is_folder(path) && has_image_name(path); };
+  std::vector<ImageGroup> groups;
+  const auto add_together = [&](const std::filesystem::path& from) {
+    ImageGroup group{from.filename().string(), {}};
+    for (const auto& image : sorted_entries(from, is_image)) {
+      group.images.push_back(image.string());
+    }
+    if (!group.images.empty()) {
+      groups.push_back(std::move(group));
+    }
+  };
+  if (together) {
+    for (const auto& subfolder : sorted_entries(folder, is_folder)) {
+      add_together(subfolder);
+    }
+    if (groups.empty()) {
+      add_together(folder);
+    }
+  } else {
+    for (const auto& image : sorted_entries(folder, is_image)) {
+      groups.push_back({image.filename().string(), {image.string()}});
+    }
+  }
+  require(!groups.empty(), folder.string(), ": expected images (jpg, png, bmp, gif, webp)",
+          together ? " in subfolders" : "", ", found no image");
+  return groups;
 }
 
 }  // namespace minimind
