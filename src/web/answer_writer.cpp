@@ -1,7 +1,7 @@
 #include "web/answer_writer.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
-#include <utility>
 
 namespace minimind {
 
@@ -17,22 +17,23 @@ std::string event_text(const std::string& data) {
   return "data: " + data + "\n\n";
 }
 
-OrderedJson usage_json(const AnswerUsage& usage) {
-  return {{"prompt_tokens", usage.prompt_tokens},
-          {"completion_tokens", usage.completion_tokens},
-          {"total_tokens", usage.prompt_tokens + usage.completion_tokens}};
+/// The only choice of an answer. `key`: `message` or `delta`.
+OrderedJson choices_of(const char* key, OrderedJson content, OrderedJson finish_reason) {
+  return OrderedJson::array(
+      {{{"index", 0}, {key, std::move(content)}, {"logprobs", nullptr}, {"finish_reason", std::move(finish_reason)}}});
 }
 
-OrderedJson new_object(const AnswerHead& head, const char* type) {
-  return {{"id", head.id}, {"object", type}, {"created", head.created}, {"model", head.model}};
+OrderedJson new_object(const AnswerHead& head, const char* type, OrderedJson choices) {
+  return {{"id", head.id},
+          {"object", type},
+          {"created", head.created},
+          {"model", head.model},
+          {"choices", std::move(choices)}};
 }
 
 std::string event(const AnswerHead& head, bool include_usage, OrderedJson delta, OrderedJson finish_reason) {
-  OrderedJson json = new_object(head, "chat.completion.chunk");
-  json["choices"] = OrderedJson::array({{{"index", 0},
-                                         {"delta", std::move(delta)},
-                                         {"logprobs", nullptr},
-                                         {"finish_reason", std::move(finish_reason)}}});
+  OrderedJson json =
+      new_object(head, "chat.completion.chunk", choices_of("delta", std::move(delta), std::move(finish_reason)));
   if (include_usage) {
     json["usage"] = nullptr;
   }
@@ -40,6 +41,27 @@ std::string event(const AnswerHead& head, bool include_usage, OrderedJson delta,
 }
 
 }  // namespace
+
+std::string StopMatcher::push(std::string_view piece) {
+  if (stopped_) {
+    return "";
+  }
+  held_ += piece;
+  size_t cut = std::string::npos;
+  size_t keep = 0;
+  for (const std::string& stop : stops_) {
+    cut = std::min(cut, held_.find(stop));
+    for (size_t length = std::min(stop.size() - 1, held_.size()); length > keep; --length) {
+      if (held_.ends_with(std::string_view(stop).substr(0, length))) {
+        keep = length;
+      }
+    }
+  }
+  stopped_ = cut != std::string::npos;
+  std::string shown = held_.substr(0, stopped_ ? cut : held_.size() - keep);
+  held_.erase(0, stopped_ ? held_.size() : shown.size());
+  return shown;
+}
 
 void AnswerWriter::start() {
   if (stream_) {
@@ -59,28 +81,28 @@ void AnswerWriter::show(const std::string& text) {
   }
 }
 
-void AnswerWriter::end(const std::string& finish_reason, const AnswerUsage& usage) {
+void AnswerWriter::end(const Generation& generation) {
   show(stops_.finish());
   ended_ = true;
+  const char* finish_reason = stopped() || generation.reason == StopReason::kEos ? "stop" : "length";
+  const int64_t tokens = std::ssize(generation.ids);
+  const OrderedJson usage = {{"prompt_tokens", generation.prompt_tokens},
+                             {"completion_tokens", tokens},
+                             {"total_tokens", generation.prompt_tokens + tokens}};
   if (!stream_) {
-    OrderedJson json = new_object(head_, "chat.completion");
-    json["choices"] =
-        OrderedJson::array({{{"index", 0},
-                             {"message", {{"role", "assistant"}, {"content", text_}, {"refusal", nullptr}}},
-                             {"logprobs", nullptr},
-                             {"finish_reason", finish_reason}}});
-    json["usage"] = usage_json(usage);
+    const OrderedJson message = {{"role", "assistant"}, {"content", text_}, {"refusal", nullptr}};
+    OrderedJson json = new_object(head_, "chat.completion", choices_of("message", message, finish_reason));
+    json["usage"] = usage;
     reply_.send({200, "application/json", dump(json), {}});
     return;
   }
-  std::string events = event(head_, include_usage_, OrderedJson::object(), finish_reason);
+  reply_.write(event(head_, include_usage_, OrderedJson::object(), finish_reason));
   if (include_usage_) {
-    OrderedJson json = new_object(head_, "chat.completion.chunk");
-    json["choices"] = OrderedJson::array();
-    json["usage"] = usage_json(usage);
-    events += event_text(dump(json));
+    OrderedJson json = new_object(head_, "chat.completion.chunk", OrderedJson::array());
+    json["usage"] = usage;
+    reply_.write(event_text(dump(json)));
   }
-  reply_.write(events + event_text("[DONE]"));
+  reply_.write(event_text("[DONE]"));
   reply_.finish();
 }
 

@@ -1,16 +1,18 @@
 #include "web/chat_request.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <map>
+#include <set>
 #include <type_traits>
 #include <utility>
 
+#include "base/bytes.h"
 #include "base/json.h"
 #include "minimind/chat/session.h"
 #include "web/api_error.h"
-#include "web/data_url.h"
 
 namespace minimind {
 
@@ -30,9 +32,18 @@ std::string quoted(const Json& value) {
   return text.size() > 60 ? text.substr(0, 57) + "…" : text;
 }
 
-[[noreturn]] void refuse_field(const std::string& where, const std::string& expected, const Json& found,
-                               const std::string& code = "invalid_value") {
-  throw ApiError(400, concat(where, ": expected ", expected, ", found ", quoted(found)), where, code);
+void require_that(bool condition, const std::string& where, const std::string& expected_and_found,
+                  const std::string& code = "invalid_value") {
+  if (!condition) {
+    throw ApiError(400, concat(where, ": expected ", expected_and_found), where, code);
+  }
+}
+
+void require_field(bool condition, const std::string& where, const std::string& expected, const Json& found,
+                   const std::string& code = "invalid_value") {
+  if (!condition) {
+    require_that(false, where, concat(expected, ", found ", quoted(found)), code);
+  }
 }
 
 /// The field's value; JSON's null if it is absent.
@@ -54,23 +65,19 @@ bool has_type(const Json& json) {
   }
 }
 
-/// Reads a field into `value`, which stays if the field is absent or null. Returns whether it was read. Throws if its
-/// type is wrong or `fits` refuses the value.
-template <class Value, class Fits>
-bool read_field(const Json& object, const std::string& prefix, const std::string& name, const std::string& expected,
-                Value& value, const Fits& fits) {
-  const Json& found = field(object, name);
+/// Reads a field into `value`, which stays if the field is absent or null. `where` ends in the field's name. Returns
+/// whether it was read. Throws if its type is wrong or `fits` refuses the value.
+template <class Value>
+bool read_field(const Json& object, const std::string& where, const std::string& expected, Value& value,
+                const std::type_identity_t<std::function<bool(Value)>>& fits = {}) {
+  const Json& found = field(object, where.substr(where.rfind('.') + 1));
   if (found.is_null()) {
     return false;
   }
-  if (!has_type<Value>(found) || !fits(found.get<Value>())) {
-    refuse_field(prefix + name, expected, found);
-  }
+  require_field(has_type<Value>(found) && (!fits || fits(found.get<Value>())), where, expected, found);
   value = found.get<Value>();
   return true;
 }
-
-constexpr auto kAny = [](auto) { return true; };
 
 Json parse_json(std::string_view body) {
   try {
@@ -87,29 +94,36 @@ Json parse_json(std::string_view body) {
   }
 }
 
+/// The bytes of a `data:image/…;base64,…` URL.
+std::string image_of_data_url(std::string_view url, const std::string& where) {
+  require_that(url.starts_with("data:"), where,
+               "an image inside the request, as data:image/…;base64,…, found another URL; this server fetches nothing",
+               "unsupported_image_url");
+  const size_t comma = url.find(',');
+  const std::string_view kind = url.substr(0, comma);
+  require_that(comma != url.npos && kind.starts_with("data:image/") && kind.ends_with(";base64"), where,
+               "data:image/…;base64,…, found a data URL of another form", "invalid_image_url");
+  std::optional<std::string> bytes = decode_base64(url.substr(comma + 1));
+  require_that(bytes.has_value(), where, "base64 (A-Z a-z 0-9 + / with = padding and no blanks), found other text",
+               "invalid_base64");
+  require_that(!bytes->empty(), where, "an image, found no bytes", "invalid_image");
+  return *std::move(bytes);
+}
+
 void read_part(const Json& part, const std::string& where, Message& message, ChatRequest& request) {
   const Json& type = field(part, "type");
-  if (!type.is_string()) {
-    refuse_field(where, "an object with \"type\": \"text\" or \"image_url\"", part);
-  }
+  require_field(type.is_string(), where, "an object with \"type\": \"text\" or \"image_url\"", part);
   if (type == "text") {
     const Json& text = field(part, "text");
-    if (!text.is_string()) {
-      refuse_field(where + ".text", "a string", text);
-    }
+    require_field(text.is_string(), where + ".text", "a string", text);
     message.content += (message.content.empty() ? "" : "\n") + text.get<std::string>();
     return;
   }
-  if (type != "image_url") {
-    refuse_field(where + ".type", "\"text\" or \"image_url\"", type, "unsupported_content");
-  }
-  if (message.role != "user") {
-    refuse_field(where + ".type", "\"text\": only user messages hold images", type, "unsupported_content");
-  }
+  require_field(type == "image_url", where + ".type", "\"text\" or \"image_url\"", type, "unsupported_content");
+  require_field(message.role == "user", where + ".type", "\"text\": only user messages hold images", type,
+                "unsupported_content");
   const Json& image = field(part, "image_url");
-  if (!field(image, "url").is_string()) {
-    refuse_field(where + ".image_url", "an object with a \"url\"", image);
-  }
+  require_field(field(image, "url").is_string(), where + ".image_url", "an object with a \"url\"", image);
   const std::string place = where + ".image_url.url";
   request.images.push_back({image_of_data_url(field(image, "url").get_ref<const std::string&>(), place), place});
 }
@@ -120,15 +134,11 @@ void read_content(const Json& content, const std::string& where, const ChatReque
     message.content = content.get<std::string>();
     return;
   }
-  if (!content.is_array() || content.empty()) {
-    refuse_field(where, "a string or an array of parts", content);
-  }
+  require_field(content.is_array() && !content.empty(), where, "a string or an array of parts", content);
   for (size_t i = 0; i < content.size(); ++i) {
     read_part(content[i], concat(where, "[", i, "]"), message, request);
-    if (std::ssize(request.images) > rules.images) {
-      throw ApiError(400, concat("messages: expected at most ", rules.images, " images, found more"), "messages",
-                     "too_many_images");
-    }
+    require_that(std::ssize(request.images) <= rules.images, "messages",
+                 concat("at most ", rules.images, " images, found more"), "too_many_images");
   }
 }
 
@@ -140,30 +150,21 @@ void place_images(const std::string& where, const std::string& placeholder, int6
   for (size_t at = text.find(placeholder); at != text.npos; at = text.find(placeholder, at + placeholder.size())) {
     ++placeholders;
   }
-  if (placeholders != images) {
-    throw ApiError(400,
-                   concat(where, ": expected an image for each ", placeholder, " of the text (", placeholders,
-                          "), found ", images),
-                   where, "marks_and_images_differ");
-  }
-  if (text.empty()) {
-    throw ApiError(400, where + ": expected a text or an image, found an empty text", where, "invalid_value");
-  }
+  require_that(placeholders == images, where,
+               concat("an image for each ", placeholder, " of the text (", placeholders, "), found ", images),
+               "marks_and_images_differ");
+  require_that(!text.empty(), where, "a text or an image, found an empty text");
 }
 
 Message read_message(const Json& json, const std::string& where, const ChatRequestRules& rules, ChatRequest& request) {
-  if (!json.is_object()) {
-    refuse_field(where, "an object with role and content", json);
-  }
+  require_field(json.is_object(), where, "an object with role and content", json);
   const Json& role = field(json, "role");
-  if (role != "system" && role != "developer" && role != "user" && role != "assistant") {
-    refuse_field(where + ".role", "\"system\", \"user\" or \"assistant\"", role);
-  }
+  require_field(role == "system" || role == "developer" || role == "user" || role == "assistant", where + ".role",
+                "\"system\", \"user\" or \"assistant\"", role);
   for (const auto& [name, value] : json.items()) {
     const bool is_harmless = name == "name" || value.is_null() || (value.is_array() && value.empty());
-    if (name != "role" && name != "content" && !is_harmless) {
-      refuse_field(concat(where, ".", name), "no fields but role and content", value, "unknown_parameter");
-    }
+    require_field(name == "role" || name == "content" || is_harmless, concat(where, ".", name),
+                  "no fields but role and content", value, "unknown_parameter");
   }
   Message message{role == "developer" ? "system" : role.get<std::string>(), ""};
   const int64_t images_before = std::ssize(request.images);
@@ -176,13 +177,11 @@ Message read_message(const Json& json, const std::string& where, const ChatReque
 
 /// Appends a message, or joins it to the last one if both have the same role.
 void add_message(Message message, const std::string& where, std::vector<Message>& messages) {
-  if (message.role == "system" && !messages.empty()) {
-    refuse_field(where + ".role", "the system message first", Json(message.role));
-  }
+  require_field(message.role != "system" || messages.empty(), where + ".role", "the system message first",
+                Json(message.role));
   const bool follows = !messages.empty() && messages.back().role != "system";
-  if (message.role == "assistant" && !follows) {
-    refuse_field(where + ".role", "\"user\": an answer follows a question", Json(message.role));
-  }
+  require_field(message.role != "assistant" || follows, where + ".role", "\"user\": an answer follows a question",
+                Json(message.role));
   if (follows && messages.back().role == message.role) {
     messages.back().content += "\n" + message.content;
   } else {
@@ -191,12 +190,9 @@ void add_message(Message message, const std::string& where, std::vector<Message>
 }
 
 void read_messages(const Json& messages, const ChatRequestRules& rules, ChatRequest& request) {
-  if (!messages.is_array() || messages.empty()) {
-    refuse_field("messages", "an array of messages", messages);
-  }
-  if (std::ssize(messages) > rules.messages) {
-    refuse_field("messages", concat("at most ", rules.messages, " messages"), messages);
-  }
+  require_field(messages.is_array() && !messages.empty(), "messages", "an array of messages", messages);
+  require_field(std::ssize(messages) <= rules.messages, "messages", concat("at most ", rules.messages, " messages"),
+                messages);
   size_t text_bytes = 0;
   for (size_t i = 0; i < messages.size(); ++i) {
     const std::string where = concat("messages[", i, "]");
@@ -204,38 +200,32 @@ void read_messages(const Json& messages, const ChatRequestRules& rules, ChatRequ
     text_bytes += message.content.size();
     add_message(std::move(message), where, request.messages);
   }
-  if (request.messages.back().role != "user") {
-    refuse_field(concat("messages[", messages.size() - 1, "].role"), "\"user\": the last message is the question",
-                 Json(request.messages.back().role));
-  }
-  if (text_bytes > rules.text_bytes) {
-    throw ApiError(400, concat("messages: expected at most ", rules.text_bytes, " bytes of text, found ", text_bytes),
-                   "messages", "context_length_exceeded");
-  }
+  require_field(request.messages.back().role == "user", concat("messages[", messages.size() - 1, "].role"),
+                "\"user\": the last message is the question", Json(request.messages.back().role));
+  require_that(text_bytes <= rules.text_bytes, "messages",
+               concat("at most ", rules.text_bytes, " bytes of text, found ", text_bytes), "context_length_exceeded");
 }
 
 void read_stops(const Json& stop, std::vector<std::string>& stops) {
   const Json list = stop.is_string() ? Json::array({stop}) : stop.is_null() ? Json::array() : stop;
-  if (!list.is_array() || list.size() > kMaxStops) {
-    refuse_field("stop", concat("a string or an array of at most ", kMaxStops, " strings"), stop);
-  }
+  require_field(list.is_array() && list.size() <= kMaxStops, "stop",
+                concat("a string or an array of at most ", kMaxStops, " strings"), stop);
   for (const Json& one : list) {
     const std::string* text = one.get_ptr<const std::string*>();
-    if (text == nullptr || text->empty() || text->size() > kMaxStopBytes) {
-      refuse_field("stop", concat("strings of 1 to ", kMaxStopBytes, " bytes"), one);
-    }
+    require_field(text != nullptr && !text->empty() && text->size() <= kMaxStopBytes, "stop",
+                  concat("strings of 1 to ", kMaxStopBytes, " bytes"), one);
     stops.push_back(*text);
   }
 }
 
 /// Refuses unknown fields, and fields that ask for features which the server lacks.
 void check_fields(const Json& json) {
-  static const std::vector<std::string> kAccepted = {
+  static const std::set<std::string> kAccepted = {
       "model", "messages", "stream", "stream_options", "temperature", "top_p", "top_k", "repetition_penalty",
       "max_tokens", "max_completion_tokens", "stop", "seed",
       // without effect:
       "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls"};
-  static const std::vector<std::pair<std::string, std::vector<Json>>> kNeutralValues = {
+  static const std::map<std::string, std::vector<Json>> kNeutralValues = {
       {"n", {1}},
       {"logprobs", {false}},
       {"top_logprobs", {0}},
@@ -250,56 +240,47 @@ void check_fields(const Json& json) {
       {"modalities", {Json::array({"text"})}},
   };
   for (const auto& [name, value] : json.items()) {
-    if (value.is_null() || std::find(kAccepted.begin(), kAccepted.end(), name) != kAccepted.end()) {
+    if (value.is_null() || kAccepted.contains(name)) {
       continue;
     }
-    const auto found = std::find_if(kNeutralValues.begin(), kNeutralValues.end(),
-                                    [&, &wanted = name](const auto& neutral) { return neutral.first == wanted; });
+    const auto found = kNeutralValues.find(name);
     if (found == kNeutralValues.end()) {
       throw ApiError(400, concat(name.substr(0, 60), ": no such parameter"), name.substr(0, 60), "unknown_parameter");
     }
-    if (std::find(found->second.begin(), found->second.end(), value) == found->second.end()) {
-      refuse_field(name, concat(found->second.front().dump(), " (this server supports nothing else)"), value,
-                   "unsupported_parameter");
-    }
+    require_field(std::ranges::count(found->second, value) > 0, name,
+                  concat(found->second.front().dump(), " (this server supports nothing else)"), value,
+                  "unsupported_parameter");
   }
 }
 
 void read_sampling(const Json& json, SamplingOptions& sampling) {
   constexpr double kLeast = SamplingOptions::kLeast;
-  read_field(json, "", "temperature", concat("0 (greedy), or a number from ", kLeast, " to ", kMaxTemperature),
+  read_field(json, "temperature", concat("0 (greedy), or a number from ", kLeast, " to ", kMaxTemperature),
              sampling.temperature, [](double t) { return t == 0 || (t >= kLeast && t <= kMaxTemperature); });
-  read_field(json, "", "top_p", "a number above 0, at most 1", sampling.top_p,
-             [](double p) { return p > 0 && p <= 1; });
-  read_field(json, "", "repetition_penalty", concat("a number from ", kLeast, " to ", kMaxRepetitionPenalty),
+  read_field(json, "top_p", "a number above 0, at most 1", sampling.top_p, [](double p) { return p > 0 && p <= 1; });
+  read_field(json, "repetition_penalty", concat("a number from ", kLeast, " to ", kMaxRepetitionPenalty),
              sampling.repetition_penalty, [](double p) { return p >= kLeast && p <= kMaxRepetitionPenalty; });
-  read_field(json, "", "top_k", "a whole number, 0 or more", sampling.top_k, [](int64_t k) { return k >= 0; });
+  read_field(json, "top_k", "a whole number, 0 or more", sampling.top_k, [](int64_t k) { return k >= 0; });
 }
 
 void read_length(const Json& json, int64_t limit, int64_t& max_new_tokens) {
   const std::string expected = concat("a whole number from 1 to ", limit);
   const auto fits = [limit](int64_t tokens) { return tokens >= 1 && tokens <= limit; };
   max_new_tokens = limit;
-  const bool has_old_name = read_field(json, "", "max_tokens", expected, max_new_tokens, fits);
-  if (read_field(json, "", "max_completion_tokens", expected, max_new_tokens, fits) && has_old_name) {
-    throw ApiError(400, "max_completion_tokens: expected it or max_tokens, found both", "max_completion_tokens",
-                   "invalid_value");
-  }
+  const bool has_old_name = read_field(json, "max_tokens", expected, max_new_tokens, fits);
+  require_that(!(read_field(json, "max_completion_tokens", expected, max_new_tokens, fits) && has_old_name),
+               "max_completion_tokens", "it or max_tokens, found both");
 }
 
 void read_stream(const Json& json, ChatRequest& request) {
-  read_field(json, "", "stream", "true or false", request.stream, kAny);
+  read_field(json, "stream", "true or false", request.stream);
   const Json& options = field(json, "stream_options");
   if (options.is_null()) {
     return;
   }
-  if (!options.is_object()) {
-    refuse_field("stream_options", "an object", options);
-  }
-  if (!request.stream) {
-    refuse_field("stream_options", "\"stream\": true beside it", Json(false));
-  }
-  read_field(options, "stream_options.", "include_usage", "true or false", request.include_usage, kAny);
+  require_field(options.is_object(), "stream_options", "an object", options);
+  require_field(request.stream, "stream_options", "\"stream\": true beside it", Json(false));
+  read_field(options, "stream_options.include_usage", "true or false", request.include_usage);
 }
 
 }  // namespace
@@ -308,9 +289,7 @@ ChatRequest parse_chat_request(std::string_view body, const ChatRequestRules& ru
   const Json json = parse_json(body);
   check_fields(json);
   const Json& model = field(json, "model");
-  if (!model.is_null() && !model.is_string()) {
-    refuse_field("model", "a string", model);
-  }
+  require_field(model.is_null() || model.is_string(), "model", "a string", model);
   if (!model.is_null() && model != rules.model) {
     throw ApiError(404, concat("model: expected \"", rules.model, "\", found ", quoted(model)), "model",
                    "model_not_found");
@@ -320,7 +299,7 @@ ChatRequest parse_chat_request(std::string_view body, const ChatRequestRules& ru
   read_sampling(json, request.sampling);
   read_length(json, rules.max_new_tokens, request.max_new_tokens);
   int64_t seed = 0;
-  if (read_field(json, "", "seed", "a whole number of 64 bits", seed, kAny)) {
+  if (read_field(json, "seed", "a whole number of 64 bits", seed)) {
     request.seed = static_cast<uint64_t>(seed);
   }
   read_stream(json, request);

@@ -43,9 +43,9 @@ struct ChatRequest {
   bool include_usage = false;
 };
 
-/// Parses a body. Throws ApiError that names the field, what was expected and what was found: for malformed JSON,
-/// wrong types, values out of range, unknown fields, features that the server lacks (tools, several choices, …), and
-/// images that are no base64 data URL.
+/// Parses a body. Throws ApiError that names the field, what was expected and what was found. It refuses malformed
+/// JSON, wrong types, values out of range, unknown fields, features that the server lacks (tools, several choices, …),
+/// and images that are no base64 data URL.
 ChatRequest parse_chat_request(std::string_view body, const ChatRequestRules& rules);
 
 }  // namespace minimind

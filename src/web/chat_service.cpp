@@ -3,7 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <chrono>
+#include <ctime>
 #include <random>
 #include <utility>
 #include <vector>
@@ -26,6 +26,13 @@ constexpr const char* kRoute = "/v1/chat/completions";
 /// Pixels that one request may make the server read, in largest images. A progressive JPEG counts once a scan (real
 /// files have about ten scans), because other requests wait meanwhile.
 constexpr int64_t kImageBudget = 20;
+
+/// The status of a request whose client has gone: nginx's number, which is never sent.
+constexpr int kClientGone = 499;
+
+ApiError shutting_down() {
+  return {503, "the server is shutting down", "", "shutting_down"};
+}
 
 /// Only the first line of the error: LibTorch appends a backtrace.
 ApiError internal_error(const std::exception& error) {
@@ -75,12 +82,12 @@ void ChatService::submit(HttpRequest request, std::shared_ptr<Reply> reply) {
   job->http = std::move(request);
   job->reply = std::move(reply);
   if (!taking_) {
-    finish_with_error(*job, EndReason::kShutdown);
+    finish(*job, shutting_down());
     return;
   }
   if (inside_ > options_.queue) {
-    const std::string message = concat("the queue holds its ", options_.queue, " requests; come again");
-    finish_with_error(*job, ApiError(429, message, "", "queue_full"));
+    finish(*job, ApiError(429, concat("the queue holds its ", options_.queue, " requests; try again later"), "",
+                          "queue_full"));
     return;
   }
   ++inside_;
@@ -103,51 +110,54 @@ ChatService::JobPointer ChatService::next(Queue& queue) {
   return job;
 }
 
-ChatService::EndReason ChatService::end_reason(const Job& job) const {
+std::optional<ApiError> ChatService::end_reason(const Job& job) const {
   if (job.reply->gone()) {
-    return EndReason::kClientGone;
+    return ApiError(kClientGone, "the client left");
   }
   if (giving_up_) {
-    return EndReason::kShutdown;
+    return shutting_down();
   }
-  return job.since_arrival.seconds() > options_.request_seconds ? EndReason::kTimeout : EndReason::kNone;
+  if (job.since_arrival.seconds() > options_.request_seconds) {
+    return ApiError(504, concat("the answer was not ready within ", options_.request_seconds, " seconds"), "",
+                    "timeout");
+  }
+  return std::nullopt;
 }
 
-ApiError ChatService::error_of(EndReason reason) const {
-  return reason == EndReason::kTimeout
-             ? ApiError(504, concat("the answer was not ready within ", options_.request_seconds, " seconds"), "",
-                        "timeout")
-             : ApiError(503, "the server is shutting down", "", "shutting_down");
+void ChatService::require_wanted(const Job& job) const {
+  if (const std::optional<ApiError> reason = end_reason(job)) {
+    throw ApiError(*reason);
+  }
 }
 
-void ChatService::finish_with_error(Job& job, const ApiError& error) {
-  job.reply->send(api_error_response(error));
-  metrics_.count_response(kRoute, error.status());
-}
-
-void ChatService::finish_with_error(Job& job, EndReason reason) {
-  if (reason == EndReason::kClientGone) {
+void ChatService::finish(Job& job, const ApiError& error, AnswerWriter* writer) {
+  if (error.status() == kClientGone) {
     metrics_.count(ServerMetrics::Counter::kGoneClients);
+    return;
+  }
+  metrics_.count_response(kRoute, error.status());
+  if (writer != nullptr) {
+    writer->fail(error);
   } else {
-    finish_with_error(job, error_of(reason));
+    job.reply->send(api_error_response(error));
   }
 }
 
 void ChatService::sweep() {
-  std::vector<std::pair<JobPointer, EndReason>> ended;
+  std::vector<std::pair<JobPointer, ApiError>> ended;
   {
     const std::lock_guard lock(mutex_);
     for (Queue* queue : {&arrived_, &ready_}) {
       for (JobPointer& job : *queue) {
-        if (const EndReason reason = end_reason(*job); reason != EndReason::kNone) {
-          ended.emplace_back(std::move(job), reason);
+        if (const std::optional<ApiError> reason = end_reason(*job)) {
+          ended.emplace_back(std::move(job), *reason);
         }
       }
       std::erase(*queue, nullptr);
     }
   }
-  for (auto& [job, reason] : ended) {
-    finish_with_error(*job, reason);
+  for (const auto& [job, reason] : ended) {
+    finish(*job, reason);
     --inside_;
   }
 }
@@ -160,45 +170,38 @@ void ChatService::give_up() {
 void ChatService::read_jobs() {
   while (JobPointer job = next(arrived_)) {
     try {
-      const EndReason reason = prepare(*job);
-      if (reason == EndReason::kNone) {
-        {
-          const std::lock_guard lock(mutex_);
-          ready_.push_back(std::move(job));
-        }
-        changed_.notify_all();
-        continue;
+      prepare(*job);
+      {
+        const std::lock_guard lock(mutex_);
+        ready_.push_back(std::move(job));
       }
-      finish_with_error(*job, reason);
+      changed_.notify_all();
+      continue;
     } catch (const ApiError& error) {
-      finish_with_error(*job, error);
+      finish(*job, error);
     } catch (const Error& error) {
-      finish_with_error(*job, ApiError(400, error.what(), "messages", "invalid_value"));
+      finish(*job, ApiError(400, error.what(), "messages", "invalid_value"));
     } catch (const std::exception& error) {
-      finish_with_error(*job, internal_error(error));
+      finish(*job, internal_error(error));
     }
     --inside_;
   }
 }
 
-ChatService::EndReason ChatService::read_images(Job& job) const {
+void ChatService::read_images(Job& job) const {
   DecodeLimits limits = options_.image_limits;
   const int64_t budget = kImageBudget * limits.max_pixels;
   int64_t pixels = 0;
-  EndReason reason = EndReason::kNone;
   limits.go_on = [&](int64_t more) {
     pixels += more;
-    reason = end_reason(job);
-    return reason == EndReason::kNone && pixels <= budget;
+    return pixels <= budget && !end_reason(job);
   };
   for (const RequestImage& image : job.request.images) {
     try {
       const Image whole = decode_image(image.bytes, image.where, limits);
       job.images.push_back(resize_bicubic(whole, model_.image_side(), model_.image_side()));
     } catch (const Error& error) {
-      if (reason != EndReason::kNone) {
-        return reason;
-      }
+      require_wanted(job);
       const std::string message =
           pixels <= budget ? error.what()
                            : concat(image.where, ": expected images of at most ", budget,
@@ -208,15 +211,13 @@ ChatService::EndReason ChatService::read_images(Job& job) const {
     }
   }
   job.request.images.clear();
-  return end_reason(job);
+  require_wanted(job);
 }
 
-ChatService::EndReason ChatService::prepare(Job& job) const {
+void ChatService::prepare(Job& job) const {
   job.request = parse_chat_request(job.http.body, options_.rules);
   job.http = {};
-  if (const EndReason reason = read_images(job); reason != EndReason::kNone) {
-    return reason;
-  }
+  read_images(job);
   job.chat = encode_chat(model_.tokenizer(), model_.pattern(), job.request.messages);
   require_image_for_each_span(std::ssize(job.chat.spans), std::ssize(job.images), model_.pattern().placeholder);
   const int64_t length = std::ssize(job.chat.ids);
@@ -227,7 +228,6 @@ ChatService::EndReason ChatService::prepare(Job& job) const {
                           options_.context, " less ", reserve, " for the answer), found ", length),
                    "messages", "context_length_exceeded");
   }
-  return EndReason::kNone;
 }
 
 void ChatService::answer_jobs() {
@@ -241,8 +241,7 @@ void ChatService::answer_jobs() {
 
 AnswerHead ChatService::new_head() {
   static constexpr char kDigits[] = "0123456789abcdefghijklmnopqrstuv";
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  AnswerHead head{"chatcmpl-", options_.rules.model, std::chrono::duration_cast<std::chrono::seconds>(now).count()};
+  AnswerHead head{"chatcmpl-", options_.rules.model, std::time(nullptr)};
   for (int i = 0; i < 24; ++i) {
     head.id += kDigits[random_.below(32)];
   }
@@ -252,9 +251,9 @@ AnswerHead ChatService::new_head() {
 void ChatService::answer(Job& job) {
   AnswerWriter writer(*job.reply, job.request, new_head());
   try {
-    EndReason reason = end_reason(job);
-    if (reason != EndReason::kNone) {
-      finish_with_error(job, reason);
+    std::optional<ApiError> reason = end_reason(job);
+    if (reason) {
+      finish(job, *reason);
       return;
     }
     std::vector<at::Tensor> features;
@@ -274,26 +273,20 @@ void ChatService::answer(Job& job) {
           }
           writer.add(stream.push(id));
           reason = end_reason(job);
-          return !writer.stopped() && reason == EndReason::kNone;
+          return !writer.stopped() && !reason;
         });
-    const AnswerUsage usage{generation.prompt_tokens, std::ssize(generation.ids)};
-    metrics_.count(ServerMetrics::Counter::kPromptTokens, usage.prompt_tokens);
-    metrics_.count(ServerMetrics::Counter::kCompletionTokens, usage.completion_tokens);
-    if (reason == EndReason::kClientGone) {
-      metrics_.count(ServerMetrics::Counter::kGoneClients);
-    } else if (reason != EndReason::kNone && !writer.stopped()) {
-      metrics_.count_response(kRoute, error_of(reason).status());
-      writer.fail(error_of(reason));
+    metrics_.count(ServerMetrics::Counter::kPromptTokens, generation.prompt_tokens);
+    metrics_.count(ServerMetrics::Counter::kCompletionTokens, std::ssize(generation.ids));
+    if (reason && (!writer.stopped() || reason->status() == kClientGone)) {
+      finish(job, *reason, &writer);
     } else {
       writer.add(stream.finish());
-      writer.end(writer.stopped() || generation.reason == StopReason::kEos ? "stop" : "length", usage);
+      writer.end(generation);
       metrics_.count_response(kRoute, 200);
     }
     metrics_.add_seconds(ServerMetrics::Timer::kRequest, job.since_arrival.seconds());
   } catch (const std::exception& error) {
-    const ApiError shown = internal_error(error);
-    metrics_.count_response(kRoute, shown.status());
-    writer.fail(shown);
+    finish(job, internal_error(error), &writer);
   }
 }
 

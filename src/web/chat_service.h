@@ -7,6 +7,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -59,22 +60,19 @@ class ChatService {
   struct Job;
   using JobPointer = std::unique_ptr<Job>;
   using Queue = std::deque<JobPointer>;
-  /// Why the work on a request ends early.
-  enum class EndReason { kNone, kClientGone, kTimeout, kShutdown };
-
   void read_jobs();
   void answer_jobs();
   JobPointer next(Queue& queue);
-  /// Parses the request, decodes its images, encodes its text. Throws ApiError if the request is wrong.
-  EndReason prepare(Job& job) const;
-  EndReason read_images(Job& job) const;
+  /// Parses the request, decodes its images, encodes its text. Throws ApiError if the request is wrong or not wanted.
+  void prepare(Job& job) const;
+  void read_images(Job& job) const;
   void answer(Job& job);
-  EndReason end_reason(const Job& job) const;
-  /// The error that a client gets for the reason.
-  ApiError error_of(EndReason reason) const;
-  /// Sends the error, unless the client has gone.
-  void finish_with_error(Job& job, EndReason reason);
-  void finish_with_error(Job& job, const ApiError& error);
+  /// Why the work on a request ends early: its client has gone, its time is over, or the server ends.
+  std::optional<ApiError> end_reason(const Job& job) const;
+  /// Throws end_reason() if there is one.
+  void require_wanted(const Job& job) const;
+  /// Counts the error and sends it, through `writer` if there is one. A client that has gone gets nothing.
+  void finish(Job& job, const ApiError& error, AnswerWriter* writer = nullptr);
   AnswerHead new_head();
 
   ChatModel& model_;

@@ -187,7 +187,7 @@ void HttpConnection::read(std::string_view bytes) {
       }
       const size_t more = size - std::exchange(*held_, size);
       if ((server_.held_bytes += more) > kMaxBodies * server_.body_bytes) {
-        throw ApiError(503, "the server holds too many large requests; come again", "", "too_much_data");
+        throw ApiError(503, "the server holds too many large requests; try again later", "", "too_much_data");
       }
     }
     if (state == State::kWhole) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -22,12 +23,8 @@ struct HttpRequest {
 
   /// The first header of this lower-case name; null if there is no such header.
   const std::string* header(std::string_view name) const {
-    for (const auto& [found, value] : headers) {
-      if (found == name) {
-        return &value;
-      }
-    }
-    return nullptr;
+    const auto found = std::ranges::find(headers, name, &HttpHeaders::value_type::first);
+    return found == headers.end() ? nullptr : &found->second;
   }
 };
 

@@ -75,8 +75,8 @@ void HttpServer::serve(std::shared_ptr<HttpConnection> connection) {
   if (connections() < max_connections_) {
     connection->wait_for_bytes();
   } else if (connections() < max_connections_ + kMaxRefused) {
-    connection->refuse(ApiError(503, concat("the server holds its ", max_connections_, " connections; come again"), "",
-                                "too_many_connections"));
+    connection->refuse(ApiError(503, concat("the server holds its ", max_connections_, " connections; try again later"),
+                                "", "too_many_connections"));
   } else {
     return;
   }

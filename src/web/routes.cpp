@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
@@ -32,16 +33,13 @@ std::string content_type(std::string_view name) {
 }
 
 const PageFile* page_file(std::string_view path) {
-  const std::string_view name = path == "/" ? "index.html" : path.substr(1);
-  const auto found =
-      std::find_if(page_files().begin(), page_files().end(), [&](const PageFile& file) { return file.name == name; });
+  const auto found = std::ranges::find(page_files(), path == "/" ? "index.html" : path.substr(1), &PageFile::name);
   return found == page_files().end() ? nullptr : &*found;
 }
 
 /// The path in the count of answers; paths that clients invent must not fill the metrics.
 std::string counted_path(const std::string& path) {
-  const bool is_known = path == kChatPath || page_file(path) != nullptr ||
-                        std::find(kGetPaths.begin(), kGetPaths.end(), path) != kGetPaths.end();
+  const bool is_known = path == kChatPath || page_file(path) != nullptr || std::ranges::count(kGetPaths, path) > 0;
   return is_known ? path : "other";
 }
 
@@ -88,7 +86,7 @@ void check_chat_headers(const HttpRequest& request) {
 }  // namespace
 
 Routes::Routes(RouteOptions options, ChatService& service, ServerMetrics& metrics)
-    : options_(std::move(options)), service_(service), metrics_(metrics) {
+    : options_(std::move(options)), created_(std::time(nullptr)), service_(service), metrics_(metrics) {
   for (std::string& host : options_.hosts) {
     host = host_name(host);
   }
@@ -100,7 +98,7 @@ void Routes::check_host(const HttpRequest& request) const {
   const std::string* host = request.header("host");
   const std::string name = host == nullptr ? "localhost" : host_name(*host);
   const auto is_accepted = [&](const std::string& accepted) { return accepted == "*" || accepted == name; };
-  if (!is_this_machine(name) && std::none_of(options_.hosts.begin(), options_.hosts.end(), is_accepted)) {
+  if (!is_this_machine(name) && std::ranges::none_of(options_.hosts, is_accepted)) {
     throw ApiError(403,
                    concat("Host: expected localhost, this machine's address or a name of --allowed_hosts, found ",
                           name.substr(0, 60)),
@@ -157,8 +155,7 @@ HttpResponse Routes::get(const HttpRequest& request) const {
 
 HttpResponse Routes::models(const std::string& path) const {
   using Json = nlohmann::ordered_json;
-  const Json model = {
-      {"id", options_.model}, {"object", "model"}, {"created", options_.created}, {"owned_by", "local"}};
+  const Json model = {{"id", options_.model}, {"object", "model"}, {"created", created_}, {"owned_by", "local"}};
   if (path == kModelsPath) {
     return {200, "application/json", Json{{"object", "list"}, {"data", Json::array({model})}}.dump(), {}};
   }

@@ -13,7 +13,6 @@ namespace minimind {
 
 struct RouteOptions {
   std::string model;          ///< its name in the API
-  int64_t created = 0;        ///< seconds since 1970
   std::string settings_json;  ///< limits and defaults for the page
   /// Accepted names of this server in the Host header, beside localhost and loopback addresses; "*": any name.
   std::vector<std::string> hosts;
@@ -34,6 +33,7 @@ class Routes {
   HttpResponse models(const std::string& path) const;
 
   RouteOptions options_;
+  int64_t created_;  ///< seconds since 1970
   ChatService& service_;
   ServerMetrics& metrics_;
   bool stopping_ = false;

@@ -11,24 +11,12 @@ namespace minimind {
 
 namespace {
 
-struct Description {
-  const char* name;
-  const char* help;
-};
-
-constexpr std::array<Description, 4> kCounters = {{
-    {"minimind_prompt_tokens_total", "Tokens of prompts."},
-    {"minimind_completion_tokens_total", "Tokens of answers."},
-    {"minimind_pictures_total", "Images in requests."},
-    {"minimind_vanished_clients_total", "Answers given up because the client left."},
-}};
-constexpr std::array<Description, 2> kTimers = {{
-    {"minimind_first_token_seconds", "From the arrival of a request to its first token."},
-    {"minimind_request_seconds", "From the arrival of a request to the end of its answer."},
-}};
-
 std::string head(const std::string& name, const std::string& help, const std::string& type) {
   return concat("# HELP ", name, ' ', help, "\n# TYPE ", name, ' ', type, '\n');
+}
+
+std::string metric(const std::string& name, const std::string& help, const std::string& type, int64_t value) {
+  return head(name, help, type) + concat(name, ' ', value, '\n');
 }
 
 /// The shortest text that reads back as the same number.
@@ -54,7 +42,7 @@ void ServerMetrics::count_response(const std::string& route, int status) {
 
 void ServerMetrics::count(Counter counter, int64_t amount) {
   const std::lock_guard lock(mutex_);
-  counters_.at(static_cast<size_t>(counter)) += amount;
+  counters_.at(static_cast<size_t>(counter)).value += amount;
 }
 
 void ServerMetrics::add_seconds(Timer timer, double seconds) {
@@ -78,23 +66,21 @@ std::string ServerMetrics::text() const {
     text +=
         concat("minimind_http_responses_total{route=\"", key.first, "\",status=\"", key.second, "\"} ", count, '\n');
   }
-  for (size_t i = 0; i < kCounters.size(); ++i) {
-    text += head(kCounters[i].name, kCounters[i].help, "counter") + concat(kCounters[i].name, ' ', counters_[i], '\n');
+  for (const Count& counter : counters_) {
+    text += metric(counter.name, counter.help, "counter", counter.value);
   }
-  for (size_t i = 0; i < kTimers.size(); ++i) {
-    const auto& [name, help] = kTimers[i];
+  for (const auto& [name, help, counts, count, sum] : timers_) {
     text += head(name, help, "histogram");
-    for (size_t bound = 0; bound < kBounds.size(); ++bound) {
-      text += concat(name, "_bucket{le=\"", number(kBounds[bound]), "\"} ", timers_[i].counts[bound], '\n');
+    for (size_t i = 0; i < kBounds.size(); ++i) {
+      text += concat(name, "_bucket{le=\"", number(kBounds[i]), "\"} ", counts[i], '\n');
     }
-    text += concat(name, "_bucket{le=\"+Inf\"} ", timers_[i].count, '\n', name, "_sum ", number(timers_[i].sum), '\n',
-                   name, "_count ", timers_[i].count, '\n');
+    text += concat(name, "_bucket{le=\"+Inf\"} ", count, '\n', name, "_sum ", number(sum), '\n', name, "_count ", count,
+                   '\n');
   }
   for (const Gauge& gauge : gauges_) {
-    text += head(gauge.name, gauge.help, "gauge") + concat(gauge.name, ' ', gauge.value(), '\n');
+    text += metric(gauge.name, gauge.help, "gauge", gauge.value());
   }
-  return text + head("process_resident_memory_bytes", "Resident memory.", "gauge") +
-         concat("process_resident_memory_bytes ", resident_bytes(), '\n');
+  return text + metric("process_resident_memory_bytes", "Resident memory.", "gauge", resident_bytes());
 }
 
 }  // namespace minimind

@@ -27,8 +27,15 @@ class ServerMetrics {
 
  private:
   static constexpr std::array<double, 11> kBounds = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60};
+  struct Count {
+    const char* name;
+    const char* help;
+    int64_t value = 0;
+  };
   /// Durations counted by upper bounds.
   struct Histogram {
+    const char* name;
+    const char* help;
     std::array<int64_t, kBounds.size()> counts{};
     int64_t count = 0;
     double sum = 0;
@@ -41,8 +48,13 @@ class ServerMetrics {
 
   mutable std::mutex mutex_;
   std::map<std::pair<std::string, int>, int64_t> responses_;
-  std::array<int64_t, 4> counters_{};
-  std::array<Histogram, 2> timers_;
+  std::array<Count, 4> counters_ = {{{"minimind_prompt_tokens_total", "Tokens of prompts."},
+                                     {"minimind_completion_tokens_total", "Tokens of answers."},
+                                     {"minimind_pictures_total", "Images in requests."},
+                                     {"minimind_vanished_clients_total", "Answers given up because the client left."}}};
+  std::array<Histogram, 2> timers_ = {
+      {{"minimind_first_token_seconds", "From the arrival of a request to its first token."},
+       {"minimind_request_seconds", "From the arrival of a request to the end of its answer."}}};
   std::vector<Gauge> gauges_;
 };
 

@@ -1,6 +1,5 @@
 #include "minimind/web/web_chat.h"
 
-#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <memory>
@@ -8,7 +7,6 @@
 #include <optional>
 #include <ostream>
 #include <utility>
-#include <vector>
 
 #include "base/signals.h"
 #include "base/stopwatch.h"
@@ -22,78 +20,32 @@ namespace minimind {
 
 namespace {
 
-std::string settings_json(const WebChatOptions& options) {
-  const SamplingOptions& sampling = options.chat.chat.sampling;
-  return nlohmann::ordered_json{{"model", options.model_name},
-                                {"temperature", sampling.temperature},
-                                {"top_k", sampling.top_k},
-                                {"max_tokens", options.chat.chat.max_new_tokens},
-                                {"max_messages", ChatRequestRules().messages},
-                                {"max_pictures", options.max_pictures},
-                                {"max_body_bytes", options.max_body_mb << 20}}
-      .dump();
-}
-
-ChatServiceOptions service_options(const WebChatOptions& options) {
-  ChatServiceOptions service;
-  service.rules.model = options.model_name;
-  service.rules.sampling = options.chat.chat.sampling;
-  service.rules.max_new_tokens = options.chat.chat.max_new_tokens;
-  service.rules.images = options.max_pictures;
-  service.image_limits.max_pixels = options.max_megapixels * 1'000'000;
-  service.context = options.chat.chat.context;
-  service.weights = options.chat.chat.weights;
-  service.queue = options.max_queue;
-  service.request_seconds = options.request_seconds;
-  return service;
-}
-
-HttpServerOptions http_options(const WebChatOptions& options) {
-  HttpServerOptions http;
-  http.host = options.host;
-  http.port = options.port;
-  http.body_bytes = static_cast<size_t>(options.max_body_mb) << 20;
-  http.connections = options.max_connections;
-  return http;
-}
-
 RouteOptions route_options(const WebChatOptions& options, bool is_loopback) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  RouteOptions routes{options.model_name, std::chrono::duration_cast<std::chrono::seconds>(now).count(),
-                      settings_json(options), options.allowed_hosts};
+  const ChatOptions& chat = options.chat.chat;
+  const nlohmann::ordered_json settings = {{"model", options.model_name},
+                                           {"temperature", chat.sampling.temperature},
+                                           {"top_k", chat.sampling.top_k},
+                                           {"max_tokens", chat.max_new_tokens},
+                                           {"max_messages", ChatRequestRules().messages},
+                                           {"max_pictures", options.max_pictures},
+                                           {"max_body_bytes", options.max_body_mb << 20}};
+  RouteOptions routes{options.model_name, settings.dump(), options.allowed_hosts};
   routes.hosts.push_back(is_loopback ? options.host : "*");
   return routes;
 }
 
-/// Decides when the server ends: after a signal and the last answer, or after a second signal, or after a time limit.
-class Shutdown {
- public:
-  Shutdown(ChatService& service, Routes& routes, double seconds)
-      : service_(service), routes_(routes), seconds_(seconds) {}
-
-  bool go_on() {
-    service_.sweep();
-    if (SignalCatcher::count() == 0) {
-      return true;
-    }
-    if (!since_signal_) {
-      since_signal_.emplace();
-      service_.stop_taking();
-      routes_.announce_shutdown();
-      log_info(concat("stopping: ", service_.inside(), " requests are still answered (a second signal ends at once)"));
-    }
-    if (SignalCatcher::count() > 1 || since_signal_->seconds() > seconds_) {
-      service_.give_up();
-    }
-    return !service_.idle();
-  }
-
- private:
-  ChatService& service_;
-  Routes& routes_;
-  double seconds_;
-  std::optional<Stopwatch> since_signal_;
-};
+ChatServiceOptions service_options(const WebChatOptions& options) {
+  const ChatOptions& chat = options.chat.chat;
+  return {.rules = {.model = options.model_name,
+                    .sampling = chat.sampling,
+                    .max_new_tokens = chat.max_new_tokens,
+                    .images = options.max_pictures},
+          .image_limits = {.max_pixels = options.max_megapixels * 1'000'000},
+          .context = chat.context,
+          .weights = chat.weights,
+          .queue = options.max_queue,
+          .request_seconds = options.request_seconds};
+}
 
 }  // namespace
 
@@ -158,7 +110,7 @@ int run_web_chat(const WebChatOptions& options, std::ostream& out) {
   std::optional<Routes> routes;
   // Listens before the slow load of the model, so that a port in use is reported at once.
   HttpServer server(
-      http_options(options),
+      {options.host, options.port, options.max_connections, static_cast<size_t>(options.max_body_mb) << 20},
       [&](HttpRequest request, std::shared_ptr<Reply> reply) { routes->handle(std::move(request), std::move(reply)); },
       [&](const ApiError& error) {
         metrics.count_response("other", error.status());
@@ -179,8 +131,23 @@ int run_web_chat(const WebChatOptions& options, std::ostream& out) {
   }
   out << "MiniMind-V chat at " << server.url() << "/   (API: " << server.url() << "/v1, model " << options.model_name
       << "; Ctrl-C ends)" << std::endl;
-  Shutdown shutdown(service, *routes, options.shutdown_seconds);
-  server.run([&] { return shutdown.go_on(); });
+  std::optional<Stopwatch> since_signal;
+  server.run([&] {
+    service.sweep();
+    if (SignalCatcher::count() == 0) {
+      return true;
+    }
+    if (!since_signal) {
+      since_signal.emplace();
+      service.stop_taking();
+      routes->announce_shutdown();
+      log_info(concat("stopping: ", service.inside(), " requests are still answered (a second signal ends at once)"));
+    }
+    if (SignalCatcher::count() > 1 || since_signal->seconds() > options.shutdown_seconds) {
+      service.give_up();
+    }
+    return !service.idle();
+  });
   return 0;
 }
 

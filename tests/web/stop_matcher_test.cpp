@@ -1,6 +1,6 @@
-#include "web/stop_matcher.h"
-
 #include <gtest/gtest.h>
+
+#include "web/answer_writer.h"
 
 namespace minimind {
 namespace {
