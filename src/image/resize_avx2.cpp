@@ -55,26 +55,20 @@ MINIMIND_AVX2 inline __m256i two_rows(const uint8_t* a, const uint8_t* b, const 
   return joined(high, low);
 }
 
-/// Stores four output pixels of one row, given as 4 bytes each with the fourth unused. Interleaved rows are written 4
-/// bytes too far: the next pixels overwrite them, or they fall into the slack.
-MINIMIND_AVX2 inline void store_four(__m128i pixels, int32_t x, size_t plane, uint8_t* row) {
-  if (plane == 0) {
-    const __m128i order = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(row + static_cast<size_t>(x) * 3), _mm_shuffle_epi8(pixels, order));
-    return;
-  }
+/// Stores four output pixels of row y, given as 4 bytes each with the fourth unused.
+MINIMIND_AVX2 inline void store_four(__m128i pixels, const PlanarRows& out, size_t y, int32_t x) {
   const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, -1, -1, -1, -1);
   const __m128i planes = _mm_shuffle_epi8(pixels, order);
   const int32_t red = _mm_cvtsi128_si32(planes);
   const int32_t green = _mm_extract_epi32(planes, 1);
   const int32_t blue = _mm_extract_epi32(planes, 2);
-  memcpy(row + x, &red, 4);
-  memcpy(row + plane + x, &green, 4);
-  memcpy(row + 2 * plane + x, &blue, 4);
+  memcpy(out.row(y, 0) + x, &red, 4);
+  memcpy(out.row(y, 1) + x, &green, 4);
+  memcpy(out.row(y, 2) + x, &blue, 4);
 }
 
 MINIMIND_AVX2 void avx2_horizontal(const uint8_t* in, size_t in_stride, int64_t rows, const AxisView& axis,
-                                   const HorizontalOutput& out) {
+                                   const PlanarRows& out) {
   const int32_t last = axis.out_size - 1;
   for (int64_t y = 0; y < rows; y += 2) {
     // If the number of rows is odd, the last row is computed twice.
@@ -88,8 +82,8 @@ MINIMIND_AVX2 void avx2_horizontal(const uint8_t* in, size_t in_stride, int64_t 
       const __m256i p2 = two_rows(a, b, axis, x + 2 <= last ? x + 2 : last);
       const __m256i p3 = two_rows(a, b, axis, x + 3 <= last ? x + 3 : last);
       const __m256i pixels = _mm256_packus_epi16(_mm256_packs_epi32(p0, p1), _mm256_packs_epi32(p2, p3));
-      store_four(_mm256_castsi256_si128(pixels), x, out.plane, out.data + y0 * out.stride);
-      store_four(_mm256_extracti128_si256(pixels, 1), x, out.plane, out.data + y1 * out.stride);
+      store_four(_mm256_castsi256_si128(pixels), out, y0, x);
+      store_four(_mm256_extracti128_si256(pixels, 1), out, y1, x);
     }
   }
 }

@@ -25,21 +25,22 @@ struct AxisView {
 
 constexpr int kResizeBits = 22;
 constexpr int kResizeSplit = 11;
-/// Bytes that the horizontal kernel may read behind a row's last pixel and write behind its last output.
+/// Bytes that the horizontal kernel may read behind a row's last pixel.
 constexpr size_t kResizeSlack = 32;
 
-/// Output of the horizontal pass. `plane` is the distance of a row's three channels; 0: interleaved pixels.
-struct HorizontalOutput {
+/// Rows that hold their red, green and blue samples one after the other, 8 bits each.
+struct PlanarRows {
   uint8_t* data = nullptr;
-  size_t stride = 0;
-  size_t plane = 0;
+  size_t plane = 0;  ///< bytes of a channel in a row, a multiple of 16
+
+  size_t stride() const { return 3 * plane; }
+  uint8_t* row(size_t y, size_t channel) const { return data + y * stride() + channel * plane; }
 };
 
 struct ResizeKernels {
   const char* name;
-  /// Resizes `rows` rows of interleaved RGB, `in_stride` bytes apart.
-  void (*horizontal)(const uint8_t* in, size_t in_stride, int64_t rows, const AxisView& axis,
-                     const HorizontalOutput& out);
+  /// Resizes `rows` rows of interleaved RGB, `in_stride` bytes apart. May write up to the end of each plane.
+  void (*horizontal)(const uint8_t* in, size_t in_stride, int64_t rows, const AxisView& axis, const PlanarRows& out);
   /// Computes `width` bytes of output row `y` from rows `in_stride` bytes apart. Touches no other bytes.
   void (*vertical)(const uint8_t* in, size_t in_stride, int64_t y, const AxisView& axis, size_t width, uint8_t* out);
 };
@@ -50,8 +51,7 @@ const ResizeKernels* avx2_resize();
 /// The fastest kernels that this processor runs.
 const ResizeKernels& best_resize();
 
-/// resize_bicubic() and resize_to_planar() by the given kernels.
-Image resize_interleaved(const Image& image, int64_t width, int64_t height, const ResizeKernels& kernels);
-void resize_planar(const Image& image, int64_t size, uint8_t* out, const ResizeKernels& kernels);
+/// Resizes as resize_bicubic() does, by the given kernels, and writes planar bytes [3, height, width] to `out`.
+void resize_planar(const Image& image, int64_t width, int64_t height, uint8_t* out, const ResizeKernels& kernels);
 
 }  // namespace minimind::detail

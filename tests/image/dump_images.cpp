@@ -11,6 +11,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/image/decode.h"
+#include "minimind/image/resize.h"
 
 namespace minimind {
 namespace {
@@ -21,16 +22,21 @@ std::string text_of(const std::vector<uint8_t>& bytes) {
   return std::string(bytes.begin(), bytes.end());
 }
 
+std::vector<uint8_t> planar_of(const Image& image, int64_t width, int64_t height,
+                               const detail::ResizeKernels& kernels) {
+  std::vector<uint8_t> planar(static_cast<size_t>(3 * width * height));
+  detail::resize_planar(image, width, height, planar.data(), kernels);
+  return planar;
+}
+
 void dump_image(const std::string& path, int64_t width, int64_t height) {
   const Image image = load_image(path);
-  const Image resized = detail::resize_interleaved(image, width, height, detail::kScalarResize);
-  std::vector<uint8_t> planar(3 * kSide * kSide);
-  detail::resize_planar(image, kSide, planar.data(), detail::kScalarResize);
+  const Image resized = resize_bicubic(image, width, height);
+  const std::vector<uint8_t> planar = planar_of(image, kSide, kSide, detail::kScalarResize);
   if (const detail::ResizeKernels* other = detail::avx2_resize(); other != nullptr) {
-    std::vector<uint8_t> other_planar(planar.size());
-    detail::resize_planar(image, kSide, other_planar.data(), *other);
-    const Image other_resized = detail::resize_interleaved(image, width, height, *other);
-    require(other_planar == planar && other_resized.pixels == resized.pixels, "kernels differ: ", other->name);
+    require(planar_of(image, kSide, kSide, *other) == planar &&
+                planar_of(image, width, height, *other) == planar_of(image, width, height, detail::kScalarResize),
+            "kernels differ: ", other->name);
   }
   write_file_atomically(path + ".rgb", text_of(image.pixels));
   write_file_atomically(path + ".resized", text_of(resized.pixels));

@@ -43,7 +43,8 @@ void measure(const std::string& path) {
   std::vector<uint8_t> planar(3 * kSide * kSide);
   const double decode = best_ms([&] { decode_image(bytes, path); });
   const double resize = best_ms([&] { resize_to_planar(image, kSide, planar.data()); });
-  const double scalar = best_ms([&] { detail::resize_planar(image, kSide, planar.data(), detail::kScalarResize); });
+  const double scalar =
+      best_ms([&] { detail::resize_planar(image, kSide, kSide, planar.data(), detail::kScalarResize); });
   std::cout << R"({"image": ")" << path << R"(", "width": )" << image.width << R"(, "height": )" << image.height
             << R"(, "decode_ms": )" << decode << R"(, "resize_ms": )" << resize << R"(, "kernels": ")"
             << detail::best_resize().name << R"(", "scalar_resize_ms": )" << scalar << R"(, "images_per_second": )"
