@@ -14,9 +14,7 @@
 #include "base/machine_limits.h"
 #include "base/progress.h"
 #include "base/stopwatch.h"
-#include "data/sample_order.h"
 #include "minimind/base/error.h"
-#include "minimind/data/encode_sample.h"
 #include "minimind/image/decode.h"
 
 namespace minimind {
@@ -26,26 +24,6 @@ namespace {
 constexpr int64_t kHistogramBins = 16;
 // Samples that a thread takes at a time.
 constexpr int64_t kChunk = 64;
-
-AuditKind kind_of(SampleProblem problem) {
-  switch (problem) {
-    case SampleProblem::kWrongShape:
-      return AuditKind::kWrongShape;
-    case SampleProblem::kNoTurn:
-      return AuditKind::kNoTurn;
-    case SampleProblem::kPlaceholdersAgainstImages:
-      return AuditKind::kPlaceholdersAgainstImages;
-    case SampleProblem::kSpanCut:
-      return AuditKind::kSpanCut;
-    case SampleProblem::kNoMarker:
-      return AuditKind::kNoMarker;
-    case SampleProblem::kNothingSupervised:
-      return AuditKind::kNothingSupervised;
-    case SampleProblem::kNone:
-      break;
-  }
-  return AuditKind::kBadSample;
-}
 
 struct SampleFacts {
   int32_t full_length = 0;
@@ -73,14 +51,14 @@ class AuditPass {
 
  private:
   struct BadImage {
-    AuditKind kind;
+    SampleProblem problem;
     std::string detail;
   };
 
   void work();
   void check_sample(int64_t index);
   void check_image(const std::string& name);
-  void add_finding(AuditKind kind, int64_t index, std::string detail);
+  void add_finding(SampleProblem problem, int64_t index, std::string detail);
 
   LoaderInput input_;
   SampleEncoding encoding_;
@@ -95,9 +73,9 @@ class AuditPass {
   std::unordered_map<std::string, BadImage> bad_;
 };
 
-void AuditPass::add_finding(AuditKind kind, int64_t index, std::string detail) {
+void AuditPass::add_finding(SampleProblem problem, int64_t index, std::string detail) {
   const std::lock_guard guard(mutex_);
-  findings_.push_back({kind, index, std::string(input_.dataset.id(index)), std::move(detail)});
+  findings_.push_back({problem, index, std::string(input_.dataset.id(index)), std::move(detail)});
 }
 
 void AuditPass::check_image(const std::string& name) {
@@ -107,10 +85,10 @@ void AuditPass::check_image(const std::string& name) {
       return;
     }
   }
-  BadImage bad{AuditKind::kMissingImage, {}};
+  BadImage bad{SampleProblem::kMissingImage, {}};
   try {
     const std::string found = find_image(input_.images, name, prefix_);
-    bad.kind = AuditKind::kCorruptImage;
+    bad.problem = SampleProblem::kCorruptImage;
     decode_image(input_.images.read(found), found);
     return;
   } catch (const Error& error) {
@@ -129,10 +107,10 @@ void AuditPass::check_sample(int64_t index) {
     facts.supervised = static_cast<int32_t>(encoded.supervised);
     facts.usable = encoded.problem == SampleProblem::kNone;
     if (!facts.usable) {
-      add_finding(kind_of(encoded.problem), index, encoded.reason);
+      add_finding(encoded.problem, index, encoded.reason);
     }
   } catch (const Error& error) {
-    add_finding(AuditKind::kBadSample, index, error.what());
+    add_finding(SampleProblem::kNotEncoded, index, error.what());
   }
   for (const auto& name : sample.images) {
     check_image(name);
@@ -185,7 +163,7 @@ void AuditPass::find_bad_images() {
       const auto found = bad_.find(name);
       if (found != bad_.end()) {
         facts_[static_cast<size_t>(index)].usable = false;
-        add_finding(found->second.kind, index, found->second.detail);
+        add_finding(found->second.problem, index, found->second.detail);
       }
     }
   }
@@ -197,7 +175,7 @@ void AuditPass::find_duplicate_ids() {
   for (int64_t index = 0; index < input_.dataset.size(); ++index) {
     const auto [place, is_new] = first.emplace(input_.dataset.id(index), index);
     if (!is_new) {
-      add_finding(AuditKind::kDuplicateId, index, concat("position ", place->second, " has the same id"));
+      add_finding(SampleProblem::kDuplicateId, index, concat("position ", place->second, " has the same id"));
     }
   }
 }
@@ -275,18 +253,21 @@ AuditReport audit_data(const LoaderInput& input, const LoaderOptions& options, c
   report.max_seq_len = options.max_seq_len;
   report.findings = pass.take_findings();
   std::stable_sort(report.findings.begin(), report.findings.end(), [](const AuditFinding& a, const AuditFinding& b) {
-    return std::pair(a.kind, a.position) < std::pair(b.kind, b.position);
+    return std::pair(a.problem, a.position) < std::pair(b.problem, b.position);
   });
   for (const auto& finding : report.findings) {
-    ++report.counts[static_cast<size_t>(finding.kind)];
+    ++report.counts[static_cast<size_t>(finding.problem)];
   }
   measure_lengths(pass.facts(), report);
-  const auto estimates = detail::estimate_lengths(input.dataset, std::ssize(input.pattern.ids), options.max_seq_len);
-  const auto order = [&](bool by_length) {
-    return detail::epoch_order(estimates, {options.batch_size, options.seed, options.original_order, by_length}, 0);
+  const std::vector<uint32_t> estimates = estimate_lengths(input, options.max_seq_len);
+  const auto padding = [&](bool by_length) {
+    LoaderOptions ordered = options;
+    ordered.block_size = options.batch_size;
+    ordered.bucket_by_length = by_length;
+    return padding_of(epoch_order(estimates, ordered, 0), pass.facts(), options);
   };
-  report.padding_share = padding_of(order(options.bucket_by_length), pass.facts(), options);
-  report.padding_share_unsorted = padding_of(order(false), pass.facts(), options);
+  report.padding_share = padding(options.bucket_by_length);
+  report.padding_share_unsorted = padding(false);
   const int64_t full = report.usable * (options.max_seq_len - 1);
   report.padding_share_full = full == 0 ? 0.0 : 1.0 - static_cast<double>(report.tokens) / static_cast<double>(full);
   report.seconds = stopwatch.seconds();

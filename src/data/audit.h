@@ -5,27 +5,14 @@
 #include <string>
 #include <vector>
 
-#include "minimind/data/loader_options.h"
+#include "minimind/data/encode_sample.h"
+#include "minimind/data/loader.h"
 
 namespace minimind {
 
-enum class AuditKind {
-  kWrongShape,
-  kMissingImage,
-  kCorruptImage,
-  kPlaceholdersAgainstImages,
-  kSpanCut,
-  kNoTurn,
-  kNoMarker,
-  kNothingSupervised,
-  kBadSample,    ///< cannot be encoded for a reason that is not listed here
-  kDuplicateId,  ///< is reported; such a sample is not skipped
-};
-constexpr int kAuditKinds = 10;
-
 /// One problem of one sample.
 struct AuditFinding {
-  AuditKind kind;
+  SampleProblem problem = SampleProblem::kNone;
   int64_t position = 0;  ///< in the data set, counted from 0
   std::string id;
   std::string detail;
@@ -55,19 +42,19 @@ struct AuditReport {
   double seconds = 0;                 ///< duration of the pass
   std::string data;                   ///< file of the samples, for the head of the report
   std::string image_source;           ///< source of the images, for the head of the report
-  std::array<int64_t, kAuditKinds> counts{};
-  std::vector<AuditFinding> findings;  ///< sorted by kind and position
+  std::array<int64_t, kSampleProblems> counts{};  ///< findings of each problem
+  std::vector<AuditFinding> findings;             ///< sorted by problem and position
   std::vector<HistogramBin> histogram;
 
-  int64_t count(AuditKind kind) const { return counts[static_cast<size_t>(kind)]; }
-  /// For the terminal: counts, the first findings of each kind, histogram, padding.
+  int64_t count(SampleProblem problem) const { return counts[static_cast<size_t>(problem)]; }
+  /// For the terminal: counts, the first findings of each problem, histogram, padding.
   std::string summary() const;
   /// All of the report as a JSON object.
   std::string json() const;
 };
 
 /// `missing_picture` and so on: the key in the JSON report.
-const char* audit_kind_name(AuditKind kind);
+const char* problem_name(SampleProblem problem);
 
 /// Checks a data set without training: encodes every sample and decodes every image once, in `options.num_workers`
 /// threads (at least one). `data` names the samples' file in the report. Throws Error if an option is out of range.

@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <array>
 #include <iomanip>
-#include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 
+#include "base/json.h"
 #include "base/progress.h"
 #include "base/utf8.h"
 #include "data/audit.h"
@@ -17,11 +17,13 @@ namespace {
 constexpr int64_t kShownFindings = 5;
 constexpr int64_t kBarWidth = 40;
 
-struct KindText {
+struct ProblemText {
   const char* key;
   const char* text;
 };
-constexpr std::array<KindText, kAuditKinds> kKinds = {{
+/// By SampleProblem.
+constexpr std::array<ProblemText, kSampleProblems> kProblems = {{
+    {"none", "no problem"},
     {"wrong_shape", "wrong JSON shape"},
     {"missing_picture", "missing image"},
     {"corrupt_picture", "corrupt image"},
@@ -39,16 +41,15 @@ double percent(int64_t part, int64_t whole) {
 }
 
 void write_findings(const AuditReport& report, std::ostream& out) {
-  for (int number = 0; number < kAuditKinds; ++number) {
-    const auto kind = static_cast<AuditKind>(number);
-    const int64_t count = report.count(kind);
+  for (size_t problem = 1; problem < kProblems.size(); ++problem) {
+    const int64_t count = report.counts[problem];
     if (count == 0) {
       continue;
     }
-    out << "  " << std::left << std::setw(40) << kKinds[static_cast<size_t>(number)].text << ' ' << count << '\n';
+    out << "  " << std::left << std::setw(40) << kProblems[problem].text << ' ' << count << '\n';
     int64_t shown = 0;
     for (const auto& finding : report.findings) {
-      if (finding.kind == kind && shown++ < kShownFindings) {
+      if (static_cast<size_t>(finding.problem) == problem && shown++ < kShownFindings) {
         out << "    " << printable(concat("'", finding.id, "' (position ", finding.position, "): ", finding.detail))
             << '\n';
       }
@@ -73,8 +74,8 @@ void write_histogram(const AuditReport& report, std::ostream& out) {
 
 }  // namespace
 
-const char* audit_kind_name(AuditKind kind) {
-  return kKinds[static_cast<size_t>(kind)].key;
+const char* problem_name(SampleProblem problem) {
+  return kProblems[static_cast<size_t>(problem)].key;
 }
 
 std::string AuditReport::summary() const {
@@ -96,7 +97,6 @@ std::string AuditReport::summary() const {
 }
 
 std::string AuditReport::json() const {
-  using OrderedJson = nlohmann::ordered_json;
   OrderedJson report = {{"data", data},
                         {"images", image_source},
                         {"samples", samples},
@@ -116,12 +116,12 @@ std::string AuditReport::json() const {
   for (const auto& bin : histogram) {
     report["length_histogram"].push_back({{"from", bin.from}, {"to", bin.to}, {"count", bin.count}});
   }
-  for (int number = 0; number < kAuditKinds; ++number) {
-    report["counts"][kKinds[static_cast<size_t>(number)].key] = counts[static_cast<size_t>(number)];
-    report["findings"][kKinds[static_cast<size_t>(number)].key] = OrderedJson::array();
+  for (size_t problem = 1; problem < kProblems.size(); ++problem) {
+    report["counts"][kProblems[problem].key] = counts[problem];
+    report["findings"][kProblems[problem].key] = OrderedJson::array();
   }
   for (const auto& finding : findings) {
-    report["findings"][audit_kind_name(finding.kind)].push_back(
+    report["findings"][problem_name(finding.problem)].push_back(
         {{"id", finding.id}, {"position", finding.position}, {"detail", finding.detail}});
   }
   // File names may hold invalid UTF-8.

@@ -99,7 +99,7 @@ class WriteLock {
 
 FeatureFile::FeatureFile(const std::filesystem::path& folder, const ContentHash& file_key, size_t row_bytes,
                          Access access)
-    : file_key_(file_key), row_bytes_(row_bytes), stride_(aligned(row_bytes)) {
+    : file_key_(file_key), access_(access), row_bytes_(row_bytes), stride_(aligned(row_bytes)) {
   const std::string name = "features_" + to_hex(file_key).substr(0, 16);
   index_path_ = folder / (name + ".index");
   rows_path_ = folder / (name + ".rows");

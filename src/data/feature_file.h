@@ -37,6 +37,8 @@ class FeatureFile {
   /// Rows that this process knows of.
   int64_t size() const;
   const std::filesystem::path& rows_path() const { return rows_path_; }
+  std::filesystem::path folder() const { return rows_path_.parent_path(); }
+  bool is_read_only() const { return access_ == Access::kReadOnly; }
   /// Bytes on disk per row, with its entry.
   static size_t bytes_per_row(size_t row_bytes);
 
@@ -60,6 +62,7 @@ class FeatureFile {
   std::filesystem::path index_path_;
   std::filesystem::path rows_path_;
   ContentHash file_key_;
+  Access access_;
   size_t row_bytes_;
   size_t stride_;
   FileDescriptor index_;

@@ -16,9 +16,7 @@
 #include "base/machine_limits.h"
 #include "base/stopwatch.h"
 #include "base/utf8.h"
-#include "data/collate.h"
-#include "data/gather_images.h"
-#include "data/sample_order.h"
+#include "data/batch_builder.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
 
@@ -101,7 +99,7 @@ Loader::State::State(const LoaderInput& loader_input, const LoaderOptions& loade
       options(loader_options),
       encoding{input.tokenizer, input.pattern, options.max_seq_len, options.supervision},
       images{input.images, options.image_prefix(input.kind), options.image_size, input.cache, {}},
-      lengths(detail::estimate_lengths(input.dataset, std::ssize(input.pattern.ids), options.max_seq_len)) {
+      lengths(estimate_lengths(input, options.max_seq_len)) {
   if (input.cache != nullptr) {
     images.known_hashes.resize(lengths.size());
   }
@@ -171,20 +169,18 @@ Loader::State::Result Loader::State::load_batch(std::span<const uint32_t> indice
   for (const uint32_t index : indices) {
     image_count += input.dataset.sample_size(index).images;
   }
-  std::vector<detail::BatchSample> samples;
-  detail::GatheredImages gathered(images, image_count);
+  detail::BatchBuilder builder(images, image_count);
   for (const uint32_t index : indices) {
     try {
       const Sample sample = input.dataset.sample(index);
       EncodedSample encoded = encode_sample(sample, encoding);
       require(encoded.problem == SampleProblem::kNone, encoded.reason);
-      detail::gather_images(images, index, sample.images, gathered);
-      samples.push_back({sample.id, std::move(encoded)});
+      builder.add(index, sample, std::move(encoded));
     } catch (const Error& error) {
       result.skipped.push_back({index, {std::string(input.dataset.id(index)), error.what()}});
     }
   }
-  result.batch = detail::collate(std::move(samples), std::move(gathered));
+  result.batch = builder.build();
   return result;
 }
 
@@ -246,9 +242,7 @@ void Loader::start_epoch(int64_t epoch, int64_t first_micro_batch) {
   State& state = *state_;
   state.stop_workers();
   const LoaderOptions& options = state.options;
-  const int64_t block = options.block_size > 0 ? options.block_size : options.batch_size * options.world_size;
-  state.order = detail::epoch_order(state.lengths,
-                                    {block, options.seed, options.original_order, options.bucket_by_length}, epoch);
+  state.order = epoch_order(state.lengths, options, epoch);
   state.first_micro_batch = first_micro_batch;
   state.steps = divide_up(std::max<int64_t>(micro_batches_per_epoch() - first_micro_batch, 0), options.world_size);
   state.to_load = 0;

@@ -63,7 +63,7 @@ TEST(Audit, FindsEveryKindOfProblemOnce) {
     const AuditReport report = audit_data(input, options, "data.json");
     std::map<std::string, std::vector<std::string>> found;
     for (const auto& finding : report.findings) {
-      found[audit_kind_name(finding.kind)].push_back(finding.id);
+      found[problem_name(finding.problem)].push_back(finding.id);
       EXPECT_EQ(data.id(finding.position), finding.id);
       EXPECT_FALSE(finding.detail.empty());
     }
@@ -82,7 +82,7 @@ TEST(Audit, FindsEveryKindOfProblemOnce) {
     EXPECT_EQ(report.usable, 3);
     EXPECT_EQ(report.images, 5);
     EXPECT_EQ(report.truncated, 1);
-    EXPECT_EQ(report.count(AuditKind::kPlaceholdersAgainstImages), 2);
+    EXPECT_EQ(report.count(SampleProblem::kPlaceholdersAgainstImages), 2);
     int64_t binned = 0;
     for (const auto& bin : report.histogram) {
       binned += bin.count;

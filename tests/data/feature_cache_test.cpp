@@ -318,7 +318,7 @@ TEST(FeatureCache, ServesReadersWhileItGrows) {
       while (written < kImages) {
         const int64_t known = written;
         const auto image = known == 0 ? 0 : static_cast<int64_t>(random.below(static_cast<uint64_t>(known)));
-        if (known > 0 && !cache->lookup(key_of(image), row.data_ptr())) {
+        if (known > 0 && !cache->lookup(key_of(image), row)) {
           ++wrong;
         }
       }

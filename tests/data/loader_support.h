@@ -19,7 +19,6 @@
 #include <utility>
 #include <vector>
 
-#include "data/sample_order.h"
 #include "data_support.h"
 #include "minimind/data/encode_sample.h"
 #include "minimind/data/feature_cache.h"

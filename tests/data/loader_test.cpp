@@ -20,7 +20,6 @@
 #include <vector>
 
 #include "base/machine_limits.h"
-#include "data/sample_order.h"
 #include "data_support.h"
 #include "loader_support.h"
 #include "minimind/data/encode_sample.h"
@@ -396,9 +395,12 @@ TEST(SampleOrder, IsAPermutationOfSimilarLengthsWhoseLastBlockIsNotTheLongest) {
   for (auto& length : lengths) {
     length = static_cast<uint32_t>(random.below(500));
   }
+  LoaderOptions options;
+  options.block_size = 32;
+  options.seed = 5;
   double last_mean = 0;
   for (int64_t epoch = 0; epoch < 50; ++epoch) {
-    auto order = detail::epoch_order(lengths, {32, 5, false, true}, epoch);
+    auto order = epoch_order(lengths, options, epoch);
     for (size_t i = order.size() / 32 * 32; i < order.size(); ++i) {
       last_mean += lengths[order[i]] / 50.0 / static_cast<double>(order.size() % 32);
     }
@@ -408,7 +410,8 @@ TEST(SampleOrder, IsAPermutationOfSimilarLengthsWhoseLastBlockIsNotTheLongest) {
     }
   }
   EXPECT_NEAR(last_mean, 250, 25);
-  const auto file_order = detail::epoch_order(lengths, {32, 5, true, true}, 3);
+  options.original_order = true;
+  const auto file_order = epoch_order(lengths, options, 3);
   EXPECT_TRUE(std::is_sorted(file_order.begin(), file_order.end()));
 }
 

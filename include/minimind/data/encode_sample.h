@@ -19,16 +19,22 @@ struct SampleEncoding {
   Supervision supervision = Supervision::kLastAnswer;
 };
 
-/// Why a sample cannot be trained on (SPEC.md section 5).
+/// Why a sample cannot be trained on (SPEC.md section 5), in the order of a report. Only audit_data() finds those that
+/// concern image files and other samples.
 enum class SampleProblem {
   kNone,
-  kWrongShape,                 ///< its JSON has the wrong shape
-  kNoTurn,                     ///< no question with an answer
+  kWrongShape,  ///< its JSON has the wrong shape
+  kMissingImage,
+  kCorruptImage,
   kPlaceholdersAgainstImages,  ///< their numbers differ
   kSpanCut,                    ///< truncation removes an image span or a part of it
+  kNoTurn,                     ///< no question with an answer
   kNoMarker,                   ///< truncation leaves no `<s>assistant`
   kNothingSupervised,          ///< truncation leaves no token of an answer
+  kNotEncoded,                 ///< cannot be encoded for another reason
+  kDuplicateId,                ///< is reported; such a sample is not skipped
 };
+constexpr int kSampleProblems = 11;
 
 /// A sample as token ids.
 struct EncodedSample {

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/ScalarType.h>
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -11,6 +12,10 @@
 #include "minimind/base/content_hash.h"
 
 namespace minimind {
+
+namespace detail {
+class FeatureFile;
+}
 
 /// The frozen encoder's output per image, [P, W], in files of a folder. Several threads and processes may fill and read
 /// it at once. A row is found by the hash of the image's content. A folder may hold the rows of several encoders. Every
@@ -28,20 +33,18 @@ class FeatureCache {
   FeatureCache(const FeatureCache&) = delete;
   FeatureCache& operator=(const FeatureCache&) = delete;
 
-  /// Copies the image's row to `row_out`: tokens * width elements of the cache's dtype. False, with row_out undefined,
-  /// if there is no row or the row is damaged.
-  bool lookup(const ContentHash& image, void* row_out) const;
-  /// The same into a contiguous CPU tensor [P, W] of the cache's dtype; another tensor throws std::logic_error.
-  bool lookup(const ContentHash& image, at::Tensor row_out) const;
+  /// Copies the image's row into a contiguous CPU tensor [P, W] of the cache's dtype; another tensor throws
+  /// std::logic_error. False, with the numbers of row_out undefined, if there is no row or the row is damaged.
+  bool lookup(const ContentHash& image, const at::Tensor& row_out) const;
 
   /// Adds a row [P, W] of any floating-point dtype on any device. Does nothing if an undamaged row is there or if the
   /// folder cannot be written. Warns once if the disk is full and then adds no more rows. Throws Error if the system
   /// fails otherwise.
   void put(const ContentHash& image, const at::Tensor& row);
 
-  int64_t tokens() const;
-  int64_t width() const;
-  at::ScalarType dtype() const;
+  int64_t tokens() const { return tokens_; }
+  int64_t width() const { return width_; }
+  at::ScalarType dtype() const { return dtype_; }
   /// Rows that this process knows of.
   int64_t size() const;
 
@@ -51,9 +54,13 @@ class FeatureCache {
   std::string disk_need(int64_t images) const;
 
  private:
-  struct State;
-  explicit FeatureCache(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  FeatureCache(std::unique_ptr<detail::FeatureFile> file, int64_t tokens, int64_t width, at::ScalarType dtype);
+
+  std::unique_ptr<detail::FeatureFile> file_;
+  int64_t tokens_;
+  int64_t width_;
+  at::ScalarType dtype_;
+  std::atomic<bool> disk_full_{false};
 };
 
 }  // namespace minimind

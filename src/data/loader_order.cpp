@@ -1,11 +1,10 @@
-#include "data/sample_order.h"
-
 #include <algorithm>
 #include <numeric>
 
 #include "minimind/base/random.h"
+#include "minimind/data/loader.h"
 
-namespace minimind::detail {
+namespace minimind {
 
 namespace {
 
@@ -39,7 +38,9 @@ void bucket_by_length(std::vector<uint32_t>& order, const std::vector<uint32_t>&
 
 }  // namespace
 
-std::vector<uint32_t> estimate_lengths(const Dataset& dataset, int64_t vision_tokens, int64_t max_seq_len) {
+std::vector<uint32_t> estimate_lengths(const LoaderInput& input, int64_t max_seq_len) {
+  const Dataset& dataset = input.dataset;
+  const int64_t vision_tokens = std::ssize(input.pattern.ids);
   std::vector<uint32_t> lengths(static_cast<size_t>(dataset.size()));
   for (int64_t index = 0; index < dataset.size(); ++index) {
     const SampleSize size = dataset.sample_size(index);
@@ -49,7 +50,7 @@ std::vector<uint32_t> estimate_lengths(const Dataset& dataset, int64_t vision_to
   return lengths;
 }
 
-std::vector<uint32_t> epoch_order(const std::vector<uint32_t>& lengths, const OrderOptions& options, int64_t epoch) {
+std::vector<uint32_t> epoch_order(const std::vector<uint32_t>& lengths, const LoaderOptions& options, int64_t epoch) {
   std::vector<uint32_t> order(lengths.size());
   std::iota(order.begin(), order.end(), 0U);
   if (options.original_order) {
@@ -58,9 +59,10 @@ std::vector<uint32_t> epoch_order(const std::vector<uint32_t>& lengths, const Or
   Random random(options.seed, static_cast<uint64_t>(epoch));
   random.shuffle(order);
   if (options.bucket_by_length) {
-    bucket_by_length(order, lengths, static_cast<size_t>(options.block_size), random);
+    const int64_t block = options.block_size > 0 ? options.block_size : options.batch_size * options.world_size;
+    bucket_by_length(order, lengths, static_cast<size_t>(block), random);
   }
   return order;
 }
 
-}  // namespace minimind::detail
+}  // namespace minimind
