@@ -11,10 +11,10 @@
 #include "minimind/base/log.h"
 #include "minimind/image/resize.h"
 #include "minimind/infer/prompt.h"
+#include "minimind/model/clip_vision.h"
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
 #include "minimind/text/load_tokenizer.h"
-#include "model/clip_weights.h"
 #include "model/device.h"
 #include "model/skip_init.h"
 

@@ -17,9 +17,9 @@
 #include "infer/thread_team.h"
 #include "io/mapped_pages.h"
 #include "kernels/gemv.h"
+#include "model/ops/activations.h"
 #include "model/ops/rms_norm.h"
 #include "model/ops/rope.h"
-#include "model/ops/swiglu.h"
 #include "model/packed_linear.h"
 #include "model/skip_init.h"
 

@@ -1,8 +1,8 @@
 #include "minimind/infer/generator.h"
 
-#include <chrono>
 #include <stdexcept>
 
+#include "base/stopwatch.h"
 #include "minimind/base/error.h"
 #include "minimind/infer/sampling.h"
 
@@ -16,22 +16,17 @@ Generation generate(Decoder& decoder, SequenceId sequence, std::span<const Token
   if (embeddings.dim() != 2 || embeddings.size(0) != std::ssize(prompt_ids)) {
     throw std::logic_error("generate: ids and embeddings of the prompt differ in length");
   }
-  using Clock = std::chrono::steady_clock;
-  const auto seconds_since = [](Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-  };
   Generation result;
   result.prompt_tokens = std::ssize(prompt_ids);
   Sampler sampler(options.sampling);
   std::vector<TokenId> seen(prompt_ids.begin(), prompt_ids.end());
-  const auto start = Clock::now();
+  Stopwatch stopwatch;
   decoder.truncate(sequence, 0);
   std::span<const float> logits = decoder.prefill(sequence, embeddings);
-  result.prefill_seconds = seconds_since(start);
-  const auto decode_start = Clock::now();
+  result.prefill_seconds = stopwatch.restart();
   const auto finish = [&](StopReason reason) {
     result.reason = reason;
-    result.decode_seconds = seconds_since(decode_start);
+    result.decode_seconds = stopwatch.seconds();
     return result;
   };
   while (true) {

@@ -55,6 +55,11 @@ extern const GemvKernels kAvx512Kernels;  ///< requires AVX-512 BF16
 extern const GemvKernels kAmxKernels;     ///< kAvx512Kernels, but small_gemm_bf16() multiplies tiles
 extern const GemvKernels kNeonKernels;
 
+/// Whether processor and operating system let a program multiply tiles of bfloat16 (Intel AMX).
+bool amx_available();
+/// GemvKernels::small_gemm_bf16 in tiles of 16 rows and 32 columns. Shapes that do not fill tiles go to kAvx512Kernels.
+void amx_small_gemm_bf16(const uint16_t* weights, const SmallGemm& gemm);
+
 /// The fastest kernels that this processor can run.
 const GemvKernels& best_gemv_kernels();
 

@@ -1,4 +1,3 @@
-#include "kernels/amx.h"
 #include "kernels/gemv.h"
 
 #if defined(__x86_64__)

@@ -8,7 +8,7 @@
 #include "io/mapped_pages.h"
 #include "minimind/base/error.h"
 #include "model/all_finite.h"
-#include "model/ops/quick_gelu.h"
+#include "model/ops/activations.h"
 #include "model/skip_init.h"
 #include "model/small_gemm.h"
 

@@ -2,17 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
-#include "base/json_limits.h"
+#include "base/json.h"
 #include "base/machine_limits.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
 
 namespace {
-
-using ConfigJson = nlohmann::ordered_json;
 
 constexpr const char* kSharedKey = "n_shared_experts";
 
@@ -39,9 +36,9 @@ const std::vector<std::string>& ignored_keys() {
 }
 
 /// The parsed object; malformed text and non-objects fail with fields_from_json's message.
-ConfigJson parse_config(const std::string& json, const std::string& where) {
+OrderedJson parse_config(const std::string& json, const std::string& where) {
   check_json_limits(json, where);
-  ConfigJson parsed = ConfigJson::parse(json, nullptr, false);
+  OrderedJson parsed = OrderedJson::parse(json, nullptr, false);
   if (parsed.is_discarded() || !parsed.is_object()) {
     fields_from_json({}, json, where);
   }
@@ -192,7 +189,7 @@ double ClipVisionConfig::approximate_parameters() const {
 }
 
 LmConfig lm_config_from_json(const std::string& json, const std::string& where) {
-  ConfigJson object = parse_config(json, where);
+  OrderedJson object = parse_config(json, where);
   if (const auto type = object.find("model_type"); type != object.end() && *type != "minimind") {
     fail(where, ": key \"model_type\": expected \"minimind\", found ", type->dump(),
          "; this is the configuration of another model");
@@ -204,7 +201,7 @@ LmConfig lm_config_from_json(const std::string& json, const std::string& where) 
     *shared = !shared->is_null();
   }
   LmConfig config;
-  fields_from_json(json_fields(config), object.dump(-1, ' ', false, ConfigJson::error_handler_t::replace), where,
+  fields_from_json(json_fields(config), object.dump(-1, ' ', false, OrderedJson::error_handler_t::replace), where,
                    ignored_keys());
   require_valid(config, where);
   return config;
@@ -212,32 +209,32 @@ LmConfig lm_config_from_json(const std::string& json, const std::string& where) 
 
 std::string lm_config_to_json(const LmConfig& config) {
   LmConfig copy = config;
-  ConfigJson object = {{"model_type", "minimind"}};
-  object.update(ConfigJson::parse(fields_to_json(json_fields(copy))));
-  object[kSharedKey] = config.has_shared_experts ? ConfigJson(true) : ConfigJson();
+  OrderedJson object = {{"model_type", "minimind"}};
+  object.update(OrderedJson::parse(fields_to_json(json_fields(copy))));
+  object[kSharedKey] = config.has_shared_experts ? OrderedJson(true) : OrderedJson();
   return object.dump(2);
 }
 
 ClipVisionConfig clip_config_from_json(const std::string& json, const std::string& where) {
-  const ConfigJson object = parse_config(json, where);
+  const OrderedJson object = parse_config(json, where);
   const auto nested = object.find("vision_config");
   require(nested == object.end() || nested->is_object(), where,
           ": key \"vision_config\": expected an object, found something else");
-  const ConfigJson& vision = nested == object.end() ? object : *nested;
-  const std::string type = vision.value("model_type", ConfigJson("clip_vision_model")).dump();
+  const OrderedJson& vision = nested == object.end() ? object : *nested;
+  const std::string type = vision.value("model_type", OrderedJson("clip_vision_model")).dump();
   require(type == "\"clip_vision_model\"", where, ": key \"model_type\": expected \"clip_vision_model\", found ", type,
           "; this is not the folder of a CLIP vision encoder");
   ClipVisionConfig config;
   const Fields fields = config.fields();
-  ConfigJson known = ConfigJson::object();
+  OrderedJson known = OrderedJson::object();
   for (const auto& [key, value] : vision.items()) {
     if (std::ranges::find(fields, key, &Field::name) != fields.end()) {
       known[key] = value;
     }
   }
-  const ConfigJson channels = vision.value("num_channels", ConfigJson(3));
+  const OrderedJson channels = vision.value("num_channels", OrderedJson(3));
   require(channels == 3, where, ": key \"num_channels\": expected 3, found ", channels.dump());
-  fields_from_json(fields, known.dump(-1, ' ', false, ConfigJson::error_handler_t::replace), where);
+  fields_from_json(fields, known.dump(-1, ' ', false, OrderedJson::error_handler_t::replace), where);
   require_valid(config, where);
   return config;
 }

@@ -13,8 +13,6 @@
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
 #include "model/all_finite.h"
-#include "model/export_folder.h"
-#include "model/model_file.h"
 
 namespace minimind {
 
@@ -65,6 +63,65 @@ bool is_pth(const fs::path& target) {
 bool looks_like_a_file(const fs::path& target) {
   constexpr std::array<const char*, 7> kSuffixes = {".pt", ".ckpt", ".gguf", ".onnx", ".h5", ".pkl", ".json"};
   return std::ranges::find(kSuffixes, ending_of(target)) != kSuffixes.end();
+}
+
+bool is_tokenizer_file(const fs::path& path) {
+  const std::string name = path.filename().string();
+  return name == "tokenizer.json" || name == "tokenizer_config.json" || name == "special_tokens_map.json" ||
+         name == "vocab.json" || name == "merges.txt" || path.extension() == ".model";
+}
+
+/// Throws Error if a file at `path` is not the configuration of a MiniMind model.
+void require_replaceable_config(const fs::path& path) {
+  if (!fs::exists(path)) {
+    return;
+  }
+  try {
+    lm_config_from_json(read_file(path), path.string());
+  } catch (const Error& error) {
+    fail(path.string(),
+         ": expected no file or the configuration of a MiniMind model, which is replaced, found another file: ",
+         error.what(), "; give --out another name");
+  }
+}
+
+/// Throws Error if `folder` is a file, or if it holds weights that an export would leave beside its own or replace by
+/// mistake: weights of another format or in parts, another kind of model.
+void require_room_in_folder(const fs::path& folder, const std::string& weights_name) {
+  if (!fs::exists(folder)) {
+    return;
+  }
+  require(fs::is_directory(folder), folder.string(),
+          ": expected NAME.pth, NAME.bin, NAME.safetensors or a folder, found a file of another name");
+  for (const std::string weights : kFolderWeights) {
+    for (const std::string& name : {weights, weights + ".index.json"}) {
+      // Readers take the first format that they know: two would be two models in one folder.
+      require(name == weights_name || !fs::exists(folder / name), folder.string(),
+              ": expected a folder without other weights, found ", name, ", which would stay beside ", weights_name,
+              "; remove it, or give --out another folder");
+    }
+  }
+  require(!fs::exists(folder / weights_name) || fs::exists(folder / "config.json"), folder.string(),
+          ": expected the folder of a MiniMind model, found ", weights_name,
+          " without a config.json; give --out another folder");
+  require_replaceable_config(folder / "config.json");
+}
+
+/// The tokenizer files of a folder, or the one file. Throws Error if there is no tokenizer file.
+std::vector<fs::path> tokenizer_files(const fs::path& tokenizer) {
+  std::vector<fs::path> files;
+  if (fs::is_directory(tokenizer)) {
+    for (const auto& entry : fs::directory_iterator(tokenizer)) {
+      if (entry.is_regular_file() && is_tokenizer_file(entry.path())) {
+        files.push_back(entry.path());
+      }
+    }
+  } else if (fs::exists(tokenizer)) {
+    files.push_back(tokenizer);
+  }
+  require(!files.empty(), tokenizer.string(),
+          ": expected a tokenizer (tokenizer.json or a .model file), found no such file");
+  return files;
 }
 
 void copy_files(const std::vector<fs::path>& files, const fs::path& folder, std::vector<fs::path>& written) {

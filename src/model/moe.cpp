@@ -4,16 +4,13 @@
 
 namespace minimind {
 
-MoeGateImpl::MoeGateImpl(const LmConfig& config) {
-  weight = register_parameter("weight", at::zeros({config.n_routed_experts, config.dim}));
-}
-
 MoeFeedForwardImpl::MoeFeedForwardImpl(const LmConfig& config) : config_(config) {
   experts_ = register_module("experts", std::make_shared<ModuleListImpl<FeedForward>>());
   for (int64_t expert = 0; expert < config.n_routed_experts; ++expert) {
     experts_->add(FeedForward(config));
   }
-  gate_ = register_module("gate", MoeGate(config));
+  const auto gate = register_module("gate", std::make_shared<torch::nn::Module>("gate"));
+  gate_weight_ = gate->register_parameter("weight", at::zeros({config.n_routed_experts, config.dim}));
   if (config.has_shared_experts) {
     shared_experts_ = register_module("shared_experts", FeedForward(config));
   }
@@ -22,7 +19,7 @@ MoeFeedForwardImpl::MoeFeedForwardImpl(const LmConfig& config) : config_(config)
 torch::Tensor MoeFeedForwardImpl::forward(const torch::Tensor& input, const torch::Tensor& valid) {
   const int64_t dim = input.size(-1);
   const at::Tensor tokens = input.reshape({-1, dim});  // [B*S, D]
-  const at::Tensor scores = at::softmax(at::linear(tokens, gate_->weight).to(at::kFloat), -1);
+  const at::Tensor scores = at::softmax(at::linear(tokens, gate_weight_).to(at::kFloat), -1);
   auto [weights, chosen] = at::topk(scores, config_.num_experts_per_tok, -1, /*largest=*/true, /*sorted=*/false);
   if (config_.norm_topk_prob && config_.num_experts_per_tok > 1) {
     weights = weights / (weights.sum(-1, /*keepdim=*/true) + 1e-20);

@@ -26,6 +26,10 @@ struct ByteBpeModel {
   std::vector<AddedToken> added;
 };
 
+/// Reads the model of a Hugging Face `tokenizer.json`. Throws Error on any setting that ByteBpeTokenizer would not
+/// reproduce.
+ByteBpeModel read_byte_bpe_model(const std::string& path);
+
 class ByteBpeTokenizer final : public Tokenizer {
  public:
   /// `where` names the file in errors. Throws Error if a byte has no token, a merge names an unknown token, two tokens

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "minimind/base/error.h"
+#include "text/byte_bpe.h"
 #include "text/sentencepiece_tokenizer.h"
-#include "text/tokenizer_json.h"
 
 namespace minimind {
 
@@ -46,7 +46,8 @@ std::filesystem::path tokenizer_file(const std::filesystem::path& path) {
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path) {
   const fs::path file = tokenizer_file(path);
   if (file.extension() == ".json") {
-    return text_detail::read_tokenizer_json(file.string());
+    return std::make_unique<text_detail::ByteBpeTokenizer>(text_detail::read_byte_bpe_model(file.string()),
+                                                           file.string());
   }
   require(file.extension() == ".model", file.string(), ": expected a file name ending in .json or .model, found '",
           file.filename().string(), "'");

@@ -13,10 +13,10 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
+#include "minimind/model/clip_vision.h"
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
 #include "minimind/text/load_tokenizer.h"
-#include "model/clip_weights.h"
 #include "train/features.h"
 #include "train/precision.h"
 

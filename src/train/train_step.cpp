@@ -12,7 +12,7 @@
 #include <string>
 
 #include "minimind/base/random.h"
-#include "model/loss.h"
+#include "minimind/model/language_model.h"
 
 namespace minimind {
 namespace {

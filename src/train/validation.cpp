@@ -12,7 +12,7 @@
 #include <string>
 
 #include "minimind/base/error.h"
-#include "model/loss.h"
+#include "minimind/model/language_model.h"
 #include "train/precision.h"
 #include "train/run/agreement.h"
 

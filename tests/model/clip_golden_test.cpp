@@ -1,4 +1,4 @@
-#include "model/clip_weights.h"
+#include "minimind/model/clip_vision.h"
 #include "model/golden_model.h"
 
 namespace minimind::testing {

@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "minimind/base/error.h"
-#include "minimind/model/attention.h"
 #include "minimind/model/clip_vision.h"
 #include "minimind/model/language_model.h"
 #include "model/ops/rope.h"

@@ -1,9 +1,8 @@
-#include "model/loss.h"
-
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include "minimind/base/error.h"
+#include "minimind/model/language_model.h"
 #include "support/model_losses.h"
 #include "support/small_model.h"
 #include "support/tensor_matcher.h"

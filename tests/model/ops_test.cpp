@@ -4,10 +4,9 @@
 #include <cmath>
 #include <functional>
 
-#include "model/ops/quick_gelu.h"
+#include "model/ops/activations.h"
 #include "model/ops/rms_norm.h"
 #include "model/ops/rope.h"
-#include "model/ops/swiglu.h"
 #include "support/small_model.h"
 #include "support/tensor_matcher.h"
 

@@ -5,8 +5,8 @@
 
 #include "io/io_support.h"
 #include "io/mapped_pages.h"
+#include "minimind/model/clip_vision.h"
 #include "minimind/model/weights.h"
-#include "model/clip_weights.h"
 #include "model/skip_init.h"
 #include "support/fixtures.h"
 #include "support/small_model.h"

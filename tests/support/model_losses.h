@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "minimind/model/vlm.h"
-#include "model/loss.h"
 
 namespace minimind::testing {
 

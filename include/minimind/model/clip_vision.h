@@ -4,10 +4,12 @@
 #include <torch/nn/pimpl.h>
 
 #include <array>
+#include <filesystem>
 #include <memory>
 
 #include "minimind/model/config.h"
 #include "minimind/model/layers.h"
+#include "minimind/model/load_report.h"
 
 namespace minimind {
 
@@ -96,5 +98,12 @@ class ClipVisionImpl : public torch::nn::Module {
   std::shared_ptr<ModuleListImpl<ClipBlock>> layers_;
 };
 TORCH_MODULE(ClipVision);
+
+/// Loads the vision encoder of a Hugging Face CLIP folder, vision-only or full: config.json, mean, standard deviation
+/// and size of preprocessor_config.json (CLIP's own if the file is missing), and the weights. Skips the text tower and
+/// other known leftovers. map_weights: as in LoadOptions. The folder's mean and standard deviation replace those of
+/// `options`. Throws Error if a file is missing or does not fit.
+ClipVision load_clip_vision(const std::filesystem::path& clip_dir, LoadReport* report = nullptr,
+                            bool map_weights = false, ClipVisionOptions options = {});
 
 }  // namespace minimind

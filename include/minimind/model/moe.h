@@ -11,15 +11,6 @@
 
 namespace minimind {
 
-/// The router: scores every expert for every token. State key: weight.
-class MoeGateImpl : public torch::nn::Module {
- public:
-  explicit MoeGateImpl(const LmConfig& config);
-
-  torch::Tensor weight;  ///< [E, D]
-};
-TORCH_MODULE(MoeGate);
-
 /// Mixture of experts in place of a feed-forward: the sum of the top k experts of each token, weighted by their scores,
 /// plus the shared expert. State keys: experts.{e}.{w1,w2,w3}, gate.weight, shared_experts.{w1,w2,w3}. SPEC.md
 /// section 1.
@@ -43,7 +34,7 @@ class MoeFeedForwardImpl : public torch::nn::Module {
 
   LmConfig config_;
   std::shared_ptr<ModuleListImpl<FeedForward>> experts_;
-  MoeGate gate_ = nullptr;
+  torch::Tensor gate_weight_;  ///< [E, D]: the router scores every expert for every token
   FeedForward shared_experts_ = nullptr;
   torch::Tensor auxiliary_loss_;
   torch::Tensor expert_load_;

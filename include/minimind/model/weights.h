@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -32,6 +33,13 @@ struct ModelFile {
 /// The configuration comes from the file, or from a JSON file beside it, or is deduced. Throws Error if nothing is
 /// there, if the weights cannot be read, and if they are not a MiniMind-V model's.
 ModelFile find_model(const std::filesystem::path& path);
+
+/// The weight files that a Hugging Face folder may hold, in the order in which readers look for them. Weights in parts
+/// have an index file: the same name and `.index.json`.
+inline constexpr std::array<const char*, 2> kFolderWeights = {"model.safetensors", "pytorch_model.bin"};
+
+/// The weight file of a Hugging Face folder. Throws Error if there is none, and if the weights are in parts.
+std::filesystem::path folder_weights(const std::filesystem::path& folder);
 
 /// A warning for the user if the file's stage precedes the stage `meant`; empty if it fits or is unknown.
 std::string stage_warning(const ModelFile& file, const std::string& meant);

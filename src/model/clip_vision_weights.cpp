@@ -1,5 +1,3 @@
-#include "model/clip_weights.h"
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -13,7 +11,8 @@
 #include "io/state_dict_file.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "model/model_file.h"
+#include "minimind/model/clip_vision.h"
+#include "minimind/model/weights.h"
 #include "model/skip_init.h"
 #include "model/weight_match.h"
 

@@ -1,13 +1,10 @@
-#include "model/model_file.h"
-
 #include <ATen/Tensor.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "base/json_limits.h"
+#include "base/json.h"
 #include "base/utf8.h"
 #include "io/checkpoint_keys.h"
 #include "io/safetensors.h"
@@ -22,8 +19,6 @@
 namespace minimind {
 
 namespace {
-
-using Json = nlohmann::json;
 
 /// The stage that the end of a weights file's name gives; "" if there is none.
 std::string stage_of_name(const fs::path& weights) {

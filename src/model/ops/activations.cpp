@@ -1,4 +1,4 @@
-#include "model/ops/swiglu.h"
+#include "model/ops/activations.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -15,6 +15,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+constexpr double kQuickGeluScale = 1.702;
+
 template <class Number>
 inline void swiglu_numbers(const Number* gate, const Number* up, Number* out, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
@@ -23,11 +25,24 @@ inline void swiglu_numbers(const Number* gate, const Number* up, Number* out, in
 }
 
 template <class Number>
-void swiglu_rows(const void* gate, const void* up, void* out, int64_t rows, int64_t width) {
+inline void quick_gelu_numbers(Number* x, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    detail::store(detail::times_sigmoid(detail::to_float(x[i]), static_cast<float>(kQuickGeluScale)), x + i);
+  }
+}
+
+/// Whether the row forms read it: float32 or bfloat16, contiguous, on a CPU.
+bool has_number_rows(const at::Tensor& x) {
+  return x.is_cpu() && x.is_contiguous() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+}
+
+/// Calls work(first number of a row, width) for each row of x [..., width], on all threads.
+template <class Work>
+void for_each_row(const at::Tensor& x, const Work& work) {
+  const int64_t width = x.size(-1), rows = x.numel() / std::max<int64_t>(1, width);
   at::parallel_for(0, rows, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t first = begin * width; first < end * width; first += width) {
-      swiglu_row(static_cast<const Number*>(gate) + first, static_cast<const Number*>(up) + first,
-                 static_cast<Number*>(out) + first, width);
+    for (int64_t row = begin; row < end; ++row) {
+      work(row * width, width);
     }
   });
 }
@@ -68,20 +83,46 @@ MINIMIND_CLONES void swiglu_row(const uint16_t* gate, const uint16_t* up, uint16
 }
 
 at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up) {
-  const at::ScalarType dtype = gate.scalar_type();
-  if (!gate.is_cpu() || !gate.is_contiguous() || !up.is_contiguous() || up.scalar_type() != dtype ||
-      (dtype != at::kFloat && dtype != at::kBFloat16)) {
+  if (!has_number_rows(gate) || !up.is_contiguous() || up.scalar_type() != gate.scalar_type()) {
     return swiglu_reference(gate, up);
   }
   const at::Tensor out = at::empty_like(gate);
-  const int64_t width = gate.size(-1), rows = gate.numel() / std::max<int64_t>(1, width);
-  const auto all = dtype == at::kFloat ? swiglu_rows<float> : swiglu_rows<uint16_t>;
-  all(gate.const_data_ptr(), up.const_data_ptr(), out.mutable_data_ptr(), rows, width);
+  const auto run = [&]<class Number>(const Number* from) {
+    const auto* const factors = static_cast<const Number*>(up.const_data_ptr());
+    auto* const to = static_cast<Number*>(out.mutable_data_ptr());
+    for_each_row(gate,
+                 [&](int64_t first, int64_t width) { swiglu_row(from + first, factors + first, to + first, width); });
+  };
+  gate.scalar_type() == at::kFloat ? run(gate.const_data_ptr<float>())
+                                   : run(static_cast<const uint16_t*>(gate.const_data_ptr()));
   return out;
 }
 
 at::Tensor swiglu_linear(const at::Tensor& gate, const at::Tensor& up, const at::Tensor& weight) {
   return SwigluLinearFunction::apply(gate, up, weight);
+}
+
+at::Tensor quick_gelu_reference(const at::Tensor& x) {
+  return at::sigmoid(x * kQuickGeluScale).mul_(x);
+}
+
+MINIMIND_CLONES void quick_gelu_row(float* x, int64_t count) {
+  quick_gelu_numbers(x, count);
+}
+
+MINIMIND_CLONES void quick_gelu_row(uint16_t* x, int64_t count) {
+  quick_gelu_numbers(x, count);
+}
+
+void quick_gelu_(const at::Tensor& x) {
+  if (!has_number_rows(x)) {
+    x.copy_(quick_gelu_reference(x));
+    return;
+  }
+  const auto run = [&](auto* numbers) {
+    for_each_row(x, [&](int64_t first, int64_t width) { quick_gelu_row(numbers + first, width); });
+  };
+  x.scalar_type() == at::kFloat ? run(x.mutable_data_ptr<float>()) : run(static_cast<uint16_t*>(x.mutable_data_ptr()));
 }
 
 }  // namespace minimind

@@ -1,5 +1,3 @@
-#include "text/tokenizer_json.h"
-
 #include <utility>
 
 #include "base/json.h"
@@ -142,8 +140,8 @@ class TokenizerJsonReader {
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> read_tokenizer_json(const std::string& path) {
-  return std::make_unique<ByteBpeTokenizer>(TokenizerJsonReader(path).read(), path);
+ByteBpeModel read_byte_bpe_model(const std::string& path) {
+  return TokenizerJsonReader(path).read();
 }
 
 }  // namespace minimind::text_detail
