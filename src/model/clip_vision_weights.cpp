@@ -70,12 +70,8 @@ void read_preprocessing(const fs::path& path, int64_t image_size, ClipVisionOpti
   if (!fs::exists(path)) {
     return;
   }
-  const std::string text = read_file(path);
-  check_json_limits(text, path.string());
-  const Json object = Json::parse(text, nullptr, false);
-  if (!object.is_object()) {
-    fields_from_json({}, text, path.string());  // throws, and says why
-  }
+  const Json object = parse_json(read_file(path), path.string());
+  require(object.is_object(), path.string(), ": expected a JSON object, found ", object.type_name());
   require_crop_size(object, path.string(), image_size);
   read_normalisation(object, path.string(), options);
 }
@@ -102,15 +98,6 @@ at::Tensor in_bfloat16(const std::string& key, const at::Tensor& tensor) {
   return copy;
 }
 
-/// The encoder, its weights not initialised if `map_weights` will replace them.
-ClipVision make_encoder(const ClipVisionConfig& config, const ClipVisionOptions& options, bool map_weights) {
-  std::optional<SkipInit> skip_init;
-  if (map_weights) {
-    skip_init.emplace();
-  }
-  return ClipVision(config, options);
-}
-
 }  // namespace
 
 ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report, bool map_weights, ClipVisionOptions options) {
@@ -123,7 +110,11 @@ ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report, bool m
   const std::string cause = clip_cause(state, config_path);
   require_like_size(config.approximate_parameters(), state, weights.string(), cause);
   read_preprocessing(clip_dir / "preprocessor_config.json", config.image_size, options);
-  ClipVision vision = make_encoder(config, options, map_weights);
+  std::optional<SkipInit> skip_init;
+  if (map_weights) {
+    skip_init.emplace();
+  }
+  ClipVision vision(config, options);
   LoadReport skipped;
   std::vector<StateDict::Entry> entries = clean_keys(state, is_skipped_clip_key, &skipped);
   if (options.dtype != at::kFloat) {

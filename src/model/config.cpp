@@ -35,13 +35,9 @@ const std::vector<std::string>& ignored_keys() {
   return keys;
 }
 
-/// The parsed object; malformed text and non-objects fail with fields_from_json's message.
 OrderedJson parse_config(const std::string& json, const std::string& where) {
-  check_json_limits(json, where);
-  OrderedJson parsed = OrderedJson::parse(json, nullptr, false);
-  if (parsed.is_discarded() || !parsed.is_object()) {
-    fields_from_json({}, json, where);
-  }
+  OrderedJson parsed = parse_ordered_json(json, where);
+  require(parsed.is_object(), where, ": expected a JSON object, found ", parsed.type_name());
   return parsed;
 }
 
