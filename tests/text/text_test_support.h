@@ -1,15 +1,12 @@
 #pragma once
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <memory>
-#include <stdexcept>
 #include <string>
 
 #include "base/utf8.h"
 #include "minimind/base/error.h"
 #include "minimind/text/load_tokenizer.h"
+#include "support/temporary_folder.h"
 #include "text/byte_bpe.h"
 
 namespace minimind::testing {
@@ -46,33 +43,6 @@ inline text_detail::ByteBpeModel small_byte_bpe_model() {
 inline std::unique_ptr<Tokenizer> small_byte_bpe() {
   return std::make_unique<text_detail::ByteBpeTokenizer>(small_byte_bpe_model(), "test");
 }
-
-/// A folder of its own, removed at the end.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "minimind_text_XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) {
-      throw std::runtime_error("no temporary folder");
-    }
-    path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path write(const std::string& name, const std::string& bytes) const {
-    std::ofstream(path_ / name, std::ios::binary) << bytes;
-    return path_ / name;
-  }
-
- private:
-  std::filesystem::path path_;
-};
 
 /// The message of the Error that `action` throws.
 template <class Action>
