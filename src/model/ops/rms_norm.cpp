@@ -20,10 +20,22 @@ using torch::autograd::variable_list;
 constexpr int64_t kLanes = 16;         // sums side by side, in an order that is always the same
 constexpr int64_t kRowsPerBlock = 32;  // of the weight's gradient
 
-float sum_of_lanes(const float* lanes) {
+/// The sum of term(i) for i in [0, count).
+template <class Term>
+inline float sum_of(int64_t count, const Term& term) {
+  float lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      lanes[lane] += term(i + lane);
+    }
+  }
   float sum = 0;
-  for (int64_t lane = 0; lane < kLanes; ++lane) {
-    sum += lanes[lane];
+  for (const float lane : lanes) {
+    sum += lane;
+  }
+  for (; i < count; ++i) {
+    sum += term(i);
   }
   return sum;
 }
@@ -31,23 +43,13 @@ float sum_of_lanes(const float* lanes) {
 /// Adds to weight_gradient [width] unless it is null.
 MINIMIND_CLONES void rms_norm_row_backward(const float* gradient, const float* x, const float* weight, float factor,
                                            float* x_gradient, float* weight_gradient, int64_t width) {
-  float lanes[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= width; i += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-      lanes[lane] += gradient[i + lane] * weight[i + lane] * x[i + lane];
-    }
-  }
-  float dot_product = sum_of_lanes(lanes);
-  for (; i < width; ++i) {
-    dot_product += gradient[i] * weight[i] * x[i];
-  }
+  const float dot_product = sum_of(width, [=](int64_t i) { return gradient[i] * weight[i] * x[i]; });
   const float share = dot_product * factor * factor / static_cast<float>(width);
-  for (i = 0; i < width; ++i) {
+  for (int64_t i = 0; i < width; ++i) {
     x_gradient[i] = (gradient[i] * weight[i] - x[i] * share) * factor;
   }
   if (weight_gradient != nullptr) {
-    for (i = 0; i < width; ++i) {
+    for (int64_t i = 0; i < width; ++i) {
       weight_gradient[i] += gradient[i] * (x[i] * factor);
     }
   }
@@ -155,19 +157,9 @@ at::Tensor rms_norm_reference(const at::Tensor& x, const at::Tensor& weight, dou
 }
 
 MINIMIND_CLONES float rms_norm_row(const float* x, const float* weight, double eps, float* y, int64_t width) {
-  float lanes[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= width; i += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-      lanes[lane] += x[i + lane] * x[i + lane];
-    }
-  }
-  float squares = sum_of_lanes(lanes);
-  for (; i < width; ++i) {
-    squares += x[i] * x[i];
-  }
+  const float squares = sum_of(width, [=](int64_t i) { return x[i] * x[i]; });
   const float factor = 1.0F / std::sqrt(squares / static_cast<float>(width) + static_cast<float>(eps));
-  for (i = 0; i < width; ++i) {
+  for (int64_t i = 0; i < width; ++i) {
     y[i] = x[i] * factor * weight[i];
   }
   return factor;
