@@ -214,8 +214,8 @@ class Errors(PageTest):
         for number in range(1, 13):
             self.ask(f"Question {number}")
             self.page.wait_for(f"{ANSWERS}.length === {number} && {WRITTEN}")
-        self.assertIn("left out", self.page.run(f"{LAST}.querySelector('.note').textContent"))
-        self.assertLess(self.server.refusals() - before, 12, "what was left out once is not sent again")
+        self.assertIn("dropped", self.page.run(f"{LAST}.querySelector('.note').textContent"))
+        self.assertLess(self.server.refusals() - before, 12, "what was dropped once is not sent again")
 
     def test_a_question_that_fails_comes_back_and_is_answered_by_a_server_started_anew(self):
         with WebChat(files, *self.flags) as server:
@@ -245,7 +245,7 @@ class LongConversations(PageTest):
             self.ask(f"Q{number}")
             self.page.wait_for(f"{ANSWERS}.length === {number} && {WRITTEN}")
         self.assertFalse(self.page.run(f"{LAST}.classList.contains('failed')"), self.page.run(f"{ANSWERS}.pop()"))
-        self.assertIn("oldest 3 turns were left out", self.page.run(f"{LAST}.querySelector('.note').textContent"))
+        self.assertIn("oldest 3 turns were dropped", self.page.run(f"{LAST}.querySelector('.note').textContent"))
         self.assertEqual(self.server.refusals(), 0)
 
 

@@ -7,10 +7,7 @@ export class ApiFailure extends Error {
   }
 }
 
-export async function settings() {
-  const response = await fetch('settings.json');
-  return response.json();
-}
+export const settings = async () => (await fetch('settings.json')).json();
 
 async function failureOf(response) {
   try {

@@ -26,8 +26,8 @@ export const texts = {
     keys: 'Enter asks · Shift+Enter begins a line · Esc stops the answer',
     stopped: 'stopped',
     cutShort: 'the answer reached its maximum length',
-    turnsSkipped: (n) => (n === 1 ? 'the oldest turn was left out: the conversation had grown too long'
-      : `the oldest ${n} turns were left out: the conversation had grown too long`),
+    turnsSkipped: (n) => (n === 1 ? 'the oldest turn was dropped: the conversation had grown too long'
+      : `the oldest ${n} turns were dropped: the conversation had grown too long`),
     otherModel: 'the server has another model now',
     speed: (tokens, seconds) => `${tokens} tokens in ${seconds} s`,
     notAnImage: (name) => `“${name}” is not an image that can be read. JPEG, PNG, WebP, GIF and BMP are fine.`,

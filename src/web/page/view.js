@@ -14,10 +14,9 @@ export const state = {
 };
 export const say = () => texts[state.language];
 
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  made.className = className || '';
-  made.textContent = text || '';
+function element(tag, properties, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
   return made;
 }
 
@@ -54,31 +53,22 @@ export function imageCount() {
 }
 
 function thumbnail(image, index) {
-  const item = element('li');
-  const shown = element('img');
-  shown.src = image.url;
-  shown.alt = `${say().image} ${index + 1}: ${image.name}`;
-  const remove = element('button', '', '×');
-  remove.type = 'button';
-  remove.setAttribute('aria-label', `${say().remove} ${index + 1}`);
-  remove.addEventListener('click', () => {
+  const remove = () => {
     state.waiting.splice(index, 1);
     showWaiting();
     byId('question').focus();
-  });
-  item.append(shown, remove);
-  return item;
+  };
+  return element('li', {},
+    element('img', { src: image.url, alt: `${say().image} ${index + 1}: ${image.name}` }),
+    element('button', { type: 'button', ariaLabel: `${say().remove} ${index + 1}`, onclick: remove }, '×'));
 }
 
 function exampleButton(text) {
-  const button = element('button', '', text);
-  button.type = 'button';
-  button.addEventListener('click', () => state.askExample(text));
-  return button;
+  return element('button', { type: 'button', onclick: () => state.askExample(text) }, text);
 }
 
 export function showWaiting() {
-  const loading = Array.from({ length: state.loading }, () => element('li', 'loading', '…'));
+  const loading = Array.from({ length: state.loading }, () => element('li', { className: 'loading' }, '…'));
   byId('thumbnails').replaceChildren(...state.waiting.map(thumbnail), ...loading);
   byId('thumbnails').hidden = state.waiting.length + state.loading === 0;
   byId('reading').textContent = state.loading > 0 ? say().reading : '';
@@ -107,27 +97,16 @@ export function scrollDown(always) {
 }
 
 export function showTurn(turn) {
-  const whole = element('div', 'turn');
-  const asked = element('div', 'asked');
-  if (turn.images.length > 0) {
-    const images = element('div', turn.images.length > 1 ? 'images several' : 'images');
-    for (const image of turn.images) {
-      const shown = element('img');
-      shown.src = image.url;
-      shown.alt = `${say().image}: ${image.name}`;
-      shown.addEventListener('load', () => scrollDown(false));
-      images.append(shown);
-    }
-    asked.append(images);
+  const div = (className, ...children) => element('div', { className }, ...children);
+  const images = turn.images.map((image) => (
+    element('img', { src: image.url, alt: `${say().image}: ${image.name}`, onload: () => scrollDown(false) })));
+  const asked = div('asked', div('bubble', turn.question));
+  if (images.length > 0) {
+    asked.prepend(div(images.length > 1 ? 'images several' : 'images', ...images));
   }
-  asked.append(element('div', 'bubble', turn.question));
-  turn.view = element('div', 'answer writing');
-  const bubble = element('div', 'bubble');
   turn.text = document.createTextNode('');
-  bubble.append(turn.text);
-  turn.view.append(bubble, element('p', 'note'));
-  whole.append(asked, turn.view);
-  byId('conversation').append(whole);
+  turn.view = div('answer writing', div('bubble', turn.text), element('p', { className: 'note' }));
+  byId('conversation').append(div('turn', asked, turn.view));
   scrollDown(true);
 }
 
