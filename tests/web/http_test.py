@@ -61,15 +61,17 @@ class OneServer(unittest.TestCase):
 
     def exchange(self, data):
         """Sends bytes and reads until the server ends the connection."""
+        return self.exchange_pieces([data]).decode()
+
+    def exchange_pieces(self, pieces, pause=0):
         client = self.connect()
         try:
-            client.sendall(data if isinstance(data, bytes) else data.encode())
+            for piece in pieces:
+                client.sendall(piece if isinstance(piece, bytes) else piece.encode())
+                time.sleep(pause)
         except OSError:
             pass  # the server may have answered before all was sent
-        answer = b""
-        while piece := client.recv(65536):
-            answer += piece
-        return answer.decode()
+        return b"".join(iter(lambda: client.recv(65536), b""))
 
     def post(self, body, headers=""):
         return f"{CHAT}{headers}Content-Length: {len(body)}\r\n\r\n{body}"
@@ -186,17 +188,7 @@ class BadRequests(OneServer):
         """The server answers with the status, tells the reason in JSON and ends the connection."""
         data = data.encode("latin-1")
         for pieces in ([data], [data[:-1], data[-1:]], [data[i:i + 1] for i in range(len(data))])[:3 if len(data) < 500 else 2]:
-            client = self.connect()
-            try:
-                for piece in pieces:
-                    client.sendall(piece)
-                    if len(pieces) == 2:
-                        time.sleep(0.02)
-            except OSError:
-                pass  # the server may have answered before all was sent
-            answer = b""
-            while piece := client.recv(65536):
-                answer += piece
+            answer = self.exchange_pieces(pieces, pause=0.02 if len(pieces) == 2 else 0)
             self.assertTrue(answer.startswith(f"HTTP/1.1 {status} ".encode()), (data[:200], answer[:300]))
             self.assertIn(b'{"error":{', answer)
             self.assertIn(b"Connection: close", answer)
@@ -257,12 +249,7 @@ class Connections(OneServer):
                      "\r\n\r\nGET /healthz HTTP/1.1\r\n\r\n"):
             data += "\r\nGET /v1/models HTTP/1.1\r\nConnection: close\r\n\r\n"
             for pieces in ([data], data):
-                client = self.connect()
-                for piece in pieces:
-                    client.sendall(piece.encode())
-                answer = b""
-                while piece := client.recv(65536):
-                    answer += piece
+                answer = self.exchange_pieces(pieces)
                 self.assertEqual(answer.count(b"HTTP/1.1 200 OK"), 2, answer)
 
     def test_connections_end_as_version_and_header_say(self):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs openai_test.py with the system's Python if it has the package `openai`, else in a virtual environment where it can be installed;
-# skipped (exit 77) otherwise. usage: openai.sh VENV
+# Runs openai_test.py with the system's Python if it has the package `openai`, else in a virtual environment. Exits with 77 (skipped)
+# if the package cannot be installed there. usage: openai.sh VENV
 set -uo pipefail
 venv=$1
 has_package() { "$1" -c 'import openai' > /dev/null 2>&1; }
