@@ -83,17 +83,9 @@ void AtomicFile::write(std::string_view bytes) {
 }
 
 void AtomicFile::write(const void* data, size_t size) {
-  const char* next = static_cast<const char*>(data);
+  const bool is_written = write_all(descriptor_, {static_cast<const char*>(data), size}, size_);
+  require(is_written, target_.string(), ": cannot be written: ", system_reason());
   size_ += size;
-  while (size > 0) {
-    const ssize_t written = ::write(descriptor_, next, size);
-    if (written < 0 && errno == EINTR) {
-      continue;
-    }
-    require(written >= 0, target_.string(), ": cannot be written: ", system_reason());
-    next += written;
-    size -= static_cast<size_t>(written);
-  }
 }
 
 void AtomicFile::commit() {

@@ -1,15 +1,14 @@
 #include "base/tensor_layout.h"
 
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 
 #include "base/bytes.h"
+#include "base/json.h"
 
 namespace minimind {
 
 std::string safetensors_header(const std::vector<TensorLayout>& tensors,
                                const std::map<std::string, std::string>& metadata) {
-  using OrderedJson = nlohmann::ordered_json;
   constexpr size_t kAlignment = 64;
   OrderedJson header = OrderedJson::object();
   if (!metadata.empty()) {
