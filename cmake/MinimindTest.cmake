@@ -4,6 +4,7 @@
 #   golden_KIND          a suite GoldenKind, label golden; of a suite Golden each test has its own entry
 #   FOLDER_SUITE         a suite SuiteSlow, labels LABELS and slow; a suite EquivalenceX, label equivalence
 # A new test needs no edit here.
+# No test sees a card but those labelled gpu: their results are compared with a CPU's, and cards differ from machine to machine.
 function(minimind_test_binary name)
   cmake_parse_arguments(arg "" "LAYER;TIMEOUT" "SOURCES;LIBRARIES;LABELS;ENVIRONMENT" ${ARGN})
   minimind_layer_objects(${arg_LAYER} objects)
@@ -74,6 +75,7 @@ function(minimind_entry name binary filter labels environment timeout)
   endif()
   add_test(NAME ${name} COMMAND "${PROJECT_SOURCE_DIR}/scripts/gtest_entry.sh" $<TARGET_FILE:${binary}> "${filter}"
            WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+  minimind_hide_cards("${labels}" environment)
   set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${timeout} SKIP_RETURN_CODE 77 ENVIRONMENT "${environment}")
 endfunction()
 
@@ -85,6 +87,15 @@ function(minimind_program_test name)
     set(arg_TIMEOUT 600)
   endif()
   add_test(NAME ${name} COMMAND ${arg_COMMAND})
+  minimind_hide_cards("${arg_LABELS}" arg_ENVIRONMENT)
   set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77
                        ENVIRONMENT "MINIMIND_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};${arg_ENVIRONMENT}")
+endfunction()
+
+# Adds the empty CUDA_VISIBLE_DEVICES to the list VARIABLE of environment settings, unless the labels contain gpu.
+function(minimind_hide_cards labels variable)
+  if(NOT "gpu" IN_LIST labels)
+    list(APPEND ${variable} "CUDA_VISIBLE_DEVICES=")
+    set(${variable} "${${variable}}" PARENT_SCOPE)
+  endif()
 endfunction()
