@@ -24,22 +24,38 @@ if(EXISTS "${_version_header}")
   endif()
 endif()
 
-# The NVIDIA wheels lie beside torch/ in site-packages; an unpacked LibTorch may have none.
+# The NVIDIA wheels lie beside torch/ in site-packages; an unpacked LibTorch may have none. Those of CUDA 13 share
+# nvidia/cu13; those of CUDA 12 have a folder each (nvidia/cuda_runtime, nvidia/cublas …).
 get_filename_component(_site "${LIBTORCH}" DIRECTORY)
-set(_cuda_include "${_site}/nvidia/cu13/include")
-set(_nccl_include "${_site}/nvidia/nccl/include")
-if(EXISTS "${LIBTORCH}/lib/libtorch_cuda.so" AND EXISTS "${_cuda_include}/cuda_runtime_api.h"
-   AND EXISTS "${_cuda_include}/crt/host_config.h" AND EXISTS "${_cuda_include}/nv/target" AND EXISTS "${_nccl_include}/nccl.h")
-  set(_cuda_possible ON)
-else()
+set(_cuda_includes "")
+set(_missing "")
+foreach(_header cuda_runtime_api.h crt/host_config.h nv/target nccl.h cublas_v2.h cublasLt.h cusparse.h cusolverDn.h)
+  file(GLOB _found "${_site}/nvidia/*/include/${_header}")
+  if(NOT _found)
+    list(APPEND _missing "${_header}")
+  else()
+    list(GET _found 0 _found)
+    string(REGEX REPLACE "/${_header}$" "" _found "${_found}")
+    list(APPEND _cuda_includes "${_found}")
+  endif()
+endforeach()
+list(REMOVE_DUPLICATES _cuda_includes)
+if(NOT EXISTS "${LIBTORCH}/lib/libtorch_cuda.so")
+  list(APPEND _missing "libtorch_cuda.so")
+endif()
+if(_missing)
   set(_cuda_possible OFF)
+else()
+  set(_cuda_possible ON)
 endif()
 if(MINIMIND_CUDA STREQUAL "AUTO")
   set(MINIMIND_WITH_CUDA ${_cuda_possible})
 elseif(MINIMIND_CUDA AND NOT _cuda_possible)
-  message(FATAL_ERROR "MINIMIND_CUDA=ON: expected libtorch_cuda.so and the headers of the NVIDIA wheels "
-                      "(${_cuda_include}, ${_nccl_include}), found not all of them. Install the torch wheel with its "
-                      "dependencies, nvidia-cuda-crt and nvidia-cuda-cccl, or use MINIMIND_CUDA=OFF "
+  list(JOIN _missing ", " _missing)
+  message(FATAL_ERROR "MINIMIND_CUDA=ON: expected libtorch_cuda.so and the headers of the NVIDIA wheels in "
+                      "${_site}/nvidia/*/include, found no ${_missing}. Install the torch wheel with its "
+                      "dependencies, nvidia-cuda-crt (for CUDA 12: nvidia-cuda-nvcc-cu12) and nvidia-cuda-cccl "
+                      "(nvidia-cuda-cccl-cu12), or use MINIMIND_CUDA=OFF "
                       "(a package: a MiniMind-V that was built with MINIMIND_CUDA=OFF)")
 else()
   set(MINIMIND_WITH_CUDA ${MINIMIND_CUDA})
@@ -52,7 +68,7 @@ target_compile_definitions(minimind_torch INTERFACE USE_C10D_GLOO USE_DISTRIBUTE
 # at::parallel_for is a header template: without -fopenmp it runs serially in our files.
 target_compile_options(minimind_torch INTERFACE -fopenmp)
 if(MINIMIND_WITH_CUDA)
-  target_include_directories(minimind_torch SYSTEM INTERFACE "${_cuda_include}" "${_nccl_include}")
+  target_include_directories(minimind_torch SYSTEM INTERFACE ${_cuda_includes})
   target_compile_definitions(minimind_torch INTERFACE MINIMIND_WITH_CUDA USE_C10D_NCCL USE_CUDA)
 endif()
 
@@ -61,13 +77,13 @@ endif()
 # DT_RPATH (--disable-new-dtags) also serves the libraries that libtorch itself loads. Full paths would make CMake add
 # a run path of its own and strip it at installation.
 set(_library_folders "${LIBTORCH}/lib")
-foreach(part cu13 nccl cudnn cusparselt nvshmem)
-  list(APPEND _library_folders "${_site}/nvidia/${part}/lib")
-endforeach()
+file(GLOB _wheel_folders "${_site}/nvidia/*/lib")
+list(APPEND _library_folders ${_wheel_folders})
 file(GLOB _libraries RELATIVE "${LIBTORCH}/lib" "${LIBTORCH}/lib/libgomp*.so*")
 list(PREPEND _libraries libtorch_cpu.so libc10.so)
 if(MINIMIND_WITH_CUDA)
-  file(GLOB _cudart RELATIVE "${_site}/nvidia/cu13/lib" "${_site}/nvidia/cu13/lib/libcudart.so.*")
+  file(GLOB _cudart "${_site}/nvidia/*/lib/libcudart.so.*")
+  list(TRANSFORM _cudart REPLACE ".*/" "")
   list(APPEND _libraries libtorch_cuda.so libc10_cuda.so ${_cudart})
 endif()
 list(TRANSFORM _library_folders PREPEND "-L" OUTPUT_VARIABLE _search)
