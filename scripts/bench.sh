@@ -7,7 +7,7 @@ what=${1:-}
 shift
 bench=$minimind_root/tests/bench
 install_packages
-fetch_libtorch cuda  # the peer runs on its Python
+fetch_libtorch "$(choose_cuda)"  # the peer runs on its Python
 build_preset release -DMINIMIND_CUDA=OFF -DMINIMIND_BENCH=ON
 bin=$minimind_root/build/release/bin
 

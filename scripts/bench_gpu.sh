@@ -5,7 +5,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 command -v nvidia-smi > /dev/null && nvidia-smi -L >&2 || die "expected an NVIDIA card with its driver (nvidia-smi -L), found none"
 install_packages
-fetch_libtorch cuda
+fetch_libtorch "$(choose_cuda)"
 build_preset ci
 ctest --preset ci -L 'golden|gpu' >&2
 source "$minimind_root/scripts/bench_peer.sh"

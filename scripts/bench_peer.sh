@@ -1,5 +1,5 @@
 # Installs the peer of the benchmarks: transformers on the same torch wheel. Sets bench_venv and bench_data. Sourced after
-# fetch_libtorch cuda.
+# fetch_libtorch.
 bench_venv=$minimind_cache/bench-venv
 bench_data=$minimind_cache/bench-data
 

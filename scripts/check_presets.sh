@@ -7,7 +7,7 @@ preset=${1:?usage: scripts/check_presets.sh PRESET [target…]}
 shift
 install_packages
 [ "$preset" != tidy ] || command -v clang-tidy > /dev/null || install_packages clang-tidy
-fetch_libtorch cuda
+fetch_libtorch "$(choose_cuda)"
 targets=("$@")
 if [ ${#targets[@]} -eq 0 ]; then
   case $preset in

@@ -7,7 +7,7 @@ install_packages
 if [ "$(. /etc/os-release && echo "$ID")" = debian ] && [ "$(id -u)" -eq 0 ]; then
   (install_packages chromium) || say "no browser: the test of the chat page will be skipped"
 fi
-fetch_libtorch cuda
+fetch_libtorch "$(choose_cuda)"
 build_preset ci
 say "Running the tests"
 cd "$minimind_root"

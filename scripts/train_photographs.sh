@@ -17,7 +17,7 @@ if [ -z "${DTYPE:-}" ]; then
 fi
 [ -x "$bin/pretrain_vlm" ] || die "$bin/pretrain_vlm: expected the built program, found none; run scripts/quickstart.sh first or name the folder in BIN"
 if [ -z "${LIBTORCH:-}" ]; then
-  if [ -e "$minimind_cache/torch-$torch_version-cuda/.complete" ]; then fetch_libtorch cuda; else fetch_libtorch cpu; fi
+  if [ -e "$minimind_cache/torch-$torch_version-cuda/.complete" ]; then fetch_libtorch cuda; else fetch_libtorch "$(choose_torch)"; fi
 fi
 python=${MINIMIND_PYTHON:-$LIBTORCH/../../../../bin/python}
 mkdir -p "$out"
