@@ -6,6 +6,8 @@
 #include <optional>
 
 #include "minimind/base/error.h"
+#include "minimind/base/log.h"
+#include "model/cuda_absence.h"
 
 namespace minimind {
 
@@ -33,10 +35,17 @@ bool is_device_name(std::string_view name) {
 c10::Device device_of(const std::string& name, int64_t default_index) {
   require(is_device_name(name), "--device: expected auto, cpu, cuda or cuda:N, found '", name, "'");
   const bool has_cuda = at::hasCUDA();
+  if (name == "auto" && !has_cuda) {
+    const std::string warning = unused_card_warning(cuda_facts(0));
+    if (!warning.empty()) {
+      log_warning(warning);
+    }
+  }
   if (name == "cpu" || (name == "auto" && !has_cuda)) {
     return c10::kCPU;
   }
-  require(has_cuda, "--device ", name, ": expected a CUDA device and a build with CUDA, found none; use --device cpu");
+  require(has_cuda, "--device ", name, ": expected a card that this build can use, ",
+          has_cuda ? "" : cuda_absence(cuda_facts(0)), "; or use --device cpu");
   const auto count = static_cast<int64_t>(at::getNumGPUs());
   const int64_t index = cuda_index(name).value_or(default_index);
   require(index < count, "--device: expected a CUDA device below ", count, ", found cuda:", index);

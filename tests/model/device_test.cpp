@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "io/io_support.h"
+#include "minimind/base/error.h"
+#include "model/cuda_absence.h"
 
 namespace minimind {
 namespace {
@@ -30,7 +32,8 @@ TEST(Device, IsTheCpuIfThatIsNamedOrNoGpuIsThere) {
   } else {
     EXPECT_TRUE(device_of("auto").is_cpu());
     EXPECT_EQ(error_of([] { device_of("cuda:1"); }),
-              "--device cuda:1: expected a CUDA device and a build with CUDA, found none; use --device cpu");
+              concat("--device cuda:1: expected a card that this build can use, ", cuda_absence(cuda_facts(0)),
+                     "; or use --device cpu"));
   }
 }
 
