@@ -1,5 +1,6 @@
 #include "base/progress.h"
 
+#include <cmath>
 #include <cstdio>
 #include <limits>
 
@@ -74,7 +75,7 @@ std::string format_duration(double seconds) {
     std::snprintf(text, sizeof(text), "%.1f s", seconds);
     return text;
   }
-  const auto whole = static_cast<long long>(seconds + 0.5);
+  const long long whole = std::llround(seconds);
   if (whole < 3600) {
     std::snprintf(text, sizeof(text), "%lld:%02lld", whole / 60, whole % 60);
   } else {

@@ -34,8 +34,8 @@ static_assert(sizeof(Header) == 64);
 
 struct Entry {
   ContentHash key;
-  uint64_t row_checksum;
-  uint64_t check;
+  uint64_t row_checksum = 0;
+  uint64_t check = 0;
 };
 static_assert(sizeof(Entry) == 32);
 

@@ -66,8 +66,11 @@ ResizeAxis::ResizeAxis(int64_t in_size, int64_t out_size) {
   int32_t taps = 0;
   for (int64_t i = 0; i < out_size; ++i) {
     const double center = (static_cast<double>(i) + 0.5) * scale;
+    // Pillow cuts these sums towards zero; rounding would differ.
+    // NOLINTBEGIN(bugprone-incorrect-roundings)
     const int64_t first = std::max<int64_t>(static_cast<int64_t>(center - reach + 0.5), 0);
     const int64_t last = std::min(static_cast<int64_t>(center + reach + 0.5), in_size);
+    // NOLINTEND(bugprone-incorrect-roundings)
     weights.clear();
     double sum = 0.0;
     for (int64_t t = 0; t < last - first; ++t) {

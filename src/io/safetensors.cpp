@@ -186,6 +186,7 @@ void write_safetensors(const std::filesystem::path& path, const StateDict& state
                        const std::map<std::string, std::string>& metadata) {
   const std::vector<StateDict::Entry> entries = aligned_order(state);
   std::vector<TensorLayout> layout;
+  layout.reserve(entries.size());
   for (const auto& [name, tensor] : entries) {
     layout.push_back({name, std::string(dtype_name(tensor.scalar_type())), tensor.sizes().vec(), tensor.nbytes()});
   }

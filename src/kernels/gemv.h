@@ -9,44 +9,44 @@ namespace minimind {
 /// A matmul of few input rows x [count, cols] with transposed weights [rows, cols]:
 /// y[i * y_stride + r] = sum over c of x[i * cols + c] * weights[r * cols + c].
 struct SmallGemm {
-  const float* x;
-  float* y;
-  int64_t count;
-  int64_t y_stride;
-  int64_t rows;
-  int64_t cols;
+  const float* x = nullptr;
+  float* y = nullptr;
+  int64_t count = 0;
+  int64_t y_stride = 0;
+  int64_t rows = 0;
+  int64_t cols = 0;
   const uint16_t* bf16_x = nullptr;  ///< x in bfloat16, for kernels with `takes_bf16_input`
 };
 
 /// The arithmetic of a decoding step for one instruction set. A GEMV reads each weight once, in the order of memory:
 /// memory bandwidth limits a decoding step. Buffers need no alignment. bfloat16 values are their 16 bits.
 struct GemvKernels {
-  const char* name;  ///< instruction set: "amx", "avx512", "avx2", "neon", "scalar"
-  bool (*available)();
+  const char* name = nullptr;  ///< instruction set: "amx", "avx512", "avx2", "neon", "scalar"
+  bool (*available)() = nullptr;
   bool takes_bf16_input = false;  ///< small_gemm_bf16() reads SmallGemm::bf16_x and multiplies bfloat16 with bfloat16
 
   // GEMV: y[r] = sum over c of weights[r * cols + c] * x[c].
-  void (*gemv_float32)(const float* weights, const float* x, float* y, int64_t rows, int64_t cols);
+  void (*gemv_float32)(const float* weights, const float* x, float* y, int64_t rows, int64_t cols) = nullptr;
   /// x: the result of permute_input().
-  void (*gemv_bf16)(const uint16_t* weights, const float* x, float* y, int64_t rows, int64_t cols);
+  void (*gemv_bf16)(const uint16_t* weights, const float* x, float* y, int64_t rows, int64_t cols) = nullptr;
   /// Permutes x to match how a vector load unpacks bfloat16 weights: of each group of 2n values the even ones, then the
   /// odd ones. A shorter tail keeps its order. n depends on the instruction set.
-  void (*permute_input)(const float* x, float* out, int64_t cols);
+  void (*permute_input)(const float* x, float* out, int64_t cols) = nullptr;
   /// y[r] = scales[r] * x_scale * (the integer sum). x, x_scale: the results of quantize().
   void (*gemv_int8)(const int8_t* weights, const float* scales, const int16_t* x, float x_scale, float* y, int64_t rows,
-                    int64_t cols);
+                    int64_t cols) = nullptr;
   /// Quantizes x to levels of at most ±largest_level(cols). Returns the scale: x ≈ out * scale.
-  float (*quantize)(const float* x, int16_t* out, int64_t cols);
+  float (*quantize)(const float* x, int16_t* out, int64_t cols) = nullptr;
 
-  void (*small_gemm_float32)(const float* weights, const SmallGemm& gemm);
-  void (*small_gemm_bf16)(const uint16_t* weights, const SmallGemm& gemm);
+  void (*small_gemm_float32)(const float* weights, const SmallGemm& gemm) = nullptr;
+  void (*small_gemm_bf16)(const uint16_t* weights, const SmallGemm& gemm) = nullptr;
   /// Does not apply the scales of the weights.
-  void (*small_gemm_int8)(const int8_t* weights, const SmallGemm& gemm);
+  void (*small_gemm_int8)(const int8_t* weights, const SmallGemm& gemm) = nullptr;
 
   /// scores = exp(scores) / sum of exp(scores), in place; count >= 1.
-  void (*softmax)(float* scores, int64_t count);
+  void (*softmax)(float* scores, int64_t count) = nullptr;
   /// out [width] = sum over p of weights[p] * values[p * width + …].
-  void (*weighted_sum)(const float* values, const float* weights, float* out, int64_t count, int64_t width);
+  void (*weighted_sum)(const float* values, const float* weights, float* out, int64_t count, int64_t width) = nullptr;
 };
 
 extern const GemvKernels kScalarKernels;

@@ -47,7 +47,7 @@ struct Scratch {
 };
 
 /// Transposes 16 x 16 values of 32 bits.
-MINIMIND_INLINE inline void transpose(__m512i rows[16]) {
+__attribute__((target(MINIMIND_AVX512), always_inline)) inline void transpose(__m512i rows[16]) {
   __m512i fours[16];  // [4 * g + j]: in quarter q column 4 * q + j of rows 4 * g to 4 * g + 3
   for (int g = 0; g < 16; g += 4) {
     const __m512i low = _mm512_unpacklo_epi32(rows[g], rows[g + 1]);
@@ -90,7 +90,8 @@ MINIMIND_TARGET void pack(const SmallGemm& gemm, uint32_t* packed) {
 }
 
 /// Stores sums [weight row, input row] as y [input row, weight row]; `held` input rows exist.
-MINIMIND_INLINE inline void store_sums(const float* sums, float* y, int64_t y_stride, int64_t held) {
+__attribute__((target(MINIMIND_AVX512), always_inline)) inline void store_sums(const float* sums, float* y,
+                                                                               int64_t y_stride, int64_t held) {
   __m512i rows[16];
   for (int64_t r = 0; r < kTileRows; ++r) {
     rows[r] = _mm512_load_si512(sums + r * 16);

@@ -177,7 +177,8 @@ class Encoder {
   Matrix place_embeddings() const {
     Matrix waves(side_ * side_ + 1, head_);  // row 0: the class token has no place
     for (size_t patch = 0; patch < side_ * side_; ++patch) {
-      std::vector<double> angle = phases(static_cast<double>(patch / side_), static_cast<double>(patch % side_));
+      const size_t row = patch / side_, column = patch % side_;
+      const std::vector<double> angle = phases(static_cast<double>(row), static_cast<double>(column));
       for (size_t m = 0; m < head_ / 2; ++m) {
         double gain = kPlaceGain * std::sqrt(static_cast<double>(heads_));
         waves.at(patch + 1, m) = gain * std::cos(angle[m]);
@@ -252,7 +253,8 @@ std::vector<double> Encoder::patch_filters() {
   });
   Matrix mixtures(3 * waves, width_);
   for (size_t wave = 0; wave < waves; ++wave) {
-    auto down = static_cast<double>(wave / kCosines), across = static_cast<double>(wave % kCosines);
+    const size_t row = wave / kCosines, column = wave % kCosines;
+    const auto down = static_cast<double>(row), across = static_cast<double>(column);
     double weight = kPatchGain / size / std::sqrt(1 + kFrequencyDecay * (down * down + across * across));
     for (size_t filter = 0; filter < width_; ++filter) {
       std::array<double, 3> channels = {random_.normal(), random_.normal(), random_.normal()};
@@ -298,6 +300,7 @@ nlohmann::ordered_json preprocessor_config(int64_t size) {
 
 void write_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors) {
   std::vector<TensorLayout> layout;
+  layout.reserve(tensors.size());
   for (const NamedTensor& tensor : tensors) {
     layout.push_back({tensor.name, "F32", tensor.shape, tensor.values.size() * sizeof(float)});
   }

@@ -110,7 +110,7 @@ struct Part {
     for (size_t i = 0; i < turns.size(); ++i) {
       std::string question = turns[i].question;
       if (i == 0) {
-        question = image_last ? question + "\n<image>" : placeholders + question;
+        image_last ? question.append("\n<image>") : question.insert(0, placeholders);
       }
       conversation.push_back(message("human", question));
       conversation.push_back(message("gpt", turns[i].answer));

@@ -42,6 +42,7 @@ std::string spelled_bytes(const std::array<char32_t, 256>& alphabet, const std::
 
 std::vector<std::pair<std::string, TokenId>> splits_of(const std::vector<AddedToken>& added) {
   std::vector<std::pair<std::string, TokenId>> splits;
+  splits.reserve(added.size());
   for (const AddedToken& token : added) {
     splits.emplace_back(token.content, token.id);
   }

@@ -50,7 +50,7 @@ class TokenizerJsonReader {
   // Checks that a setting is off: absent, null, false, empty or zero.
   void expect_off(const Json& object, const char* key, const std::string& place) const {
     const auto found = object.find(key);
-    if (found == object.end() || found->is_null() || *found == false || *found == "") {
+    if (found == object.end() || found->is_null() || *found == false || *found == Json("")) {
       return;
     }
     expect(found->is_number() && *found == 0, place + key, "no such setting (it is not supported)", *found);

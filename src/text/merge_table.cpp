@@ -55,7 +55,7 @@ void MergeTable::merge(std::vector<TokenId>& word) const {
 }
 
 void MergeTable::merge_short(std::vector<TokenId>& word) const {
-  std::array<int32_t, kLongWord> ranks;  // of the pair (i, i + 1)
+  std::array<int32_t, kLongWord> ranks{};  // of the pair (i, i + 1)
   size_t size = word.size();
   for (size_t i = 0; i + 1 < size; ++i) {
     ranks[i] = rank_of(word[i], word[i + 1]);

@@ -56,7 +56,7 @@ class SentencepieceTokenizer final : public Tokenizer {
   sentencepiece::SentencePieceProcessor processor_;
   std::vector<std::string> tokens_;  // the bytes of each id
   std::unordered_map<std::string, TokenId> id_of_bytes_;
-  std::array<TokenId, 256> id_of_byte_;
+  std::array<TokenId, 256> id_of_byte_{};
   SpecialSplitter specials_;
 };
 

@@ -39,7 +39,7 @@ class Random {
   }
 
  private:
-  std::array<uint64_t, 4> state_;
+  std::array<uint64_t, 4> state_{};
 };
 
 }  // namespace minimind

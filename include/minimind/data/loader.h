@@ -38,7 +38,7 @@ struct LoaderOptions {
 /// What a loader reads from. The referenced objects must outlive the loader.
 struct LoaderInput {
   const Dataset& dataset;
-  DataKind kind;
+  DataKind kind = DataKind::kPretrain;
   const Tokenizer& tokenizer;
   const ImagePattern& pattern;
   const ImageSource& images;
