@@ -10,7 +10,7 @@ namespace minimind {
 
 namespace {
 
-constexpr auto kTerminalInterval = std::chrono::milliseconds(200);
+constexpr double kTerminalSeconds = 0.2;
 constexpr double kLineSeconds = 10;
 
 }  // namespace
@@ -22,9 +22,8 @@ void ProgressLine::show(const std::string& text, bool is_due) {
     }
     return;
   }
-  const auto now = std::chrono::steady_clock::now();
-  if (is_due || now - shown_ > kTerminalInterval) {
-    shown_ = now;
+  if (is_due || !since_shown_ || since_shown_->seconds() > kTerminalSeconds) {
+    since_shown_.emplace();
     is_open_ = true;
     log_text("\r" + text + "\x1b[K");  // carriage return; erase to the end of the line
   }
@@ -43,7 +42,7 @@ void Progress::update(int64_t done) {
   if (now >= next_) {
     line_.show(text(), /*is_due=*/true);
     is_shown_ = true;
-    next_ = now + (log_is_terminal() ? std::chrono::duration<double>(kTerminalInterval).count() : kLineSeconds);
+    next_ = now + (log_is_terminal() ? kTerminalSeconds : kLineSeconds);
   }
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/stopwatch.h"
@@ -24,7 +24,7 @@ class ProgressLine {
 
  private:
   bool is_open_ = false;
-  std::chrono::steady_clock::time_point shown_{};
+  std::optional<Stopwatch> since_shown_;
 };
 
 /// Progress of work that may last over two seconds: how much is done, the rate, the time left. Shows nothing in the

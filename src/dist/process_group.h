@@ -13,7 +13,9 @@
 
 namespace minimind {
 
-struct ProcessGroupBackend;
+namespace detail {
+struct Connections;
+}
 
 /// The processes of a training run: collectives over Gloo on a CPU and NCCL on CUDA. With one process every call
 /// returns at once. All ranks call the collectives in the same order. They throw LostRank if another rank is gone. If
@@ -36,36 +38,67 @@ class ProcessGroup {
   /// The run is complete: the next run of the same launcher gets another id.
   void end_run();
 
-  /// Replaces each number by its sum over the ranks.
-  void sum(const std::vector<int64_t*>& numbers);
-  void sum(const std::vector<double*>& numbers);
+  /// Replaces each number by its sum over the ranks. Number: int64_t or double.
+  template <class Number>
+  void sum(const std::vector<Number*>& numbers);
   /// The sum over the ranks.
-  int64_t sum(int64_t number);
-  double sum(double number);
+  template <class Number>
+  Number sum(Number number) {
+    sum(std::vector<Number*>{&number});
+    return number;
+  }
   /// Copies the tensors of rank 0 to all ranks, in place.
   void broadcast_(const std::vector<at::Tensor>& tensors);
   /// The text of rank 0.
   std::string broadcast(const std::string& text);
   /// The texts of all ranks, by rank.
   std::vector<std::string> gather(const std::string& text);
-  void barrier();
+  void barrier() { sum(int64_t{1}); }
   /// Sends the reason why this rank ends to the other ranks, for their messages.
   void report_failure(const std::string& cause);
   /// Seconds spent in collectives so far.
   double reduce_wait_seconds() const { return reduce_wait_seconds_; }
-  void add_reduce_wait(double seconds) { reduce_wait_seconds_ += seconds; }
-
-  /// For this layer alone. Null for one process without a launcher's store.
-  ProcessGroupBackend* backend() const { return backend_.get(); }
 
  private:
-  template <class Number>
-  void sum_numbers(const std::vector<Number*>& numbers);
+  friend class GradientReducer;
+  template <class Work>
+  void run(const Work& work);
+  template <class Work>
+  void run_timed(const Work& work);
 
   RankInfo info_;
-  std::unique_ptr<ProcessGroupBackend> backend_;
+  std::unique_ptr<detail::Connections> connections_;  ///< null for one process without a launcher's store
   std::string run_id_;
   double reduce_wait_seconds_ = 0;
+};
+
+/// Backward passes whose gradients are summed over the ranks. Buckets of gradients are reduced while the pass still
+/// runs (c10d::Reducer). With one process it runs plain backward passes.
+class GradientReducer {
+ public:
+  /// `parameters`: the trained parameters in the order of the forward pass, the same on all ranks. `bucket_bytes`: size
+  /// of a bucket. The group outlives the reducer.
+  GradientReducer(ProcessGroup& group, std::vector<at::Tensor> parameters, int64_t bucket_bytes);
+  ~GradientReducer();
+  GradientReducer(const GradientReducer&) = delete;
+  GradientReducer& operator=(const GradientReducer&) = delete;
+
+  /// The backward pass of a scalar which is not the last one of the step. Gradients add up on this rank alone.
+  void accumulate(const at::Tensor& objective);
+  /// The last backward pass of the step; every rank calls it once. Afterwards each gradient is the sum over all ranks
+  /// and passes of the step. `objective` is undefined on a rank without data. If some rank used a parameter, all ranks
+  /// have its gradient. If no rank used it, its gradient stays as it was; a rank without data counts as a user of the
+  /// last parameter, with gradient 0. Throws LostRank.
+  void accumulate_and_sum(const at::Tensor& objective);
+
+  /// Buckets reduced so far, over all steps; for tests.
+  int64_t launched() const;
+
+ private:
+  struct State;
+  ProcessGroup& group_;
+  std::vector<at::Tensor> parameters_;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace minimind

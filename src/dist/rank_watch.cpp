@@ -10,18 +10,17 @@
 #include <mutex>
 #include <utility>
 
+#include "base/stopwatch.h"
 #include "minimind/base/error.h"
 
 namespace minimind::detail {
 namespace {
 
-using WatchClock = std::chrono::steady_clock;
-
 constexpr std::chrono::seconds kInterval{1};
 constexpr int64_t kMissedBeats = 15;
 constexpr int64_t kMissedBeatsInAlarm = 3;
-constexpr std::chrono::seconds kStoreTimeout{15};
-constexpr std::chrono::seconds kEndTimeout{5};
+constexpr double kStoreTimeout = 15;  // seconds
+constexpr double kEndTimeout = 5;     // seconds
 constexpr std::chrono::seconds kExplainTimeout{12};
 constexpr std::chrono::seconds kReportTimeout{3};
 constexpr std::chrono::seconds kSignOffTimeout{10};
@@ -61,8 +60,7 @@ struct RankWatch::State {
   std::mutex mutex;
   std::condition_variable changed;
   std::string lost;
-  WatchClock::time_point lost_at{};
-  WatchClock::time_point last_beat = WatchClock::now();
+  Stopwatch since_lost, since_beat;
   bool alarm = false;
   std::string to_report;
   bool is_ending = false;  // this process knows that it must end
@@ -82,7 +80,7 @@ void RankWatch::State::set_lost(const std::string& text) {
   const std::lock_guard lock(mutex);
   if (lost.empty()) {
     lost = text;
-    lost_at = WatchClock::now();
+    since_lost.restart();
     changed.notify_all();
   }
 }
@@ -114,9 +112,10 @@ void RankWatch::State::sign_off() {
   if (info.store_is_served || info.rank != 0) {
     return;
   }
-  const WatchClock::time_point end = WatchClock::now() + (lost.empty() ? kSignOffTimeout : kReportTimeout);
+  const Stopwatch waited;
+  const std::chrono::duration<double> longest = lost.empty() ? kSignOffTimeout : kReportTimeout;
   for (int64_t rank = 1; rank < info.world_size; ++rank) {
-    while (store->add(key("left", rank), 0) == 0 && WatchClock::now() < end) {
+    while (store->add(key("left", rank), 0) == 0 && waited.seconds() < longest.count()) {
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
   }
@@ -137,7 +136,7 @@ void RankWatch::State::run_heartbeat() {
       }
       beat();
       lock.lock();
-      last_beat = WatchClock::now();
+      since_beat.restart();
       if (!report.empty()) {
         to_report.clear();
         changed.notify_all();
@@ -157,13 +156,12 @@ void RankWatch::State::run_heartbeat() {
 void RankWatch::State::run_watchdog() {
   std::unique_lock lock(mutex);
   while (!changed.wait_for(lock, kInterval, [&] { return is_signing_off; })) {
-    const WatchClock::time_point now = WatchClock::now();
-    if (lost.empty() && now - last_beat > kStoreTimeout) {
+    if (lost.empty() && since_beat.seconds() > kStoreTimeout) {
       lost = silent_store_text();
-      lost_at = now;
+      since_lost.restart();
       changed.notify_all();
     }
-    if (!lost.empty() && now - lost_at > (is_ending ? 3 * kEndTimeout : kEndTimeout)) {
+    if (!lost.empty() && since_lost.seconds() > (is_ending ? 3 * kEndTimeout : kEndTimeout)) {
       std::fprintf(stderr, "error: rank %lld of %lld: %s; this process cannot continue without it\n",
                    static_cast<long long>(info.rank), static_cast<long long>(info.world_size), lost.c_str());
       ::_exit(1);

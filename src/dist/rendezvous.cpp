@@ -1,29 +1,29 @@
 #include "dist/rendezvous.h"
 
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <random>
+#include <stdexcept>
 #include <thread>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <utility>
 
+#include "base/file_descriptor.h"
+#include "base/stopwatch.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
 
 namespace minimind::detail {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr const char* kAttempts = "attempts";
-constexpr const char* kRunId = "run_id";
 constexpr std::chrono::milliseconds kPollInterval{20};
-constexpr std::chrono::seconds kQuietTime{10};  // before the log names the missing rank
-
-/// Unique among all processes of all hosts. Seeded random numbers would be equal on all ranks.
-std::string make_nonce() {
-  std::random_device device;
-  return concat(::getpid(), "-", device(), "-", device());
-}
+constexpr double kQuietTime = 10;  // seconds before the log names the missing rank
 
 std::string join_key(int64_t rank) {
   return concat("join/", rank);
@@ -33,14 +33,55 @@ std::string ack_key(const std::string& nonce) {
   return concat("ack/", nonce);
 }
 
-}  // namespace
-
-std::string claim_run_id(c10d::Store& store) {
-  return store.compareSet(kRunId, std::string(), make_nonce());
+/// The address of this host on the way to the master, which the other hosts reach too. Hosts with equal names
+/// (containers, network namespaces) would resolve the name to the same address.
+std::string address_towards(const std::string& host, int64_t port) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_DGRAM;
+  addrinfo* found = nullptr;
+  if (getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0 || found == nullptr) {
+    return {};
+  }
+  std::string address;
+  const FileDescriptor descriptor(socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_storage own{};
+  socklen_t size = sizeof(own);
+  if (connect(descriptor.get(), found->ai_addr, found->ai_addrlen) == 0 &&
+      getsockname(descriptor.get(), reinterpret_cast<sockaddr*>(&own), &size) == 0) {
+    char text[NI_MAXHOST] = {};
+    if (getnameinfo(reinterpret_cast<sockaddr*>(&own), size, text, sizeof(text), nullptr, 0, NI_NUMERICHOST) == 0) {
+      address = text;
+    }
+  }
+  freeaddrinfo(found);
+  return address;
 }
 
-void release_run_id(c10d::Store& store) {
-  store.deleteKey(kRunId);
+std::shared_ptr<::gloo::transport::Device> gloo_device(const RankInfo& info) {
+  if (const char* interface = std::getenv("GLOO_SOCKET_IFNAME"); interface != nullptr && *interface != '\0') {
+    return c10d::ProcessGroupGloo::createDeviceForInterface(interface);
+  }
+  const std::string address = address_towards(info.master_address, info.master_port);
+  return address.empty() ? c10d::ProcessGroupGloo::createDefaultDevice()
+                         : c10d::ProcessGroupGloo::createDeviceForHostname(address);
+}
+
+}  // namespace
+
+c10::intrusive_ptr<c10d::Store> open_store(const RankInfo& info, bool serves, std::chrono::milliseconds timeout) {
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<uint16_t>(info.master_port);
+  options.isServer = serves;
+  options.numWorkers = static_cast<std::size_t>(info.world_size);
+  options.waitWorkers = false;
+  options.timeout = timeout;
+  return c10::make_intrusive<c10d::PrefixStore>(info.store_prefix,
+                                                c10::make_intrusive<c10d::TCPStore>(info.master_address, options));
+}
+
+std::string make_nonce() {
+  std::random_device device;
+  return concat(::getpid(), "-", device(), "-", device());
 }
 
 Rendezvous::Rendezvous(c10::intrusive_ptr<c10d::Store> store, const RankInfo& info)
@@ -122,13 +163,13 @@ std::optional<int64_t> Rendezvous::missing_rank() {
 }
 
 void Rendezvous::wait_for_all(std::chrono::seconds patience) {
-  const Clock::time_point start = Clock::now();
+  const Stopwatch waited;
   bool is_logged = info_.rank != 0;
   while (const std::optional<int64_t> missing = missing_rank()) {
-    require(Clock::now() - start < patience, "rank ", info_.rank, " of ", info_.world_size,
+    require(waited.seconds() < static_cast<double>(patience.count()), "rank ", info_.rank, " of ", info_.world_size,
             ": expected all ranks within ", patience.count(), " s, found that rank ", *missing,
             " is missing; start every process with the same address and number of ranks");
-    if (!is_logged && Clock::now() - start > kQuietTime) {
+    if (!is_logged && waited.seconds() > kQuietTime) {
       is_logged = true;
       log_info(concat("waiting for rank ", *missing, " of ", info_.world_size, " at ", info_.master_address, ":",
                       info_.master_port,
@@ -138,6 +179,42 @@ void Rendezvous::wait_for_all(std::chrono::seconds patience) {
     }
     std::this_thread::sleep_for(kPollInterval);
   }
+}
+
+void Connections::open_backends(const RankInfo& info, const c10::Device& device, std::chrono::milliseconds patience,
+                                std::chrono::milliseconds timeout) {
+  const auto store = [&](const char* name) { return c10::make_intrusive<c10d::PrefixStore>(name, attempt_store); };
+  const int rank = static_cast<int>(info.rank), size = static_cast<int>(info.world_size);
+  auto options = c10d::ProcessGroupGloo::Options::create();
+  options->timeout = patience;
+  options->threads = 2;
+  options->devices.push_back(gloo_device(info));
+  cpu = c10::make_intrusive<c10d::ProcessGroupGloo>(store("gloo"), rank, size, options);
+  cpu->setTimeout(timeout);
+  group = c10::make_intrusive<c10d::ProcessGroup>(attempt_store, rank, size);
+  group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, cpu);
+  group->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
+#ifdef USE_C10D_NCCL
+  if (device.is_cuda()) {
+    auto nccl = c10d::ProcessGroupNCCL::Options::create();
+    nccl->timeout = timeout;
+    cuda = c10::make_intrusive<c10d::ProcessGroupNCCL>(store("nccl"), rank, size, nccl);
+    group->setBackend(c10::DeviceType::CUDA, c10d::ProcessGroup::BackendType::NCCL, cuda);
+  }
+#endif
+  static_cast<void>(device);
+}
+
+c10d::Backend& Connections::of(const c10::Device& device) const {
+#ifdef USE_C10D_NCCL
+  if (device.is_cuda() && cuda) {
+    return *cuda;
+  }
+#endif
+  if (!device.is_cpu()) {
+    throw std::logic_error("collective on " + device.str() + ": this process group has no backend for this device");
+  }
+  return *cpu;
 }
 
 }  // namespace minimind::detail

@@ -1,19 +1,29 @@
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#ifdef USE_C10D_NCCL
+#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+#endif
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
 #include "dist/rank_info.h"
+#include "dist/rank_watch.h"
 
 namespace minimind::detail {
 
-/// The id of this run: random, and equal for all attempts that share the store. Called by rank 0.
-std::string claim_run_id(c10d::Store& store);
-/// The run has ended: the next run with this store gets another id.
-void release_run_id(c10d::Store& store);
+/// A connection to the store, with the prefix of the run. `serves`: this process keeps the store.
+c10::intrusive_ptr<c10d::Store> open_store(const RankInfo& info, bool serves, std::chrono::milliseconds timeout);
+
+/// Unique among all processes of all hosts. Seeded random numbers would be equal on all ranks.
+std::string make_nonce();
 
 /// Brings the ranks of one attempt together. The launcher's store survives a restart and still holds addresses of dead
 /// ranks. Rank 0 therefore numbers each attempt: launchers of several hosts count their restarts differently. The other
@@ -42,6 +52,26 @@ class Rendezvous {
   const RankInfo info_;
   const std::string nonce_;
   int64_t attempt_ = 0;  ///< 0: unknown
+};
+
+/// The connections of a ProcessGroup.
+struct Connections {
+  c10::intrusive_ptr<c10d::Store> run_store;      ///< keys of all attempts of the run
+  c10::intrusive_ptr<c10d::Store> attempt_store;  ///< keys of this attempt
+  /// Null with one process. Destroyed after the backends: it ends the process if closing the connections to a lost rank
+  /// hangs.
+  std::unique_ptr<RankWatch> watch;
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> cpu;
+#ifdef USE_C10D_NCCL
+  c10::intrusive_ptr<c10d::ProcessGroupNCCL> cuda;
+#endif
+  c10::intrusive_ptr<c10d::ProcessGroup> group;  ///< both backends, as c10d::Reducer wants them
+
+  /// Opens `cpu` and, for a CUDA device, `cuda`. `patience`: for the connections; `timeout`: for each collective.
+  void open_backends(const RankInfo& info, const c10::Device& device, std::chrono::milliseconds patience,
+                     std::chrono::milliseconds timeout);
+  /// The backend for tensors on the device.
+  c10d::Backend& of(const c10::Device& device) const;
 };
 
 }  // namespace minimind::detail

@@ -1,9 +1,11 @@
 #include "io/mapped_pages.h"
 
+#include <ATen/Tensor.h>
 #include <ATen/ops/empty.h>
 
 #include <cstring>
 #include <limits>
+#include <map>
 #include <utility>
 
 #include "minimind/base/error.h"
@@ -59,6 +61,18 @@ void release_mapped_pages(const at::Tensor& tensor) {
 
 std::string_view tensor_bytes(const at::Tensor& tensor) {
   return {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()};
+}
+
+ContentHash hash_tensors(const std::vector<StateDict::Entry>& entries, const ContentHash& previous) {
+  const std::map<std::string, at::Tensor> by_name(entries.begin(), entries.end());
+  ContentHash hash = previous;
+  for (const auto& [name, tensor] : by_name) {
+    const at::Tensor numbers = tensor.detach().cpu().contiguous();
+    hash = hash_content(concat(name, ' ', numbers.scalar_type(), numbers.sizes()), hash);
+    hash = hash_content(tensor_bytes(numbers), hash);
+    release_mapped_pages(tensor);
+  }
+  return hash;
 }
 
 int64_t checked_numel(at::IntArrayRef sizes, const std::string& where) {

@@ -5,8 +5,11 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "minimind/base/content_hash.h"
 #include "minimind/base/file.h"
+#include "minimind/io/state_dict.h"
 
 namespace minimind {
 
@@ -23,6 +26,10 @@ void release_mapped_pages(const at::Tensor& tensor);
 
 /// The bytes of a contiguous CPU tensor.
 std::string_view tensor_bytes(const at::Tensor& tensor);
+
+/// Hash of the entries' names, dtypes, shapes and bytes, after `previous`. Does not depend on the order of the entries,
+/// strides or device. Releases the pages of mapped tensors.
+ContentHash hash_tensors(const std::vector<StateDict::Entry>& entries, const ContentHash& previous = {});
 
 /// The number of elements of a shape that a file names. Throws Error, with `where` in front, if a size is negative or
 /// the number (with a hundredfold margin) exceeds 64 bits.

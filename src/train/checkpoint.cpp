@@ -1,29 +1,21 @@
 #include "train/checkpoint.h"
 
-#include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
-#include <string_view>
 #include <utility>
 
-#include "base/json_limits.h"
+#include "base/json.h"
 #include "io/checkpoint_keys.h"
+#include "io/mapped_pages.h"
+#include "io/pth.h"
 #include "io/safetensors.h"
 #include "io/state_dict_file.h"
-#include "io/tensor_hash.h"
 #include "minimind/base/content_hash.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr const char* kDigestKey = "minimind_digest";
-
-std::string info_to_json(CheckpointInfo info) {
-  return fields_to_json(info.fields());
-}
 
 CheckpointInfo info_from_json(const std::string& text, const std::string& where) {
   check_json_limits(text, where);
@@ -42,13 +34,6 @@ CheckpointInfo info_from_json(const std::string& text, const std::string& where)
 /// Covers description, names, dtypes, shapes and numbers; does not depend on the order in the file.
 std::string digest_of(const std::string& description, const StateDict& state) {
   return to_hex(hash_tensors(state.entries(), hash_content(description)));
-}
-
-/// A `.pth` is a zip archive.
-bool is_pth(const std::filesystem::path& path) {
-  std::ifstream input(path, std::ios::binary);
-  char magic[4] = {};
-  return input.read(magic, sizeof(magic)) && std::string_view(magic, sizeof(magic)) == "PK\x03\x04";
 }
 
 }  // namespace
@@ -70,13 +55,13 @@ Fields CheckpointInfo::fields() {
           {"options", &options, "", {}}};
 }
 
-void write_checkpoint(const std::filesystem::path& path, const CheckpointInfo& info, const StateDict& state) {
-  const std::string description = info_to_json(info);
+void write_checkpoint(const std::filesystem::path& path, CheckpointInfo info, const StateDict& state) {
+  const std::string description = fields_to_json(info.fields());
   write_safetensors(path, state, {{kCheckpointMetadataKey, description}, {kDigestKey, digest_of(description, state)}});
 }
 
 Checkpoint read_checkpoint(const std::filesystem::path& path) {
-  require(!is_pth(path), path.string(),
+  require(!is_zip(MappedFile(path)), path.string(),
           ": expected a training checkpoint (step_*.safetensors), found weights (.pth); start a run from weights with "
           "--init_from, or continue from the newest checkpoint with --resume alone");
   std::map<std::string, std::string> metadata = read_safetensors_metadata(path);

@@ -43,7 +43,7 @@ struct Checkpoint {
 };
 
 /// Writes a temporary file, syncs it and renames it. Throws Error.
-void write_checkpoint(const std::filesystem::path& path, const CheckpointInfo& info, const StateDict& state);
+void write_checkpoint(const std::filesystem::path& path, CheckpointInfo info, const StateDict& state);
 
 /// Throws Error if the file is no checkpoint of this version, is cut off, or differs in a bit from what was written.
 Checkpoint read_checkpoint(const std::filesystem::path& path);

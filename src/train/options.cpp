@@ -47,6 +47,10 @@ Field of_host(Field field) {
   return field;
 }
 
+std::vector<std::string> dtype_choices() {
+  return {"auto", "float32", "bfloat16", "float16"};
+}
+
 }  // namespace
 
 DataKind data_kind(Stage stage) {
@@ -164,10 +168,8 @@ Fields TrainOptions::data_fields() {
       {"check_data", &check_data, "check the data set, write a report and exit without training"},
       {"plan", &plan, "print the memory needed for each batch size and exit without training"},
       of_host({"feature_cache", &feature_cache, "folder of the image-feature cache; empty: no cache on disk"}),
-      rare({"feature_cache_dtype",
-            &feature_cache_dtype,
-            "dtype of cached features; auto: the dtype of --dtype",
-            {"auto", "float32", "bfloat16", "float16"}}),
+      rare({"feature_cache_dtype", &feature_cache_dtype, "dtype of cached features; auto: the dtype of --dtype",
+            dtype_choices()}),
       rare(of_host({"feature_memory_mb", &feature_memory_mb,
                     "image features kept in memory, in MB, if --feature_cache is empty; 0 disables it"})),
   };
@@ -176,10 +178,7 @@ Fields TrainOptions::data_fields() {
 Fields TrainOptions::machine_fields() {
   return {
       of_host({"device", &device, "compute device: auto, cpu, cuda or cuda:N"}),
-      {"dtype",
-       &dtype,
-       "dtype of matrix multiplications; auto: bfloat16 on CUDA, float32 on a CPU",
-       {"auto", "float32", "bfloat16", "float16"}},
+      {"dtype", &dtype, "dtype of matrix multiplications; auto: bfloat16 on CUDA, float32 on a CPU", dtype_choices()},
       of_host({"threads", &threads, "CPU threads of tensor operations; 0: LibTorch's default"}),
       rare({"bucket_mb", &bucket_mb, "size of an all-reduce gradient bucket in MB"}),
   };

@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iostream>
 #include <utility>
 
 #include "base/primitive_cache.h"
+#include "data/audit.h"
 #include "io/dtype_names.h"
+#include "io/mapped_pages.h"
 #include "minimind/base/content_hash.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
@@ -17,8 +20,10 @@
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
 #include "minimind/text/load_tokenizer.h"
-#include "train/features.h"
-#include "train/precision.h"
+#include "model/device.h"
+#include "model/weight_match.h"
+#include "train/agreement.h"
+#include "train/train_step.h"
 
 namespace minimind {
 namespace {
@@ -30,6 +35,16 @@ std::filesystem::path init_path(const TrainOptions& options, Stage stage) {
           ": expected initial weights, found no such file; give --init_from PATH, or --init_from none for random "
           "weights");
   return path;
+}
+
+/// The image placeholder for an encoder with this number of tokens, if the model has the default placeholder; else the
+/// configured placeholder.
+std::string image_pattern_text(const std::string& configured, int64_t vision_tokens) {
+  if (configured != LmConfig{}.image_special_token || static_cast<int64_t>(configured.size()) == vision_tokens) {
+    return configured;
+  }
+  const size_t left = static_cast<size_t>(vision_tokens / 2);
+  return std::string(left, '<') + std::string(static_cast<size_t>(vision_tokens) - left, '>');
 }
 
 /// Completes the configuration by flags, encoder and tokenizer. `known_from`: the file that it was read from; empty if
@@ -86,6 +101,16 @@ void make_model(TrainingSetup& setup, const TrainOptions& options, Stage stage, 
   setup.model->to(setup.device);
 }
 
+/// A digest of all that the features depend on beside the image: weights, configuration and normalisation.
+std::string encoder_key(const ClipVisionImpl& encoder) {
+  std::vector<StateDict::Entry> entries = named_weights(encoder);
+  for (const auto& item : encoder.named_buffers()) {
+    entries.emplace_back(item.key(), item.value());
+  }
+  ClipVisionConfig config = encoder.config();
+  return to_hex(hash_content(fields_to_json(config.fields()), hash_tensors(entries)));
+}
+
 void open_cache(TrainingSetup& setup, const TrainOptions& options) {
   if (options.feature_cache.empty()) {
     return;
@@ -103,6 +128,37 @@ void open_cache(TrainingSetup& setup, const TrainOptions& options) {
     images += setup.dataset->sample_size(index).images;
   }
   log_info(setup.cache->disk_need(images));
+}
+
+/// Throws Error if the run cannot continue from the checkpoint. Logs where the run continues.
+void check_resumable(const Checkpoint& checkpoint, const TrainOptions& options, Stage stage,
+                     const TrainingSetup& setup) {
+  const CheckpointInfo& info = checkpoint.info;
+  const std::string where = checkpoint.path.string();
+  constexpr const char* kCure =
+      "; continue with the files of the run (they may have moved), or start a new run from its weights (--init_from, "
+      "another --out_dir)";
+  require(info.stage == stage_name(stage), where, ": expected a checkpoint of ", stage_name(stage),
+          ", found a checkpoint of ", info.stage);
+  require(info.samples == setup.dataset->size() && info.data_digest == setup.data_digest, where,
+          ": expected the data set of this checkpoint (", info.samples, " samples, digest ", info.data_digest,
+          "), found other samples or another order in ", options.data_path, " (", setup.dataset->size(),
+          " samples, digest ", setup.data_digest, ")", kCure);
+  require(info.tokenizer_digest == setup.tokenizer_digest, where,
+          ": expected the tokenizer of this checkpoint (digest ", info.tokenizer_digest, "), found digest ",
+          setup.tokenizer_digest, " in ", options.tokenizer, kCure);
+  TrainOptions before;
+  fields_from_json(before.fields(), info.options, where);
+  require(before.batch_size == options.batch_size && before.seed == options.seed &&
+              before.original_order == options.original_order,
+          where, ": expected --batch_size ", before.batch_size, ", --seed ", before.seed, " and --original_order ",
+          before.original_order, " of this checkpoint (they decide the order of the data), found ", options.batch_size,
+          ", ", options.seed, " and ", options.original_order);
+  if (info.threads != at::get_num_threads()) {
+    log_warning(concat("resuming with ", at::get_num_threads(), " threads after ", info.threads,
+                       ": numbers may differ in their last digits from an uninterrupted run (--threads)"));
+  }
+  log_info(concat("resuming from ", where, ": epoch ", info.position.epoch, ", micro-step ", info.position.micro_step));
 }
 
 }  // namespace
@@ -138,14 +194,6 @@ TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::De
   return setup;
 }
 
-std::string image_pattern_text(const std::string& configured, int64_t vision_tokens) {
-  if (configured != LmConfig{}.image_special_token || static_cast<int64_t>(configured.size()) == vision_tokens) {
-    return configured;
-  }
-  const size_t left = static_cast<size_t>(vision_tokens / 2);
-  return std::string(left, '<') + std::string(static_cast<size_t>(vision_tokens) - left, '>');
-}
-
 LoaderOptions loader_options(const TrainOptions& options, int64_t image_size, int64_t rank, int64_t world_size) {
   LoaderOptions loader;
   loader.batch_size = options.batch_size;
@@ -172,8 +220,53 @@ std::unique_ptr<Loader> make_loader(const TrainingSetup& setup, const TrainOptio
   return std::make_unique<Loader>(input, loader);
 }
 
-CheckpointInfo TrainingSetup::describe(TrainOptions options, Stage stage) const {
+TrainingSetup make_equal_setup(const TrainOptions& options, Stage stage, ProcessGroup& group,
+                               const Checkpoint* checkpoint) {
+  TrainingSetup setup = make_setup(options, stage, device_of(options.device, group.info().local_rank), checkpoint);
+  if (group.world_size() > 1) {
+    require_equal_contents(setup.contents(), group);
+  }
+  setup.order_block = options.batch_size * group.world_size();
+  if (checkpoint != nullptr) {
+    setup.order_block = checkpoint->info.order_block;
+    check_resumable(*checkpoint, options, stage, setup);
+  }
+  return setup;
+}
+
+int check_data(const TrainOptions& options, Stage stage) {
+  ensure_writable_folder(options.out_dir);
+  const std::filesystem::path config_path = std::filesystem::path(options.clip_dir) / "config.json";
+  const ClipVisionConfig vision = clip_config_from_json(read_file(config_path), config_path.string());
+  const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(options.tokenizer);
+  const ImagePattern pattern = make_image_pattern(
+      *tokenizer, image_pattern_text(LmConfig{}.image_special_token, vision.tokens()), vision.tokens());
+  const Dataset dataset = Dataset::load(options.data_path, data_kind(stage));
+  const std::unique_ptr<ImageSource> images = open_image_source(options.images_dir);
+  const AuditReport report = audit_data({dataset, data_kind(stage), *tokenizer, pattern, *images},
+                                        loader_options(options, vision.image_size, 0, 1), options.data_path);
+  std::cout << report.summary() << std::flush;
+  const std::filesystem::path path =
+      std::filesystem::path(options.out_dir) / ("check_data_" + stage_name(stage) + ".json");
+  write_file_atomically(path, report.json());
+  log_info("report: " + path.string());
+  return report.usable > 0 ? 0 : 1;
+}
+
+std::string TrainingSetup::contents() const {
+  return content_line("device", device.is_cpu() ? "CPU" : "GPU", c10::toString(dtype)) +
+         content_line("data_path", *dataset) +
+         content_line("tokenizer", concat(tokenizer->vocab_size(), " tokens"), tokenizer_digest) +
+         content_line("clip_dir", "encoder", encoder_key(*encoder)) +
+         content_line("init_from", "weights", to_hex(hash_tensors(named_weights(*model))));
+}
+
+CheckpointInfo TrainingSetup::describe(TrainOptions options, Stage stage, const ProcessGroup& group,
+                                       const TrainingPosition& position) const {
   CheckpointInfo info;
+  info.position = position;
+  info.run_id = group.run_id();
+  info.world_size = group.world_size();
   info.stage = stage_name(stage);
   info.threads = at::get_num_threads();
   info.samples = dataset->size();

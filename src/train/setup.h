@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "dist/process_group.h"
 #include "minimind/base/image_span.h"
 #include "minimind/data/dataset.h"
 #include "minimind/data/feature_cache.h"
@@ -36,8 +37,11 @@ struct TrainingSetup {
   int64_t order_block = 0;              ///< LoaderOptions::block_size
 
   const LmConfig& config() const { return model->config(); }
-  /// The description of a checkpoint, without run id, position and world size.
-  CheckpointInfo describe(TrainOptions options, Stage stage) const;
+  /// The description of a checkpoint.
+  CheckpointInfo describe(TrainOptions options, Stage stage, const ProcessGroup& group,
+                          const TrainingPosition& position) const;
+  /// Device, data set, tokenizer, encoder and initial weights, for require_equal_contents().
+  std::string contents() const;
 };
 
 /// Loads what the options name; logs what was loaded. The shape of the model comes from `checkpoint`, which may be
@@ -45,14 +49,21 @@ struct TrainingSetup {
 TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::Device& device,
                          const Checkpoint* checkpoint);
 
-/// The image placeholder for an encoder with this number of tokens, if the model has the default placeholder; else the
-/// configured placeholder.
-std::string image_pattern_text(const std::string& configured, int64_t vision_tokens);
+/// The setup of a run that may continue from a checkpoint. All ranks call it together. Throws Error also if the ranks
+/// have read different files, or if the run cannot continue from the checkpoint: other stage, data, tokenizer, or order
+/// of the data.
+TrainingSetup make_equal_setup(const TrainOptions& options, Stage stage, ProcessGroup& group,
+                               const Checkpoint* checkpoint);
 
 LoaderOptions loader_options(const TrainOptions& options, int64_t image_size, int64_t rank, int64_t world_size);
 
 /// The loader of one rank. The setup outlives it.
 std::unique_ptr<Loader> make_loader(const TrainingSetup& setup, const TrainOptions& options, Stage stage, int64_t rank,
                                     int64_t world_size);
+
+/// `--check_data`: one pass over the data without training. Prints a summary to stdout and writes
+/// `OUT_DIR/check_data_{stage}.json`. Needs data, tokenizer and the encoder's configuration, but no weights. Returns
+/// the exit code: 1 if no sample is usable.
+int check_data(const TrainOptions& options, Stage stage);
 
 }  // namespace minimind

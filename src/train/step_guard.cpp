@@ -40,17 +40,16 @@ void StepGuard::skip(int64_t micro_step, double loss, double grad_norm, const st
           " non-finite steps in a row (--max_bad_steps); ", kept, kCure);
 }
 
-std::string StepGuard::end_warning(bool is_stopped, const std::string& out_dir, const std::string& kept) const {
+void StepGuard::check_end(bool is_stopped, const std::string& out_dir, const std::string& kept, bool logs) const {
   const std::string share = concat(skipped_, " of ", skipped_ + accepted_, " steps were skipped as non-finite");
-  if (mostly_failed()) {
-    require(is_stopped, out_dir, ": expected steps with a finite loss, found that ", share,
-            "; the weights were not written, ", kept, kCure);
-    return concat(share, ": the weights of this step were not written, ", kept);
+  require(is_stopped || !mostly_failed(), out_dir, ": expected steps with a finite loss, found that ", share,
+          "; the weights were not written, ", kept, kCure);
+  if (logs && mostly_failed()) {
+    log_warning(concat(share, ": the weights of this step were not written, ", kept));
+  } else if (logs && in_a_row_ > 0) {
+    log_warning(concat("the last ", in_a_row_,
+                       " steps were skipped as non-finite: look at the curves before you use the weights; ", kept));
   }
-  return in_a_row_ == 0
-             ? ""
-             : concat("the last ", in_a_row_, " steps were skipped as non-finite: look at the curves before ",
-                      "you use the weights; ", kept);
 }
 
 }  // namespace minimind

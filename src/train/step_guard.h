@@ -26,9 +26,9 @@ class StepGuard {
   int64_t skipped() const { return skipped_; }
   /// At least half of the steps were skipped: the weights are not worth keeping.
   bool mostly_failed() const { return skipped_ > 0 && skipped_ >= accepted_; }
-  /// At the end of a run: the warning for the user if steps were skipped lately; empty if all is well. Throws Error if
-  /// the run was not stopped and mostly_failed().
-  std::string end_warning(bool is_stopped, const std::string& out_dir, const std::string& kept) const;
+  /// At the end of a run: warns if steps were skipped lately and `logs`. Throws Error if the run was not stopped and
+  /// mostly_failed().
+  void check_end(bool is_stopped, const std::string& out_dir, const std::string& kept, bool logs) const;
 
  private:
   int64_t max_in_a_row_;

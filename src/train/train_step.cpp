@@ -1,16 +1,26 @@
 #include "train/train_step.h"
 
 #include <ATen/Context.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/cpu/Utils.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/cumsum.h>
+#include <ATen/ops/index_copy.h>
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <optional>
-#include <string>
+#include <utility>
 
+#include "io/dtype_names.h"
+#include "minimind/base/error.h"
+#include "minimind/base/log.h"
 #include "minimind/base/random.h"
 #include "minimind/model/language_model.h"
 
@@ -29,9 +39,11 @@ void add_to(at::Tensor& total, const at::Tensor& value) {
 /// The projection runs before the first layer of the language model.
 std::vector<at::Tensor> parameters_in_forward_order(const Adam& adam) {
   std::vector<at::Tensor> parameters;
-  for (auto group = adam.groups().rbegin(); group != adam.groups().rend(); ++group) {
-    for (const auto& [name, parameter] : group->parameters) {
-      parameters.push_back(parameter);
+  for (const size_t group : {1U, 0U}) {
+    for (const Adam::Parameter& parameter : adam.parameters()) {
+      if (parameter.group == group) {
+        parameters.push_back(parameter.tensor);
+      }
     }
   }
   return parameters;
@@ -72,13 +84,11 @@ at::Tensor objective(TrainState& state, StepContext& context, const Batch& batch
 /// The projection learns if any rank has an image. All other parameters always learn: an expert without a token has the
 /// gradient 0 on any number of ranks.
 void fill_missing_gradients(const Adam& adam, bool has_images) {
-  for (const ParameterGroup& group : adam.groups()) {
-    for (const auto& [name, parameter] : group.parameters) {
-      if (!has_images && name.starts_with("vision_proj.")) {
-        parameter.mutable_grad().reset();
-      } else if (!parameter.grad().defined()) {
-        parameter.mutable_grad() = at::zeros_like(parameter.detach());
-      }
+  for (const auto& [group, name, tensor, m, v, t] : adam.parameters()) {
+    if (!has_images && name.starts_with("vision_proj.")) {
+      tensor.mutable_grad().reset();
+    } else if (!tensor.grad().defined()) {
+      tensor.mutable_grad() = at::zeros_like(tensor.detach());
     }
   }
 }
@@ -114,6 +124,123 @@ void update(TrainState& state, double grad_clip, const std::vector<double>& lear
 }
 
 }  // namespace
+
+bool has_native_bfloat16(const c10::Device& device) {
+  if (!device.is_cpu()) {
+    return true;
+  }
+  const auto capabilities = at::cpu::get_cpu_capabilities();
+  return std::ranges::any_of(std::array{"avx512_bf16", "amx_bf16", "arm_bf16"}, [&](const char* name) {
+    const auto found = capabilities.find(name);
+    return found != capabilities.end() && found->second.isBool() && found->second.toBool();
+  });
+}
+
+at::ScalarType training_dtype(const std::string& flag, const c10::Device& device) {
+  if (flag == "auto") {
+    return device.is_cuda() ? at::kBFloat16 : at::kFloat;
+  }
+  const at::ScalarType dtype = dtype_of_flag(flag, "--dtype");
+  require(dtype != at::kHalf || device.is_cuda(), "--dtype float16: expected a CUDA device, found ", device.str(),
+          "; use --dtype ",
+          has_native_bfloat16(device) ? "bfloat16 or float32"
+                                      : "float32 (this processor emulates bfloat16, which is slower)");
+  if (dtype == at::kBFloat16 && !has_native_bfloat16(device)) {
+    log_warning("--dtype bfloat16: this processor emulates bfloat16 with float32; --dtype float32 is faster");
+  }
+  return dtype;
+}
+
+AutocastScope::AutocastScope(c10::DeviceType device, at::ScalarType dtype)
+    : device_(device), active_(dtype != at::kFloat) {
+  if (!active_) {
+    return;
+  }
+  previous_enabled_ = at::autocast::is_autocast_enabled(device_);
+  previous_dtype_ = at::autocast::get_autocast_dtype(device_);
+  at::autocast::set_autocast_enabled(device_, true);
+  at::autocast::set_autocast_dtype(device_, dtype);
+  at::autocast::increment_nesting();
+}
+
+AutocastScope::~AutocastScope() {
+  if (!active_) {
+    return;
+  }
+  if (at::autocast::decrement_nesting() == 0) {
+    at::autocast::clear_cache();
+  }
+  at::autocast::set_autocast_enabled(device_, previous_enabled_);
+  at::autocast::set_autocast_dtype(device_, previous_dtype_);
+}
+
+FeatureProvider::FeatureProvider(ClipVision encoder, c10::Device device, at::ScalarType dtype, FeatureCache* cache,
+                                 int64_t memory_bytes)
+    : encoder_(std::move(encoder)),
+      device_(device),
+      dtype_(dtype),
+      cache_(cache),
+      memory_left_(cache == nullptr ? memory_bytes : 0) {}
+
+at::Tensor FeatureProvider::encode(const at::Tensor& images) {
+  const c10::NoGradGuard no_grad;
+  const AutocastScope autocast(device_.type(), dtype_);
+  encoded_ += images.size(0);
+  return encoder_->encode(images.to(device_, /*non_blocking=*/true));
+}
+
+at::Tensor FeatureProvider::encode_missing(const Batch& batch) {
+  std::vector<at::Tensor> rows;
+  std::vector<int64_t> missing;
+  for (const std::string& name : batch.image_names) {
+    const auto found = memory_.find(name);
+    if (found == memory_.end()) {
+      missing.push_back(std::ssize(rows));
+    }
+    rows.push_back(found == memory_.end() ? at::Tensor() : found->second);
+  }
+  if (!missing.empty()) {
+    const at::Tensor encoded = encode(batch.pixel_values.index_select(0, at::tensor(missing, at::kLong)));
+    const int64_t row_bytes = static_cast<int64_t>(encoded.nbytes()) / encoded.size(0);
+    for (size_t i = 0; i < missing.size(); ++i) {
+      const auto image = static_cast<size_t>(missing[i]);
+      rows[image] = encoded[static_cast<int64_t>(i)];
+      if (memory_left_ >= row_bytes) {
+        memory_left_ -= row_bytes;
+        memory_.emplace(batch.image_names[image], rows[image].clone());
+      }
+    }
+  }
+  return at::stack(rows);
+}
+
+at::Tensor FeatureProvider::encode_and_store(const Batch& batch) {
+  // Rounded to the dtype of the cache, so that the first epoch equals later epochs.
+  const at::Tensor encoded = encode(batch.pixel_values).to(cache_->dtype());
+  const at::Tensor rows = encoded.cpu();
+  const bool is_part = batch.features.defined();
+  for (int64_t k = 0; k < rows.size(0); ++k) {
+    const int64_t image = is_part ? batch.missing[static_cast<size_t>(k)] : k;
+    cache_->put(batch.image_hashes[static_cast<size_t>(image)], rows[k]);
+  }
+  if (!is_part) {
+    return encoded;
+  }
+  return batch.features.to(device_).index_copy(0, at::tensor(batch.missing, at::kLong).to(device_), encoded);
+}
+
+at::Tensor FeatureProvider::features(const Batch& batch) {
+  if (batch.features.defined() && batch.missing.empty()) {
+    return batch.features.to(device_, /*non_blocking=*/true);
+  }
+  if (!batch.pixel_values.defined()) {
+    return {};
+  }
+  if (cache_ != nullptr && batch.image_hashes.size() == batch.image_names.size()) {
+    return encode_and_store(batch);
+  }
+  return encode_missing(batch);
+}
 
 StepCounts count_batches(const std::vector<Batch>& batches) {
   StepCounts counts;

@@ -1,18 +1,70 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
-#include "dist/gradient_reducer.h"
 #include "dist/process_group.h"
 #include "minimind/data/batch.h"
+#include "minimind/data/feature_cache.h"
+#include "minimind/model/clip_vision.h"
 #include "minimind/train/options.h"
-#include "train/features.h"
 #include "train/train_state.h"
 
 namespace minimind {
+
+/// Whether the device has native bfloat16 matmuls; else bfloat16 is slower there than float32.
+bool has_native_bfloat16(const c10::Device& device);
+
+/// The dtype of the matmuls for `--dtype` on `device`. `auto`: bfloat16 on CUDA, float32 on a CPU. Throws Error for
+/// float16 on a CPU, where training overflows without loss scaling. Warns if the processor has no native bfloat16.
+at::ScalarType training_dtype(const std::string& flag, const c10::Device& device);
+
+/// Autocast to `dtype` while the object lives; no effect for float32. Weights stay float32.
+class AutocastScope {
+ public:
+  AutocastScope(c10::DeviceType device, at::ScalarType dtype);
+  ~AutocastScope();
+  AutocastScope(const AutocastScope&) = delete;
+  AutocastScope& operator=(const AutocastScope&) = delete;
+
+ private:
+  c10::DeviceType device_;
+  bool active_;
+  bool previous_enabled_ = false;
+  at::ScalarType previous_dtype_ = at::kFloat;
+};
+
+/// The features of the images of a batch: from the batch itself (where the loader has the feature cache), from memory,
+/// or from the frozen encoder.
+class FeatureProvider {
+ public:
+  /// `dtype`: of the encoder's matmuls. `cache`: stores newly encoded features; may be null. `memory_bytes`: features
+  /// kept in memory for later epochs, by file name, if there is no cache.
+  FeatureProvider(ClipVision encoder, c10::Device device, at::ScalarType dtype, FeatureCache* cache,
+                  int64_t memory_bytes);
+  /// [N, P, W] on the device; undefined if the batch has no image.
+  at::Tensor features(const Batch& batch);
+  /// Images that the encoder has encoded so far.
+  int64_t encoded() const { return encoded_; }
+
+ private:
+  at::Tensor encode(const at::Tensor& images);
+  at::Tensor encode_missing(const Batch& batch);
+  at::Tensor encode_and_store(const Batch& batch);
+
+  ClipVision encoder_;
+  c10::Device device_;
+  at::ScalarType dtype_;
+  FeatureCache* cache_;
+  int64_t memory_left_;
+  int64_t encoded_ = 0;
+  std::unordered_map<std::string, at::Tensor> memory_;
+};
 
 /// The size of a step: of one rank, or of all ranks after ProcessGroup::sum(counts.numbers()).
 struct StepCounts {
@@ -43,9 +95,8 @@ struct StepContext {
 struct StepResult {
   at::Tensor loss_sum;     ///< float32 scalar: cross-entropies of this rank's supervised tokens; undefined without any
   at::Tensor expert_loss;  ///< float32 scalar: this rank's part of the experts' loss; undefined without experts
-  at::Tensor
-      expert_load;  ///< int64 [layers, E]: how often this rank's tokens chose each expert; undefined without experts
-  at::Tensor grad_norm;  ///< float32 scalar before clipping; the same on all ranks
+  at::Tensor expert_load;  ///< int64 [layers, E]: choices of each expert by this rank; undefined without experts
+  at::Tensor grad_norm;    ///< float32 scalar before clipping; the same on all ranks
   /// Whether the weights were updated. On CUDA always true: the device skips a non-finite update by itself.
   bool is_updated = false;
 };

@@ -6,31 +6,27 @@
 #include <algorithm>
 #include <cmath>
 #include <csignal>
-#include <filesystem>
+#include <iostream>
 #include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/signals.h"
-#include "dist/process_group.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
 #include "model/device.h"
-#include "train/plan/memory_plan.h"
+#include "train/agreement.h"
+#include "train/memory_plan.h"
+#include "train/out_dir.h"
 #include "train/report/reporter.h"
-#include "train/run/agreement.h"
-#include "train/run/checkpoint_store.h"
-#include "train/run/run_lock.h"
-#include "train/schedule.h"
 #include "train/setup.h"
 #include "train/step_guard.h"
 #include "train/train_step.h"
 #include "train/validation.h"
 
 namespace minimind {
-
 namespace {
 
 /// The steps of one run from a checkpoint or the start to its end or a stop signal.
@@ -41,14 +37,12 @@ class Trainer {
   RunSummary run();
 
  private:
-  TrainingPosition position_of(const Checkpoint& checkpoint) const;
   std::vector<Batch> next_batches();
   StepCounts sum_counts(const std::vector<Batch>& batches);
   void handle_result(const StepResult& result, const StepCounts& counts, const std::vector<Batch>& batches);
   void validate();
   void save();
   bool save_at_end();
-  std::vector<double> learning_rates() const;
 
   const TrainOptions& options_;
   Stage stage_;
@@ -58,8 +52,8 @@ class Trainer {
   FeatureProvider features_;
   TrainState state_;
   StepContext context_;
-  Schedule schedule_;
-  Schedule projection_schedule_;
+  int64_t total_;  // micro-steps of the whole run
+  Schedule schedule_, projection_schedule_;
   CheckpointStore checkpoints_;
   StepGuard guard_;
   int64_t first_micro_step_ = 0;
@@ -82,37 +76,22 @@ Trainer::Trainer(const TrainOptions& options, Stage stage, ProcessGroup& group, 
       checkpoints_(checkpoint_folder(options, setup_.config(), stage), stage_name(stage), options.keep_last),
       guard_(options.max_bad_steps) {
   const int64_t all_steps = options.epochs * loader_->micro_steps_per_epoch();
-  const int64_t total = options.max_steps > 0 ? std::min(all_steps, options.max_steps) : all_steps;
-  schedule_ = {*options.learning_rate, options.warmup_iters, total};
-  projection_schedule_ = schedule_;
-  projection_schedule_.learning_rate = options.projection_learning_rate.value_or(*options.learning_rate);
+  total_ = options.max_steps > 0 ? std::min(all_steps, options.max_steps) : all_steps;
+  schedule_ = {*options.learning_rate, options.warmup_iters, total_};
+  projection_schedule_ = {options.projection_learning_rate.value_or(*options.learning_rate), options.warmup_iters,
+                          total_};
   if (checkpoint != nullptr) {
-    if (group.is_main()) {
-      state_.load(checkpoint->state, checkpoint->path.string());
-    }
-    state_.broadcast(group);
-    state_.position = position_of(*checkpoint);
+    state_.resume(*checkpoint, group, *loader_);
     first_micro_step_ = state_.position.micro_step;
   }
-  if (checkpoint == nullptr || !checkpoints_.holds(checkpoint->path)) {
+  if (!checkpoint || !checkpoints_.holds(checkpoint->path)) {
     checkpoints_.replace_earlier_run();
   }
   if (!options.val_data.empty()) {
     validation_.emplace(options, stage, setup_, features_, group);
   }
-  const MicroStepRange range{first_micro_step_, total, loader_->micro_steps_per_epoch()};
+  const MicroStepRange range{first_micro_step_, total_, loader_->micro_steps_per_epoch()};
   reporter_.emplace(options, stage, setup_, group, *loader_, features_, range, on_record);
-}
-
-/// With another number of processes the same micro-batches are another number of steps. If that number does not divide
-/// them, the epoch has one step less than it counts.
-TrainingPosition Trainer::position_of(const Checkpoint& checkpoint) const {
-  TrainingPosition position = checkpoint.info.position;
-  const bool is_epoch_over = position.micro_batch >= loader_->micro_batches_per_epoch();
-  position.micro_batch = std::min(position.micro_batch, loader_->micro_batches_per_epoch());
-  position.micro_step = position.epoch * loader_->micro_steps_per_epoch() +
-                        (is_epoch_over ? loader_->micro_steps_per_epoch() : position.micro_batch / group_.world_size());
-  return position;
 }
 
 RunSummary Trainer::run() {
@@ -121,7 +100,7 @@ RunSummary Trainer::run() {
   setup_.model->train();
   setup_.encoder->eval();
   reporter_->start();
-  while (position.epoch < options_.epochs && position.micro_step < schedule_.total) {
+  while (position.epoch < options_.epochs && position.micro_step < total_) {
     loader_->start_epoch(position.epoch, position.micro_batch);
     while (stop_signal_ == 0) {
       const int64_t before = position.micro_step;
@@ -130,18 +109,19 @@ RunSummary Trainer::run() {
         break;
       }
       const StepCounts counts = sum_counts(batches);
+      const std::vector<double> rates = {schedule_.at(position.micro_step - 1),
+                                         projection_schedule_.at(position.micro_step - 1)};
       if (counts.supervised_tokens > 0) {
         seed_dropout(setup_.config(), options_.seed, position.micro_step, group_.rank());
-        const StepResult result = train_step(state_, context_, batches, counts, learning_rates());
+        const StepResult result = train_step(state_, context_, batches, counts, rates);
         reporter_->add_step(counts, result.expert_load);
         handle_result(result, counts, batches);
       }
-      const bool is_last = position.micro_step == schedule_.total;
+      const bool is_last = position.micro_step == total_;
       const auto has_passed = [&](int64_t interval) {
         return interval > 0 && position.micro_step / interval > before / interval;
       };
-      reporter_->show(position.micro_step, learning_rates()[0],
-                      has_passed(*options_.log_interval) || is_last || before == 0);
+      reporter_->show(position.micro_step, rates[0], has_passed(*options_.log_interval) || is_last || before == 0);
       is_save_due = is_save_due || has_passed(options_.save_interval);
       const bool has_learned = first_micro_step_ > 0 || reporter_->samples() > 0;
       if (is_save_due && !is_last && stop_signal_ == 0 && has_learned && guard_.is_verified()) {
@@ -149,7 +129,7 @@ RunSummary Trainer::run() {
         save();
       }
     }
-    if (stop_signal_ != 0 || position.micro_step >= schedule_.total) {
+    if (stop_signal_ != 0 || position.micro_step >= total_) {
       break;
     }
     validate();
@@ -176,7 +156,7 @@ RunSummary Trainer::run() {
 
 std::vector<Batch> Trainer::next_batches() {
   std::vector<Batch> batches;
-  while (std::ssize(batches) < options_.accumulation_steps && state_.position.micro_step < schedule_.total) {
+  while (std::ssize(batches) < options_.accumulation_steps && state_.position.micro_step < total_) {
     std::optional<Batch> batch = loader_->next();
     if (!batch) {
       break;
@@ -191,8 +171,7 @@ std::vector<Batch> Trainer::next_batches() {
 /// The counts of all ranks. A signal to any rank stops all ranks after this step.
 StepCounts Trainer::sum_counts(const std::vector<Batch>& batches) {
   StepCounts counts = count_batches(batches);
-  int64_t interrupts = SignalCatcher::last() == SIGINT ? 1 : 0;
-  int64_t terminations = SignalCatcher::last() == SIGTERM ? 1 : 0;
+  int64_t interrupts = SignalCatcher::last() == SIGINT, terminations = SignalCatcher::last() == SIGTERM;
   std::vector<int64_t*> numbers = counts.numbers();
   numbers.insert(numbers.end(), {&interrupts, &terminations});
   group_.sum(numbers);
@@ -233,13 +212,10 @@ void Trainer::save() {
   if (!group_.is_main()) {
     return;
   }
-  CheckpointInfo info = setup_.describe(options_, stage_);
-  info.run_id = group_.run_id();
-  info.world_size = group_.world_size();
-  info.position = state_.position;
   StateDict state;
   state_.save(state);
-  checkpoints_.save(info, state, /*is_unverified=*/!guard_.is_verified());
+  checkpoints_.save(setup_.describe(options_, stage_, group_, state_.position), state,
+                    /*is_unverified=*/!guard_.is_verified());
   write_weights(options_.out_dir, output_stem(setup_.config(), stage_), *setup_.model);
 }
 
@@ -251,35 +227,12 @@ bool Trainer::save_at_end() {
   require(is_stopped || first_micro_step_ > 0 || micro_steps == 0 || reporter_->samples() > 0, options_.data_path,
           ": expected usable samples, found that all samples of ", micro_steps,
           " micro-steps were skipped; no file was written. Find the reasons with --check_data");
-  const std::string warning = guard_.end_warning(is_stopped, options_.out_dir, checkpoints_.newest_own_text());
-  if (!warning.empty() && group_.is_main()) {
-    log_warning(warning);
-  }
+  guard_.check_end(is_stopped, options_.out_dir, checkpoints_.newest_own_text(), group_.is_main());
   const bool saves = is_stopped ? !guard_.mostly_failed() : options_.save_last;
   if (saves) {
     save();
   }
   return saves;
-}
-
-std::vector<double> Trainer::learning_rates() const {
-  const int64_t current = state_.position.micro_step - 1;
-  return {schedule_.at(current), projection_schedule_.at(current)};
-}
-
-/// The setup of a run that may continue from a checkpoint, the same on all ranks.
-TrainingSetup make_equal_setup(const TrainOptions& options, Stage stage, ProcessGroup& group,
-                               const Checkpoint* checkpoint) {
-  TrainingSetup setup = make_setup(options, stage, device_of(options.device, group.info().local_rank), checkpoint);
-  if (group.world_size() > 1) {
-    require_equal_contents(contents_of(setup), group);
-  }
-  setup.order_block = options.batch_size * group.world_size();
-  if (checkpoint != nullptr) {
-    setup.order_block = checkpoint->info.order_block;
-    check_resumable(*checkpoint, options, stage, setup);
-  }
-  return setup;
 }
 
 }  // namespace
@@ -300,7 +253,8 @@ RunSummary train(const TrainOptions& options, Stage stage, ProcessGroup& group,
   const Checkpoint* checkpoint = found ? &*found : nullptr;
   TrainingSetup setup = make_equal_setup(options, stage, group, checkpoint);
   if (options.plan) {
-    plan_memory(options, stage, setup, group);
+    const MemoryPlan plan = make_plan(options, stage, setup, group);
+    std::cout << (group.is_main() ? plan_table(plan, options.batch_size) : "") << std::flush;
     return {};
   }
   if (group.is_main()) {
@@ -311,6 +265,31 @@ RunSummary train(const TrainOptions& options, Stage stage, ProcessGroup& group,
     group.end_run();
   }
   return summary;
+}
+
+int run_training(TrainOptions options, Stage stage) {
+  options.validate();
+  const RankInfo info = rank_from_environment();
+  if (options.check_data) {
+    return info.rank == 0 ? check_data(options, stage) : 0;
+  }
+  ProcessGroup group(info, device_of(options.device, info.local_rank));
+  RunSummary summary;
+  try {
+    summary = train(options, stage, group);
+  } catch (const LostRank&) {
+    throw;
+  } catch (const std::exception& error) {
+    group.report_failure(error.what());
+    throw;
+  }
+  if (group.is_main() && !options.plan) {
+    log_info(ending_summary(summary, options.out_dir));
+    if (options.use_wandb) {
+      log_info("to upload the curves to Weights & Biases:\n" + wandb_command(options, summary.model, stage));
+    }
+  }
+  return summary.signal != 0 ? 128 + summary.signal : 0;
 }
 
 }  // namespace minimind

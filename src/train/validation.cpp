@@ -13,8 +13,8 @@
 
 #include "minimind/base/error.h"
 #include "minimind/model/language_model.h"
-#include "train/precision.h"
-#include "train/run/agreement.h"
+#include "train/agreement.h"
+#include "train/train_step.h"
 
 namespace minimind {
 namespace {
@@ -92,7 +92,7 @@ Validation::Validation(const TrainOptions& options, Stage stage, const TrainingS
       group_(group),
       dataset_(Dataset::load(options.val_data, data_kind(stage))) {
   require_different_images(dataset_, options.val_data);
-  require_equal_contents({content_of("val_data", dataset_)}, group);
+  require_equal_contents(content_line("val_data", dataset_), group);
   LoaderOptions loader = loader_options(options, setup.encoder->config().image_size, group.rank(), group.world_size());
   loader.original_order = true;
   loader.bucket_by_length = false;

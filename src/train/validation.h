@@ -12,9 +12,9 @@
 #include "minimind/data/loader.h"
 #include "minimind/model/vlm.h"
 #include "minimind/train/options.h"
-#include "train/features.h"
 #include "train/report/metrics.h"
 #include "train/setup.h"
+#include "train/train_step.h"
 
 namespace minimind {
 

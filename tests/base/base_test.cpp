@@ -8,7 +8,7 @@
 #include <fstream>
 #include <set>
 
-#include "base/json_limits.h"
+#include "base/json.h"
 #include "base/primitive_cache.h"
 #include "base/utf8.h"
 #include "minimind/base/error.h"

@@ -1,5 +1,3 @@
-#include "dist/gradient_reducer.h"
-
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
@@ -8,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "dist/process_group.h"
 #include "dist/rank_threads.h"
 
 namespace minimind {

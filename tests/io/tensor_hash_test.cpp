@@ -1,10 +1,9 @@
-#include "io/tensor_hash.h"
-
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include "io/dtype_names.h"
 #include "io/io_support.h"
+#include "io/mapped_pages.h"
 
 namespace minimind {
 namespace {

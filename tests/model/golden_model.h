@@ -135,9 +135,9 @@ inline at::Tensor golden_features(const GoldenModel& golden, const nlohmann::jso
 inline std::vector<ImageSpan> find_spans(const at::Tensor& ids, std::span<const TokenId> pattern) {
   std::vector<ImageSpan> spans;
   for (int64_t row = 0; row < ids.size(0); ++row) {
-    const at::Tensor row_ids = ids[row].to(at::kLong).contiguous();
+    const at::Tensor row_ids = ids[row].to(at::kInt).contiguous();
     for (const int64_t position :
-         find_image_spans({row_ids.const_data_ptr<int64_t>(), static_cast<size_t>(row_ids.numel())}, pattern)) {
+         find_image_spans({row_ids.const_data_ptr<TokenId>(), static_cast<size_t>(row_ids.numel())}, pattern)) {
       spans.push_back({row, position});
     }
   }

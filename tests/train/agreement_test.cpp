@@ -1,4 +1,4 @@
-#include "train/run/agreement.h"
+#include "train/agreement.h"
 
 #include <gtest/gtest.h>
 
@@ -10,6 +10,7 @@
 #include "dist/rank_threads.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "train/setup.h"
 #include "train/tiny_run.h"
 
 namespace minimind {
@@ -92,7 +93,7 @@ class ContentsOfRanks : public ::testing::Test {
     const std::vector<std::string> answers = answers_of_ranks([&](ProcessGroup& group) {
       const TrainOptions options = tiny_options(folder_.path() / std::to_string(group.rank()), "out");
       TrainingSetup setup = make_setup(options, Stage::kPretrain, c10::kCPU, nullptr);
-      require_equal_contents(contents_of(setup), group);
+      require_equal_contents(setup.contents(), group);
     });
     EXPECT_EQ(answers[0], answers[1]);
     return answers[0];

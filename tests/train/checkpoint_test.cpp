@@ -14,7 +14,7 @@
 #include "io/safetensors.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "train/run/checkpoint_store.h"
+#include "train/out_dir.h"
 #include "train/tiny_run.h"
 
 namespace minimind {
@@ -51,6 +51,10 @@ std::vector<std::string> names_in(const CheckpointStore& folder) {
     names.push_back(path.filename().string());
   }
   return names;
+}
+
+CheckpointStore::RunFilter of_run(const std::string& run_id) {
+  return [run_id](const std::string& found) { return found == run_id; };
 }
 
 std::string error_reading(const fs::path& path) {
@@ -132,9 +136,9 @@ TEST_F(CheckpointFiles, OfThisRunAloneCountAfterARestart) {
   CheckpointInfo later = info_at(2);
   later.run_id = "run8";
   folder_.save(later, state_of(1));
-  EXPECT_EQ(folder_.newest("run7").value().info.position.micro_step, 1);
-  EXPECT_EQ(folder_.newest("run8").value().info.position.micro_step, 2);
-  EXPECT_FALSE(folder_.newest("run9").has_value());
+  EXPECT_EQ(folder_.newest(of_run("run7")).value().info.position.micro_step, 1);
+  EXPECT_EQ(folder_.newest(of_run("run8")).value().info.position.micro_step, 2);
+  EXPECT_FALSE(folder_.newest(of_run("run9")).has_value());
   EXPECT_EQ(folder_.newest().value().info.position.micro_step, 2);
 }
 

@@ -15,7 +15,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/train/trainer.h"
-#include "train/run/run_lock.h"
+#include "train/out_dir.h"
 #include "train/tiny_run.h"
 
 namespace minimind {

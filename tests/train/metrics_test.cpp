@@ -48,7 +48,7 @@ TEST(Metrics, SurviveTheWayThroughJson) {
   record.expert_loss = 0.125;
   const std::string line = metrics_to_json(record);
   EXPECT_EQ(line.find('\n'), std::string::npos);
-  const MetricsRecord back = metrics_from_json(line).value();
+  const MetricsRecord back = metrics_from_json<MetricsRecord>(line).value();
   EXPECT_EQ(back.stage, "sft");
   EXPECT_EQ(back.micro_step, 7);
   EXPECT_EQ(back.loss, 3.5);
@@ -57,7 +57,7 @@ TEST(Metrics, SurviveTheWayThroughJson) {
   EXPECT_EQ(back.seconds, 12.5);
   EXPECT_EQ(back.expert_loss, 0.125);
   EXPECT_EQ(metrics_to_json(back), line);
-  EXPECT_FALSE(metrics_from_json(metrics_to_json(record_at("sft", 7))).value().expert_loss.has_value());
+  EXPECT_FALSE(metrics_from_json<MetricsRecord>(metrics_to_json(record_at("sft", 7))).value().expert_loss.has_value());
 }
 
 TEST(Metrics, WriteANumberThatIsNotFiniteAsNull) {
@@ -66,12 +66,13 @@ TEST(Metrics, WriteANumberThatIsNotFiniteAsNull) {
   record.grad_norm = std::numeric_limits<double>::infinity();
   const std::string line = metrics_to_json(record);
   EXPECT_NE(line.find("\"loss\":null"), std::string::npos) << line;
-  EXPECT_TRUE(std::isnan(metrics_from_json(line).value().loss));
+  EXPECT_TRUE(std::isnan(metrics_from_json<MetricsRecord>(line).value().loss));
 }
 
 TEST(Metrics, AreReadFromLinesWithTheFormerNames) {
   const MetricsRecord record =
-      metrics_from_json(R"({"model":"16","stage":"sft","step":7,"data_wait":0.25,"reduce_wait":0.5})").value();
+      metrics_from_json<MetricsRecord>(R"({"model":"16","stage":"sft","step":7,"data_wait":0.25,"reduce_wait":0.5})")
+          .value();
   EXPECT_EQ(record.data_wait_share, 0.25);
   EXPECT_EQ(record.reduce_wait_share, 0.5);
   EXPECT_TRUE(std::isnan(record.loss));
@@ -82,14 +83,14 @@ TEST(Metrics, GoThroughJsonWithTheLoadOfEachExpert) {
   record.expert_load = {{0.25, 0.75}, {1, 0}};
   const std::string line = metrics_to_json(record);
   EXPECT_NE(line.find(R"("expert_load":[[0.25,0.75],[1.0,0.0]])"), std::string::npos) << line;
-  EXPECT_EQ(metrics_from_json(line).value().expert_load, record.expert_load);
+  EXPECT_EQ(metrics_from_json<MetricsRecord>(line).value().expert_load, record.expert_load);
   EXPECT_EQ(metrics_to_json(record_at("sft", 7)).find("expert_load"), std::string::npos);
 }
 
 TEST(Metrics, IgnoreLinesThatAreNotTheirs) {
   for (const char* line : {"", "{", "[]", "3", R"({"stage": 1, "step": 2})", R"({"stage": "sft"})",
                            R"({"stage": "sft", "step": "x"})", R"({"stage": "sft", "st)"}) {
-    EXPECT_FALSE(metrics_from_json(line).has_value()) << line;
+    EXPECT_FALSE(metrics_from_json<MetricsRecord>(line).has_value()) << line;
   }
 }
 

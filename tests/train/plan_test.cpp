@@ -11,8 +11,7 @@
 #include "dist/process_group.h"
 #include "minimind/train/trainer.h"
 #include "support/small_model.h"
-#include "train/plan/allocation_trace.h"
-#include "train/plan/memory_plan.h"
+#include "train/memory_plan.h"
 #include "train/report/flops.h"
 #include "train/tiny_run.h"
 

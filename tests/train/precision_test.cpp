@@ -1,5 +1,3 @@
-#include "train/precision.h"
-
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -12,6 +10,7 @@
 #include "minimind/train/trainer.h"
 #include "train/report/metrics.h"
 #include "train/tiny_run.h"
+#include "train/train_step.h"
 
 namespace minimind {
 namespace {

@@ -79,7 +79,7 @@ class RanksSlow : public ::testing::TestWithParam<RanksCase> {
     std::vector<double> losses;
     std::ifstream lines(folder_.path() / out / "metrics.jsonl");
     for (std::string line; std::getline(lines, line);) {
-      losses.push_back(metrics_from_json(line).value().loss);
+      losses.push_back(metrics_from_json<MetricsRecord>(line).value().loss);
     }
     return losses;
   }

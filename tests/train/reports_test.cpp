@@ -9,11 +9,9 @@
 
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
-#include "train/report/chart.h"
 #include "train/report/event_file.h"
 #include "train/report/metrics.h"
 #include "train/report/metrics_page.h"
-#include "train/report/wandb.h"
 #include "train/tiny_run.h"
 
 namespace minimind {

@@ -1,6 +1,6 @@
-#include "train/schedule.h"
-
 #include <gtest/gtest.h>
+
+#include "train/train_state.h"
 
 namespace minimind {
 namespace {

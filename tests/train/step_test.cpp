@@ -176,7 +176,7 @@ TEST(TrainStep, ClipsTheGradientNorm) {
 
 TEST(Adam, TakesTheFirstStepOfTheFormula) {
   at::Tensor weight = at::zeros({3}).set_requires_grad(true);
-  Adam adam({{{{"w", weight}}}});
+  Adam adam({ParameterGroup{{"w", weight}}});
   weight.mutable_grad() = at::randn({3});
   const at::Tensor gradient = weight.grad().clone();
   adam.step({0.1});

@@ -19,8 +19,8 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/model/weights.h"
+#include "train/out_dir.h"
 #include "train/report/metrics.h"
-#include "train/run/checkpoint_store.h"
 #include "train/tiny_run.h"
 
 namespace minimind {
@@ -255,7 +255,7 @@ TEST_F(TrainerRun, ReportsSpeedAsShareOfTheMeasuredProductRate) {
   TrainOptions settings = options("out");
   run_and_record(settings);
   const std::string text = read_file(fs::path(settings.out_dir) / "metrics.jsonl");
-  const auto record = metrics_from_json(text.substr(0, text.find('\n')));
+  const auto record = metrics_from_json<MetricsRecord>(text.substr(0, text.find('\n')));
   ASSERT_TRUE(record.has_value());
   EXPECT_GT(record->mfu, 0);
   EXPECT_LE(record->mfu, 1);
@@ -300,7 +300,7 @@ TEST_F(TrainerRun, LogsTheBalanceLossAndTheLoadOfEveryExpert) {
   std::istringstream lines(read_file(fs::path(settings.out_dir) / "metrics.jsonl"));
   int64_t records = 0;
   for (std::string line; std::getline(lines, line); ++records) {
-    const std::optional<MetricsRecord> record = metrics_from_json(line);
+    const std::optional<MetricsRecord> record = metrics_from_json<MetricsRecord>(line);
     ASSERT_TRUE(record && record->expert_loss);
     EXPECT_GT(*record->expert_loss, 0);
     ASSERT_EQ(record->expert_load.size(), 2U);

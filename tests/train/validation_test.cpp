@@ -65,7 +65,7 @@ class HeldOut : public ::testing::Test {
     std::vector<ValidationRecord> records;
     const std::string text = read_file(fs::path(settings.out_dir) / "metrics.jsonl");
     for (size_t at = 0; at < text.size(); at = text.find('\n', at) + 1) {
-      if (const auto record = validation_from_json(text.substr(at, text.find('\n', at) - at))) {
+      if (const auto record = metrics_from_json<ValidationRecord>(text.substr(at, text.find('\n', at) - at))) {
         records.push_back(*record);
       }
     }

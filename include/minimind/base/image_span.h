@@ -26,6 +26,5 @@ struct ImageSpan {
 
 /// Start positions of all full matches of `pattern` in `ids`, found from the left without overlap.
 std::vector<int64_t> find_image_spans(std::span<const TokenId> ids, std::span<const TokenId> pattern);
-std::vector<int64_t> find_image_spans(std::span<const int64_t> ids, std::span<const TokenId> pattern);
 
 }  // namespace minimind

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <array>
 #include <bit>
 #include <chrono>
 #include <cmath>
@@ -16,19 +15,6 @@ namespace minimind {
 namespace {
 
 constexpr const char* kEventPrefix = "events.out.tfevents.";
-
-constexpr std::array<uint32_t, 256> make_crc_table() {
-  constexpr uint32_t kReversedPolynomial = 0x82F63B78;
-  std::array<uint32_t, 256> table{};
-  for (uint32_t byte = 0; byte < 256; ++byte) {
-    uint32_t value = byte;
-    for (int bit = 0; bit < 8; ++bit) {
-      value = (value >> 1U) ^ ((value & 1U) != 0 ? kReversedPolynomial : 0U);
-    }
-    table[byte] = value;
-  }
-  return table;
-}
 
 /// The mask of TFRecord: a CRC over bytes that hold CRCs would be weak.
 uint32_t masked(uint32_t crc) {
@@ -75,24 +61,23 @@ std::string event_file_name() {
 }
 
 void remove_event_files(const std::filesystem::path& folder) {
-  std::vector<std::filesystem::path> old;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (entry.path().filename().string().starts_with(kEventPrefix)) {
-      old.push_back(entry.path());
+      std::filesystem::remove(entry.path());
     }
-  }
-  for (const auto& path : old) {
-    std::filesystem::remove(path);
   }
 }
 
 }  // namespace
 
 uint32_t crc32c(std::string_view bytes) {
-  static constexpr std::array<uint32_t, 256> kTable = make_crc_table();
+  constexpr uint32_t kReversedPolynomial = 0x82F63B78;
   uint32_t crc = 0xFFFFFFFFU;
   for (const char c : bytes) {
-    crc = (crc >> 8U) ^ kTable[(crc ^ static_cast<uint8_t>(c)) & 0xFFU];
+    crc ^= static_cast<uint8_t>(c);
+    for (int bit = 0; bit < 8; ++bit) {
+      crc = (crc >> 1U) ^ ((crc & 1U) != 0 ? kReversedPolynomial : 0U);
+    }
   }
   return ~crc;
 }

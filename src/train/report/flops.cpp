@@ -9,7 +9,8 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
-#include <chrono>
+
+#include "base/stopwatch.h"
 
 namespace minimind {
 namespace {
@@ -17,24 +18,6 @@ namespace {
 /// FLOPs as a multiple of the forward pass: the gradient of each factor of a matmul costs as much as the matmul.
 constexpr double kTrained = 3;
 constexpr double kFrozen = 2;
-
-/// Multiply-adds of one token in one layer.
-struct LayerMatmuls {
-  double keys_and_values = 0;
-  double rest = 0;
-};
-
-LayerMatmuls layer_matmuls(const LmConfig& config) {
-  const auto dim = static_cast<double>(config.dim);
-  const double feed_forward = 3 * dim * static_cast<double>(config.inner_dim());
-  const double chosen =
-      config.use_moe ? static_cast<double>(config.num_experts_per_tok + (config.has_shared_experts ? 1 : 0)) : 1;
-  const double gate = config.use_moe ? dim * static_cast<double>(config.n_routed_experts) : 0;
-  LayerMatmuls matmuls;
-  matmuls.keys_and_values = 2 * dim * static_cast<double>(config.n_kv_heads * config.head_dim());
-  matmuls.rest = 2 * dim * dim + chosen * feed_forward + gate;
-  return matmuls;
-}
 
 double encoder_flops(const ClipVisionConfig& config) {
   const auto width = static_cast<double>(config.hidden_size);
@@ -47,28 +30,35 @@ double encoder_flops(const ClipVisionConfig& config) {
 }
 
 double matmul_seconds(const at::Tensor& a, const at::Tensor& b, at::Tensor& out) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   at::mm_out(out, a, b);
   if (!a.is_cpu()) {
     at::accelerator::synchronizeDevice(a.device().index());
   }
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return watch.seconds();
 }
 
 }  // namespace
 
 FlopsCounter::FlopsCounter(const LmConfig& config, const ClipVisionConfig& encoder, const std::string& freeze) {
-  const LayerMatmuls layer = layer_matmuls(config);
-  const double whole = layer.keys_and_values + layer.rest;
-  const double pair = 2 * static_cast<double>(config.dim);
+  const auto dim = static_cast<double>(config.dim);
+  const double feed_forward = 3 * dim * static_cast<double>(config.inner_dim());
+  const double chosen =
+      config.use_moe ? static_cast<double>(config.num_experts_per_tok + (config.has_shared_experts ? 1 : 0)) : 1;
+  const double gate = config.use_moe ? dim * static_cast<double>(config.n_routed_experts) : 0;
+  // Multiply-adds of one token in one layer.
+  const double keys_and_values = 2 * dim * static_cast<double>(config.n_kv_heads * config.head_dim());
+  const double rest = 2 * dim * dim + chosen * feed_forward + gate;
+  const double whole = keys_and_values + rest;
+  const double pair = 2 * dim;
   const double ends = freeze == "language_model" ? kFrozen : kTrained;
   const double middle = freeze == "none" ? kTrained : kFrozen;
   const double first = config.n_layers > 1 ? ends : 0;
   const auto between = static_cast<double>(std::max<int64_t>(0, config.n_layers - 2));
-  per_token_ = 2 * (whole * (first + between * middle) + layer.keys_and_values * ends);
+  per_token_ = 2 * (whole * (first + between * middle) + keys_and_values * ends);
   per_supervised_ = 2 * ends * static_cast<double>(config.dim * config.vocab_size);
   // The experts' load-balancing loss needs every token in the last layer too.
-  (config.use_moe ? per_token_ : per_supervised_) += 2 * ends * layer.rest;
+  (config.use_moe ? per_token_ : per_supervised_) += 2 * ends * rest;
   per_pair_ = 2 * pair * kTrained * static_cast<double>(config.n_layers - 1);
   per_supervised_pair_ = 2 * pair * kTrained;
   // Nothing below the projection is trained: its input has no gradient.

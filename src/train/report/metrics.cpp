@@ -5,42 +5,31 @@
 #include <cstdio>
 #include <fstream>
 #include <iterator>
-#include <nlohmann/json.hpp>
 #include <type_traits>
 #include <utility>
 
+#include "base/json.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 
 namespace minimind {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using Matrix = MetricField::Matrix;
 
-/// JSON has no NaN and no infinity: they become null.
-Json to_json(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
-double to_number(const Json& json) {
-  return json.is_number() ? json.get<double>() : std::nan("");
-}
-
-void write_value(Json& json, const MetricField& field) {
+/// JSON has no NaN and no infinity: the library writes null.
+void write_value(OrderedJson& json, const MetricField& field) {
   const auto write = [&](const auto& value) {
     using Value = std::remove_cvref_t<decltype(value)>;
-    if constexpr (std::is_same_v<Value, double>) {
-      json[field.name] = to_json(value);
-    } else if constexpr (std::is_same_v<Value, std::optional<double>>) {
+    if constexpr (std::is_same_v<Value, std::optional<double>>) {
       if (value) {
-        json[field.name] = to_json(*value);
+        json[field.name] = *value;
       }
     } else if constexpr (std::is_same_v<Value, Matrix>) {
       for (const std::vector<double>& row : value) {
-        Json& numbers = json[field.name].emplace_back(Json::array());
+        OrderedJson& numbers = json[field.name].emplace_back(OrderedJson::array());
         std::ranges::transform(row, std::back_inserter(numbers),
-                               [](double number) { return to_json(std::round(number * 1e4) / 1e4); });
+                               [](double number) { return std::round(number * 1e4) / 1e4; });
       }
     } else {
       json[field.name] = value;
@@ -49,7 +38,11 @@ void write_value(Json& json, const MetricField& field) {
   std::visit([&](const auto* value) { write(*value); }, field.value);
 }
 
-void read_value(const Json& json, const MetricField& field) {
+double to_number(const OrderedJson& json) {
+  return json.is_number() ? json.get<double>() : std::nan("");
+}
+
+void read_value(const OrderedJson& json, const MetricField& field) {
   const auto read = [&](auto& value) {
     using Value = std::remove_cvref_t<decltype(value)>;
     if constexpr (std::is_same_v<Value, std::string>) {
@@ -57,7 +50,7 @@ void read_value(const Json& json, const MetricField& field) {
     } else if constexpr (std::is_same_v<Value, int64_t>) {
       value = json.is_number_integer() ? json.get<int64_t>() : 0;
     } else if constexpr (std::is_same_v<Value, Matrix>) {
-      for (const Json& row : json) {
+      for (const OrderedJson& row : json) {
         std::transform(row.begin(), row.end(), std::back_inserter(value.emplace_back()), to_number);
       }
     } else {
@@ -67,33 +60,22 @@ void read_value(const Json& json, const MetricField& field) {
   std::visit([&](auto* value) { read(*value); }, field.value);
 }
 
-std::string fields_to_line(const MetricFields& fields) {
-  Json json;
-  for (const MetricField& field : fields) {
-    write_value(json, field);
+/// Quotes the text as one word of a shell.
+std::string shell_word(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) {
+    out += c == '\'' ? std::string("'\\''") : std::string(1, c);
   }
-  return json.dump();
+  return out + "'";
 }
 
-template <class Record>
-std::optional<Record> record_from_line(const std::string& line) {
-  const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-  const bool is_record = json.is_object() && json.contains("stage") && json["stage"].is_string() &&
-                         json.contains("step") && json["step"].is_number_integer();
-  if (!is_record || json.contains("val_loss") != std::is_same_v<Record, ValidationRecord>) {
-    return std::nullopt;
-  }
-  Record record;
-  for (const MetricField& field : record.fields()) {
-    const char* name = json.contains(field.name) ? field.name : field.former_name;
-    if (json.contains(name)) {
-      read_value(json[name], field);
-    } else if (double* const* number = std::get_if<double*>(&field.value)) {
-      **number = std::nan("");
-    }
-  }
-  return record;
-}
+constexpr const char* kProgram =
+    "import json,sys,wandb;"
+    "path,model,stage,project,name=sys.argv[1:];"
+    "run=wandb.init(project=project,name=name);"
+    "[run.log({k:v for k,v in r.items() if k not in (\"model\",\"stage\",\"step\") and v is not None},step=r[\"step\"])"
+    " for r in map(json.loads,open(path)) if (r.get(\"model\"),r[\"stage\"])==(model,stage)];"
+    "run.finish()";
 
 }  // namespace
 
@@ -140,21 +122,39 @@ MetricFields ValidationRecord::fields() {
   };
 }
 
-std::string metrics_to_json(MetricsRecord record) {
-  return fields_to_line(record.fields());
+template <class Record>
+std::string metrics_to_json(Record record) {
+  OrderedJson json;
+  for (const MetricField& field : record.fields()) {
+    write_value(json, field);
+  }
+  return json.dump();
 }
 
-std::string metrics_to_json(ValidationRecord record) {
-  return fields_to_line(record.fields());
+template <class Record>
+std::optional<Record> metrics_from_json(const std::string& line) {
+  const OrderedJson json = OrderedJson::parse(line, nullptr, /*allow_exceptions=*/false);
+  const bool is_record = json.is_object() && json.contains("stage") && json["stage"].is_string() &&
+                         json.contains("step") && json["step"].is_number_integer();
+  if (!is_record || json.contains("val_loss") != std::is_same_v<Record, ValidationRecord>) {
+    return std::nullopt;
+  }
+  Record record;
+  for (const MetricField& field : record.fields()) {
+    const char* name = json.contains(field.name) ? field.name : field.former_name;
+    if (json.contains(name)) {
+      read_value(json[name], field);
+    } else if (double* const* number = std::get_if<double*>(&field.value)) {
+      **number = std::nan("");
+    }
+  }
+  return record;
 }
 
-std::optional<MetricsRecord> metrics_from_json(const std::string& line) {
-  return record_from_line<MetricsRecord>(line);
-}
-
-std::optional<ValidationRecord> validation_from_json(const std::string& line) {
-  return record_from_line<ValidationRecord>(line);
-}
+template std::string metrics_to_json(MetricsRecord);
+template std::string metrics_to_json(ValidationRecord);
+template std::optional<MetricsRecord> metrics_from_json(const std::string&);
+template std::optional<ValidationRecord> metrics_from_json(const std::string&);
 
 std::string validation_summary(const ValidationRecord& record) {
   constexpr double kNoise = 0.01;  // a smaller share of the loss may be chance
@@ -199,8 +199,8 @@ MetricsLog::MetricsLog(std::filesystem::path folder, std::string model, std::str
   };
   std::ifstream input(path_);
   for (std::string line; std::getline(input, line);) {
-    keep(metrics_from_json(line), records_, line);
-    keep(validation_from_json(line), validations_, line);
+    keep(metrics_from_json<MetricsRecord>(line), records_, line);
+    keep(metrics_from_json<ValidationRecord>(line), validations_, line);
   }
   write_file_atomically(path_, kept);
 }
@@ -230,6 +230,12 @@ bool MetricsLog::add(ValidationRecord record) {
     append(std::move(record), validations_);
   }
   return !is_known;
+}
+
+std::string wandb_command(const TrainOptions& options, const std::string& model, Stage stage) {
+  const std::string metrics = (std::filesystem::path(options.out_dir) / "metrics.jsonl").string();
+  return concat("python3 -c ", shell_word(kProgram), " ", shell_word(metrics), " ", model, " ", stage_name(stage), " ",
+                shell_word(options.wandb_project), " ", shell_word(options.wandb_run_name));
 }
 
 }  // namespace minimind

@@ -7,6 +7,8 @@
 #include <variant>
 #include <vector>
 
+#include "minimind/train/options.h"
+
 namespace minimind {
 
 /// One metric of a record. The list of a record serves `metrics.jsonl` both ways, TensorBoard and the page.
@@ -67,11 +69,12 @@ std::string validation_summary(const ValidationRecord& record);
 /// The part of a progress line about experts: loss, least and most used expert; empty without experts.
 std::string experts_summary(const MetricsRecord& record);
 
-std::string metrics_to_json(MetricsRecord record);
-std::string metrics_to_json(ValidationRecord record);
+/// A line of `metrics.jsonl`. Record: MetricsRecord or ValidationRecord.
+template <class Record>
+std::string metrics_to_json(Record record);
 /// Nothing if the line is no record of this kind.
-std::optional<MetricsRecord> metrics_from_json(const std::string& line);
-std::optional<ValidationRecord> validation_from_json(const std::string& line);
+template <class Record>
+std::optional<Record> metrics_from_json(const std::string& line);
 
 /// `metrics.jsonl` in a folder, with the lines of all models and stages that were trained there.
 class MetricsLog {
@@ -95,5 +98,9 @@ class MetricsLog {
   std::vector<MetricsRecord> records_;
   std::vector<ValidationRecord> validations_;
 };
+
+/// The shell command that uploads the lines of a model (see model_name()) and stage in `metrics.jsonl` to Weights &
+/// Biases. It needs Python with the package `wandb`, whose version 0.31 has removed the upload of TensorBoard files.
+std::string wandb_command(const TrainOptions& options, const std::string& model, Stage stage);
 
 }  // namespace minimind

@@ -14,7 +14,6 @@
 #include "dist/process_group.h"
 #include "minimind/data/loader.h"
 #include "minimind/train/options.h"
-#include "train/features.h"
 #include "train/report/event_file.h"
 #include "train/report/flops.h"
 #include "train/report/metrics.h"

@@ -1,9 +1,13 @@
-#include "train/run/checkpoint_store.h"
+#include "train/out_dir.h"
 
-#include <ATen/Parallel.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <regex>
 #include <system_error>
 #include <utility>
@@ -18,6 +22,17 @@ namespace minimind {
 namespace {
 
 using Paths = std::vector<std::filesystem::path>;
+
+/// Removes the files that a killed process was writing; they may be as large as the weights.
+void remove_half_written_files(const std::filesystem::path& folder) {
+  remove_stale_temporaries(folder);
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    if (entry.is_directory() && entry.path().filename().string().ends_with(kCheckpointFolderEnd)) {
+      remove_stale_temporaries(entry.path());
+    }
+  }
+}
 
 std::string checkpoint_name(int64_t micro_step) {
   char name[64];
@@ -52,7 +67,7 @@ void set_aside(const std::filesystem::path& path, const std::string& stage) {
 
 /// The newest checkpoint of the stage in OUT_DIR, for the model that the flags name.
 std::optional<Checkpoint> newest_in_out_dir(const TrainOptions& options, Stage stage,
-                                            const std::optional<std::string>& run_id) {
+                                            const CheckpointStore::RunFilter& counts = {}) {
   const std::string end = concat("_vlm_", stage_name(stage), kCheckpointFolderEnd);
   std::optional<Checkpoint> newest;
   std::error_code ignored;
@@ -62,7 +77,7 @@ std::optional<Checkpoint> newest_in_out_dir(const TrainOptions& options, Stage s
     const bool matches_kind = !options.model.use_moe || name.ends_with("_moe" + end) == *options.model.use_moe;
     if (entry.is_directory() && name.ends_with(end) && matches_width && matches_kind) {
       const CheckpointStore store(entry.path(), stage_name(stage), options.keep_last);
-      std::optional<Checkpoint> found = store.newest(run_id);
+      std::optional<Checkpoint> found = store.newest(counts);
       require(!found || !newest, options.out_dir,
               ": expected checkpoints of one model, found checkpoints of several models; give --dim and --use_moe true "
               "or false");
@@ -78,7 +93,7 @@ std::optional<Checkpoint> named_checkpoint(const TrainOptions& options, Stage st
     return std::nullopt;
   }
   if (options.resume == "auto") {
-    return newest_in_out_dir(options, stage, std::nullopt);
+    return newest_in_out_dir(options, stage);
   }
   const std::filesystem::path path = options.resume;
   require(std::filesystem::exists(path), path.string(), ": expected a checkpoint (--resume), found no such file");
@@ -92,6 +107,35 @@ std::optional<Checkpoint> named_checkpoint(const TrainOptions& options, Stage st
 }
 
 }  // namespace
+
+RunLock::RunLock(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / ".lock";
+  file_ = FileDescriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+  if (file_.get() < 0 && errno == EACCES) {
+    file_ = FileDescriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));  // the file of another user in a shared folder
+  }
+  require(file_.get() >= 0, path.string(), ": cannot be written: ", std::strerror(errno), "; choose another --out_dir");
+  if (::flock(file_.get(), LOCK_EX | LOCK_NB) == 0) {
+    char host[256] = {};
+    ::gethostname(host, sizeof(host) - 1);
+    // The name serves messages alone: a process that cannot write it still has the lock.
+    if (::ftruncate(file_.get(), 0) == 0) {
+      write_all(file_.get(), concat("process ", ::getpid(), " on ", host), 0);
+    }
+    remove_half_written_files(folder);
+    return;
+  }
+  const int error = errno;
+  // A network file system locks only files that the user may write.
+  require(error != EBADF, path.string(),
+          ": expected a lock file that this user may write, found a file of another user; choose another --out_dir");
+  if (error == EWOULDBLOCK) {
+    fail(folder.string(), ": expected no other run in this folder, found that ", read_file(path),
+         " trains here; wait for its end, or choose another --out_dir");
+  }
+  log_warning(
+      concat(path.string(), ": cannot be locked: ", std::strerror(error), "; start no second run in this folder"));
+}
 
 CheckpointStore::CheckpointStore(std::filesystem::path folder, std::string stage, int64_t keep_last)
     : folder_(std::move(folder)), stage_(std::move(stage)), keep_last_(keep_last) {}
@@ -152,11 +196,11 @@ void CheckpointStore::remove_superseded(const std::filesystem::path& newest, boo
   }
 }
 
-std::optional<Checkpoint> CheckpointStore::newest(const std::optional<std::string>& run_id) const {
+std::optional<Checkpoint> CheckpointStore::newest(const RunFilter& counts) const {
   Paths paths = list();
   std::erase_if(paths, [&](const auto& path) {
-    const std::optional<CheckpointInfo> info = run_id ? read_checkpoint_info(path) : std::nullopt;
-    return run_id && (!info || info->run_id != *run_id);
+    const std::optional<CheckpointInfo> info = counts ? read_checkpoint_info(path) : std::nullopt;
+    return counts && (!info || !counts(info->run_id));
   });
   for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
     try {
@@ -192,7 +236,7 @@ void write_weights(const std::filesystem::path& out_dir, const std::string& stem
 std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage stage, ProcessGroup& group) {
   std::optional<Checkpoint> found;
   if (!group.run_id().empty() && options.resume != "auto") {
-    found = newest_in_out_dir(options, stage, group.run_id());
+    found = newest_in_out_dir(options, stage, [&](const std::string& run_id) { return run_id == group.run_id(); });
   }
   if (group.is_main() && !found) {
     found = named_checkpoint(options, stage);
@@ -220,36 +264,6 @@ void check_nothing_is_replaced(const TrainOptions& options, Stage stage, const L
   const std::filesystem::path weights = std::filesystem::path(options.out_dir) / (output_stem(config, stage) + ".pth");
   require(!std::filesystem::exists(weights), weights.string(),
           ": expected no weights of an earlier run, found this file; ", kCure);
-}
-
-void check_resumable(const Checkpoint& checkpoint, const TrainOptions& options, Stage stage,
-                     const TrainingSetup& setup) {
-  const CheckpointInfo& info = checkpoint.info;
-  const std::string where = checkpoint.path.string();
-  const std::string cure =
-      "; continue with the files of the run (they may have moved), or start a new run from its weights (--init_from, "
-      "another --out_dir)";
-  require(info.stage == stage_name(stage), where, ": expected a checkpoint of ", stage_name(stage),
-          ", found a checkpoint of ", info.stage);
-  require(info.samples == setup.dataset->size() && info.data_digest == setup.data_digest, where,
-          ": expected the data set of this checkpoint (", info.samples, " samples, digest ", info.data_digest,
-          "), found other samples or another order in ", options.data_path, " (", setup.dataset->size(),
-          " samples, digest ", setup.data_digest, ")", cure);
-  require(info.tokenizer_digest == setup.tokenizer_digest, where,
-          ": expected the tokenizer of this checkpoint (digest ", info.tokenizer_digest, "), found digest ",
-          setup.tokenizer_digest, " in ", options.tokenizer, cure);
-  TrainOptions before;
-  fields_from_json(before.fields(), info.options, where);
-  require(before.batch_size == options.batch_size && before.seed == options.seed &&
-              before.original_order == options.original_order,
-          where, ": expected --batch_size ", before.batch_size, ", --seed ", before.seed, " and --original_order ",
-          before.original_order, " of this checkpoint (they decide the order of the data), found ", options.batch_size,
-          ", ", options.seed, " and ", options.original_order);
-  if (info.threads != at::get_num_threads()) {
-    log_warning(concat("resuming with ", at::get_num_threads(), " threads after ", info.threads,
-                       ": numbers may differ in their last digits from an uninterrupted run (--threads)"));
-  }
-  log_info(concat("resuming from ", where, ": epoch ", info.position.epoch, ", micro-step ", info.position.micro_step));
 }
 
 }  // namespace minimind

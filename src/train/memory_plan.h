@@ -1,6 +1,10 @@
 #pragma once
 
+#include <c10/core/Device.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
+
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,6 +13,25 @@
 #include "train/setup.h"
 
 namespace minimind {
+
+/// Records the bytes of all tensors that were allocated on a device since the trace began, after each allocation event.
+class AllocationTrace {
+ public:
+  /// Traces this thread and its backward passes while the object lives.
+  explicit AllocationTrace(const c10::Device& device);
+  /// The values since the last call. The next value counts from the memory that is live now.
+  std::vector<int64_t> take();
+
+ private:
+  class Listener;
+  std::shared_ptr<Listener> listener_;
+  c10::DebugInfoGuard guard_;
+};
+
+/// Predicts peak memory at batch size `samples`: extrapolates each allocation event linearly from two traces. If the
+/// traces differ in length, extrapolates their maxima.
+int64_t extrapolated_peak(const std::vector<int64_t>& a, int64_t samples_a, const std::vector<int64_t>& b,
+                          int64_t samples_b, int64_t samples);
 
 /// Upper bounds of the memory of one process, in bytes: on a CPU all of its memory, on a GPU its tensors.
 struct MemoryPlan {
@@ -36,8 +59,5 @@ MemoryPlan make_plan(const TrainOptions& options, Stage stage, TrainingSetup& se
 
 /// The plan as a table; marks the chosen batch size.
 std::string plan_table(const MemoryPlan& plan, int64_t chosen_batch_size);
-
-/// Makes the plan; rank 0 prints it to stdout.
-void plan_memory(const TrainOptions& options, Stage stage, TrainingSetup& setup, ProcessGroup& group);
 
 }  // namespace minimind

@@ -2,16 +2,29 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/file_descriptor.h"
 #include "dist/process_group.h"
+#include "minimind/model/vlm.h"
 #include "minimind/train/options.h"
 #include "train/checkpoint.h"
-#include "train/setup.h"
 
 namespace minimind {
+
+/// Keeps two runs from writing into one folder: locks `FOLDER/.lock` while the object lives. The system releases the
+/// lock when the process ends, however it ends.
+class RunLock {
+ public:
+  /// Also removes the half-written files of a killed run. Throws Error with the process that holds the lock.
+  explicit RunLock(const std::filesystem::path& folder);
+
+ private:
+  FileDescriptor file_;
+};
 
 /// The checkpoints of one run: `FOLDER/step_000000000123.safetensors`. Leaves files of other names, other programs and
 /// other stages alone.
@@ -29,9 +42,10 @@ class CheckpointStore {
   std::vector<std::filesystem::path> list() const;
   /// For messages: the newest checkpoint of this run, written before the steps that fail now.
   std::string newest_own_text() const;
-  /// The newest readable checkpoint; warns about newer ones that cannot be read. With a run id, only checkpoints of
-  /// that run count. Nothing if there is none. Throws Error if there are checkpoints but none can be read.
-  std::optional<Checkpoint> newest(const std::optional<std::string>& run_id = {}) const;
+  using RunFilter = std::function<bool(const std::string& run_id)>;
+  /// The newest readable checkpoint; warns about newer ones that cannot be read. With `counts`, only checkpoints of
+  /// such runs count. Nothing if there is none. Throws Error if there are checkpoints but none can be read.
+  std::optional<Checkpoint> newest(const RunFilter& counts = {}) const;
   const std::filesystem::path& path() const { return folder_; }
 
  private:
@@ -46,19 +60,13 @@ class CheckpointStore {
 void write_weights(const std::filesystem::path& out_dir, const std::string& stem, const VlmImpl& model);
 
 /// The checkpoint that this run continues from; nothing if it starts from the beginning. Rank 0 alone reads the state:
-/// other hosts may not have the file. A restarted run continues from its own newest checkpoint, else from
-/// what
-/// --resume names. Throws Error if a named checkpoint is missing, or if `auto` finds checkpoints of several models.
+/// other hosts may not have the file. A restarted run continues from its own newest checkpoint, else from what --resume
+/// names. Throws Error if a named checkpoint is missing, or if `auto` finds checkpoints of several models.
 std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage stage, ProcessGroup& group);
 
 /// Throws Error if the run would replace weights or checkpoints in OUT_DIR that it does not continue from, and
 /// --overwrite does not allow it. `resumed`: the checkpoint that it continues from; empty: none.
 void check_nothing_is_replaced(const TrainOptions& options, Stage stage, const LmConfig& config,
                                const std::filesystem::path& resumed);
-
-/// Throws Error if the run cannot continue from the checkpoint: other stage, data, tokenizer, or order of the data.
-/// Logs where the run continues.
-void check_resumable(const Checkpoint& checkpoint, const TrainOptions& options, Stage stage,
-                     const TrainingSetup& setup);
 
 }  // namespace minimind

@@ -1,5 +1,6 @@
-#include "train/plan/memory_plan.h"
+#include "train/memory_plan.h"
 
+#include <c10/core/Allocator.h>
 #include <malloc.h>
 #include <torch/nn/module.h>
 #include <unistd.h>
@@ -8,26 +9,77 @@
 #include <cstdio>
 #include <fstream>
 #include <functional>
-#include <iostream>
-#include <memory>
+#include <mutex>
 #include <numeric>
 #include <set>
 #include <utility>
 
 #include "io/mapped_pages.h"
 #include "minimind/base/error.h"
-#include "train/features.h"
-#include "train/plan/allocation_trace.h"
 #include "train/train_state.h"
 #include "train/train_step.h"
 
 namespace minimind {
+
+class AllocationTrace::Listener : public c10::MemoryReportingInfoBase {
+ public:
+  explicit Listener(const c10::Device& device) : type_(device.type()) {}
+
+  void reportMemoryUsage(void* /*pointer*/, int64_t size, size_t /*total_allocated*/, size_t /*total_reserved*/,
+                         c10::Device device) override {
+    if (device.type() == type_) {
+      const std::lock_guard guard(mutex_);
+      live_ += size;
+      values_.push_back(live_);
+    }
+  }
+  bool memoryProfilingEnabled() const override { return true; }
+
+  std::vector<int64_t> take() {
+    const std::lock_guard guard(mutex_);
+    live_ = 0;
+    return std::exchange(values_, {});
+  }
+
+ private:
+  c10::DeviceType type_;
+  std::mutex mutex_;
+  int64_t live_ = 0;
+  std::vector<int64_t> values_;
+};
+
+AllocationTrace::AllocationTrace(const c10::Device& device)
+    : listener_(std::make_shared<Listener>(device)), guard_(c10::DebugInfoKind::PROFILER_STATE, listener_) {}
+
+std::vector<int64_t> AllocationTrace::take() {
+  return listener_->take();
+}
+
+int64_t extrapolated_peak(const std::vector<int64_t>& a, int64_t samples_a, const std::vector<int64_t>& b,
+                          int64_t samples_b, int64_t samples) {
+  const double part = static_cast<double>(samples - samples_a) / static_cast<double>(samples_b - samples_a);
+  const auto between = [&](int64_t at_a, int64_t at_b) {
+    return at_a + static_cast<int64_t>(part * static_cast<double>(at_b - at_a));
+  };
+  if (a.empty() || b.empty()) {
+    return 0;
+  }
+  if (a.size() != b.size()) {
+    return between(*std::max_element(a.begin(), a.end()), *std::max_element(b.begin(), b.end()));
+  }
+  int64_t peak = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    peak = std::max(peak, between(a[i], b[i]));
+  }
+  return peak;
+}
+
 namespace {
 
-int64_t parameter_bytes(const torch::nn::Module& module) {
+int64_t parameter_bytes(const torch::nn::Module& module, bool only_trained) {
   int64_t bytes = 0;
   for (const at::Tensor& parameter : module.parameters()) {
-    bytes += static_cast<int64_t>(parameter.nbytes());
+    bytes += parameter.requires_grad() || !only_trained ? static_cast<int64_t>(parameter.nbytes()) : 0;
   }
   return bytes;
 }
@@ -41,52 +93,45 @@ int64_t encoder_bytes(const ClipVisionImpl& encoder) {
   return own + mapped / std::max<int64_t>(1, encoder.config().num_hidden_layers);
 }
 
-/// Runs steps on the longest samples and traces their memory.
-class TrialSteps {
- public:
-  TrialSteps(const TrainOptions& options, Stage stage, TrainingSetup& setup, ProcessGroup& group)
-      : setup_(setup),
-        loader_(make_loader(setup, options, stage, group.rank(), group.world_size())),
-        features_(setup.encoder, setup.device, setup.dtype, setup.cache.get(), 0),
-        state_(setup.model, options.freeze, options.adam_beta2, setup.dtype),
-        context_(options, setup.dtype, state_, features_, group),
-        group_(group) {}
+/// Resident memory of this process.
+int64_t resident_bytes() {
+  std::ifstream input("/proc/self/statm");
+  int64_t all_pages = 0, resident_pages = 0;
+  input >> all_pages >> resident_pages;
+  return resident_pages * sysconf(_SC_PAGESIZE);
+}
 
-  /// Returns the trace and its number of samples.
-  std::pair<std::vector<int64_t>, int64_t> run(int64_t samples) {
-    const std::vector<Batch> batches = {loader_->longest(samples)};
+/// A step on the longest samples, and the trace of its memory.
+struct Trial {
+  std::vector<int64_t> trace;
+  int64_t samples = 0;
+  int64_t tokens = 0;    ///< of the longest sample
+  int64_t resident = 0;  ///< of the last trial: memory of this process after all trials
+};
+
+std::vector<Trial> run_trials(const TrainOptions& options, Stage stage, const TrainingSetup& setup, ProcessGroup& group,
+                              const std::vector<int64_t>& sizes) {
+  const std::unique_ptr<Loader> loader = make_loader(setup, options, stage, group.rank(), group.world_size());
+  FeatureProvider features(setup.encoder, setup.device, setup.dtype, setup.cache.get(), 0);
+  TrainState state(setup.model, options.freeze, options.adam_beta2, setup.dtype);
+  StepContext context(options, setup.dtype, state, features, group);
+  std::vector<Trial> trials;
+  for (const int64_t size : sizes) {
+    const std::vector<Batch> batches = {loader->longest(size)};
     require(batches[0].ids.defined(),
             "--plan: expected usable samples, found that all of the longest samples are unusable");
-    tokens_ = batches[0].ids.size(1);
     StepCounts counts = count_batches(batches);
-    group_.sum(counts.numbers());
-    AllocationTrace trace(setup_.device);
-    train_step(state_, context_, batches, counts, std::vector<double>(state_.adam.groups().size(), 0.0));
+    group.sum(counts.numbers());
+    AllocationTrace trace(setup.device);
+    train_step(state, context, batches, counts, {0.0, 0.0});
     // Inside the trace, so that the next trace starts without gradients too.
-    state_.adam.zero_grad();
-    return {trace.take(), batches[0].ids.size(0)};
+    state.adam.zero_grad();
+    trials.push_back({trace.take(), batches[0].ids.size(0), batches[0].ids.size(1)});
   }
-
-  int64_t gradient_bytes() const {
-    int64_t bytes = 0;
-    for (const ParameterGroup& group : state_.adam.groups()) {
-      for (const auto& [name, parameter] : group.parameters) {
-        bytes += static_cast<int64_t>(parameter.nbytes());
-      }
-    }
-    return bytes;
-  }
-  int64_t tokens() const { return tokens_; }
-
- private:
-  TrainingSetup& setup_;
-  std::unique_ptr<Loader> loader_;
-  FeatureProvider features_;
-  TrainState state_;
-  StepContext context_;
-  ProcessGroup& group_;
-  int64_t tokens_ = 0;
-};
+  malloc_trim(0);
+  trials.back().resident = resident_bytes();
+  return trials;
+}
 
 std::vector<int64_t> batch_sizes(int64_t chosen) {
   std::set<int64_t> sizes = {chosen};
@@ -130,14 +175,6 @@ int64_t loader_bytes(const TrainOptions& options, const TrainingSetup& setup, in
   return batches * batch_size * (image + tokens * kBytesPerToken);
 }
 
-/// Resident memory of this process.
-int64_t resident_bytes() {
-  std::ifstream input("/proc/self/statm");
-  int64_t all_pages = 0, resident_pages = 0;
-  input >> all_pages >> resident_pages;
-  return resident_pages * sysconf(_SC_PAGESIZE);
-}
-
 std::string megabytes(int64_t bytes) {
   char text[32];
   std::snprintf(text, sizeof(text), "%10.1f", static_cast<double>(bytes) / 1e6);
@@ -149,31 +186,28 @@ std::string megabytes(int64_t bytes) {
 MemoryPlan make_plan(const TrainOptions& options, Stage stage, TrainingSetup& setup, ProcessGroup& group) {
   setup.model->train();
   setup.encoder->eval();
-  TrialSteps trial(options, stage, setup, group);
   const int64_t many = std::clamp<int64_t>(options.batch_size, 2, 4);
   // In the first step the libraries also allocate memory that they keep.
-  trial.run(1);
-  const auto [small, small_samples] = trial.run(many / 2);
-  const auto [large, large_samples] = trial.run(many);
-  require(small_samples < large_samples, "--plan: expected at least two usable samples among the longest, found ",
-          large_samples);
+  const std::vector<Trial> trials = run_trials(options, stage, setup, group, {1, many / 2, many});
+  const Trial &small = trials[1], &large = trials[2];
+  require(small.samples < large.samples, "--plan: expected at least two usable samples among the longest, found ",
+          large.samples);
 
   MemoryPlan plan;
   plan.on_gpu = !setup.device.is_cpu();
-  plan.weights = parameter_bytes(*setup.model);
-  plan.gradients = trial.gradient_bytes();
+  plan.weights = parameter_bytes(*setup.model, /*only_trained=*/false);
+  plan.gradients = parameter_bytes(*setup.model, /*only_trained=*/true);
   plan.adam = 2 * plan.gradients;
   plan.encoder = encoder_bytes(*setup.encoder);
   plan.features = kept_features(options, setup, group.world_size());
-  plan.tokens = trial.tokens();
-  malloc_trim(0);
+  plan.tokens = large.tokens;
   if (!plan.on_gpu) {
-    plan.program = std::max<int64_t>(0, resident_bytes() - plan.weights - plan.adam - plan.encoder);
+    plan.program = std::max<int64_t>(0, large.resident - plan.weights - plan.adam - plan.encoder);
   }
   for (const int64_t size : batch_sizes(options.batch_size)) {
     MemoryPlan::Row row;
     row.batch_size = size;
-    const int64_t step = extrapolated_peak(small, small_samples, large, large_samples, size);
+    const int64_t step = extrapolated_peak(small.trace, small.samples, large.trace, large.samples, size);
     row.activations = std::max<int64_t>(0, step - plan.gradients);
     row.allocator = plan.on_gpu ? 0 : (plan.gradients + row.activations) / 4;
     row.loader = plan.on_gpu ? 0 : loader_bytes(options, setup, size, plan.tokens);
@@ -204,13 +238,6 @@ std::string plan_table(const MemoryPlan& plan, int64_t chosen_batch_size) {
                   "    ", megabytes(row.peak), row.batch_size == chosen_batch_size ? "  <- --batch_size" : "", "\n");
   }
   return out;
-}
-
-void plan_memory(const TrainOptions& options, Stage stage, TrainingSetup& setup, ProcessGroup& group) {
-  const MemoryPlan plan = make_plan(options, stage, setup, group);
-  if (group.is_main()) {
-    std::cout << plan_table(plan, options.batch_size) << std::flush;
-  }
 }
 
 }  // namespace minimind
