@@ -23,6 +23,10 @@ namespace {
 
 constexpr const char* kRunId = "run_id";
 
+std::string completed_key(const std::string& run_id) {
+  return "completed/" + run_id;
+}
+
 at::Tensor bytes_of(std::string& text) {
   return at::from_blob(text.data(), {static_cast<int64_t>(text.size())}, at::TensorOptions(at::kByte));
 }
@@ -91,7 +95,11 @@ ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono
   run_timed([&] {
     const auto store = detail::open_store(info, !info.store_is_served && info.rank == 0, patience);
     connections_->run_store = store;
-    run_id_ = info.rank == 0 ? store->compareSet(kRunId, std::string(), detail::make_nonce()) : "";
+    if (info.rank == 0) {
+      const std::string nonce = detail::make_nonce();
+      run_id_ = store->compareSet(kRunId, std::string(), nonce);
+      is_restarted_ = run_id_ != nonce;
+    }
     if (info.world_size > 1) {
       detail::Rendezvous rendezvous(store, info);
       rendezvous.wait_for_all(patience);
@@ -108,9 +116,20 @@ ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono
 
 ProcessGroup::~ProcessGroup() = default;
 
+bool ProcessGroup::has_completed(const std::string& run_id) {
+  bool is_completed = false;
+  if (connections_) {
+    run([&] { is_completed = connections_->run_store->check({completed_key(run_id)}); });
+  }
+  return is_completed;
+}
+
 void ProcessGroup::end_run() {
   if (connections_ && is_main()) {
-    run([&] { connections_->run_store->deleteKey(kRunId); });
+    run([&] {
+      connections_->run_store->set(completed_key(run_id_), std::string("yes"));
+      connections_->run_store->deleteKey(kRunId);
+    });
   }
 }
 

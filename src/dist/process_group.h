@@ -35,6 +35,10 @@ class ProcessGroup {
   const RankInfo& info() const { return info_; }
   /// Rank 0: a random id that the attempts of a restarted run share if the launcher serves the store. Other ranks: "".
   const std::string& run_id() const { return run_id_; }
+  /// Rank 0: whether an earlier attempt with the same store was cut off in its run.
+  bool is_restarted() const { return is_restarted_; }
+  /// Rank 0: whether a run with this id was completed by a process with the same store.
+  bool has_completed(const std::string& run_id);
   /// The run is complete: the next run of the same launcher gets another id.
   void end_run();
 
@@ -69,6 +73,7 @@ class ProcessGroup {
   RankInfo info_;
   std::unique_ptr<detail::Connections> connections_;  ///< null for one process without a launcher's store
   std::string run_id_;
+  bool is_restarted_ = false;
   double reduce_wait_seconds_ = 0;
 };
 

@@ -250,6 +250,14 @@ std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage sta
   return found;
 }
 
+int64_t completed_before_restart(const TrainOptions& options, Stage stage, ProcessGroup& group) {
+  std::optional<Checkpoint> last;
+  if (group.is_restarted() && options.resume != "auto") {
+    last = newest_in_out_dir(options, stage, [&](const std::string& run_id) { return group.has_completed(run_id); });
+  }
+  return group.sum(last ? last->info.position.micro_step : int64_t{0});
+}
+
 void check_nothing_is_replaced(const TrainOptions& options, Stage stage, const LmConfig& config,
                                const std::filesystem::path& resumed) {
   const CheckpointStore store(checkpoint_folder(options, config, stage), stage_name(stage), options.keep_last);

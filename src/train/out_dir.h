@@ -64,6 +64,10 @@ void write_weights(const std::filesystem::path& out_dir, const std::string& stem
 /// names. Throws Error if a named checkpoint is missing, or if `auto` finds checkpoints of several models.
 std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage stage, ProcessGroup& group);
 
+/// A launcher restarts a script of several stages from its beginning. If an earlier attempt has completed this stage:
+/// the micro-steps of its last checkpoint, else 0. All ranks call it together.
+int64_t completed_before_restart(const TrainOptions& options, Stage stage, ProcessGroup& group);
+
 /// Throws Error if the run would replace weights or checkpoints in OUT_DIR that it does not continue from, and
 /// --overwrite does not allow it. `resumed`: the checkpoint that it continues from; empty: none.
 void check_nothing_is_replaced(const TrainOptions& options, Stage stage, const LmConfig& config,

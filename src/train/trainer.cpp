@@ -249,6 +249,11 @@ RunSummary train(const TrainOptions& options, Stage stage, ProcessGroup& group,
     at::set_num_threads(static_cast<int>(options.threads));
   }
   at::manual_seed(static_cast<uint64_t>(options.seed + group.rank()));
+  RunSummary summary;
+  summary.micro_steps = completed_before_restart(options, stage, group);
+  if (summary.micro_steps > 0) {
+    return summary;
+  }
   const std::optional<Checkpoint> found = find_checkpoint(options, stage, group);
   const Checkpoint* checkpoint = found ? &*found : nullptr;
   TrainingSetup setup = make_equal_setup(options, stage, group, checkpoint);
@@ -260,7 +265,7 @@ RunSummary train(const TrainOptions& options, Stage stage, ProcessGroup& group,
   if (group.is_main()) {
     check_nothing_is_replaced(options, stage, setup.config(), found ? found->path : "");
   }
-  RunSummary summary = Trainer(options, stage, group, std::move(setup), checkpoint, on_record).run();
+  summary = Trainer(options, stage, group, std::move(setup), checkpoint, on_record).run();
   if (summary.signal == 0) {
     group.end_run();
   }
@@ -285,7 +290,7 @@ int run_training(TrainOptions options, Stage stage) {
   }
   if (group.is_main() && !options.plan) {
     log_info(ending_summary(summary, options.out_dir));
-    if (options.use_wandb) {
+    if (options.use_wandb && !summary.model.empty()) {
       log_info("to upload the curves to Weights & Biases:\n" + wandb_command(options, summary.model, stage));
     }
   }

@@ -111,15 +111,19 @@ TEST(ProcessGroup, GetsANewRunIdAfterTheEndOfARun) {
   RankInfo alone = testing::loopback_rank(0, 1, server->getPort());
   alone.store_is_served = true;
   std::vector<std::string> ids;
+  std::vector<bool> restarts;
   for (const bool ends : {false, true, false}) {
     ProcessGroup group(alone, c10::kCPU);
+    EXPECT_EQ(!ids.empty() && group.has_completed(ids[0]), ids.size() == 2) << "completed by the second process";
     ids.push_back(group.run_id());
+    restarts.push_back(group.is_restarted());
     if (ends) {
       group.end_run();
     }
   }
   EXPECT_EQ(ids[0], ids[1]) << "one process is restarted too";
   EXPECT_NE(ids[1], ids[2]);
+  EXPECT_EQ(restarts, (std::vector<bool>{false, true, false}));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import time
@@ -24,14 +25,14 @@ def environment_of(pid):
     return dict(part.decode().split("=", 1) for part in parts if b"=" in part)
 
 
-def process_of_rank(rank, out):
+def process_of_rank(rank, out, program="pretrain_vlm"):
     """The training process of that rank which writes to `out`."""
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
         try:
             command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if command[0].endswith(b"pretrain_vlm") and str(out).encode() in command and environment_of(pid).get("RANK") == str(rank):
+        if command[0].endswith(program.encode()) and str(out).encode() in command and environment_of(pid).get("RANK") == str(rank):
             return pid
     return None
 
@@ -225,6 +226,25 @@ class Torchrun(Groups):
         told = self.finish(self.start(self.torchrun("--standalone", script, *training(out, *RUN, "--overwrite"))))
         self.assertNotIn("resuming from", told)
         self.assertEqual(told.count("finished: 12 micro-steps"), 2, told)
+
+    def test_a_restarted_script_of_two_stages_goes_on_with_the_second(self):
+        out = self.out / "run"
+        stages = [training(out, *RUN), training(out, *LONGER, program="sft_vlm", data="sft.json")]
+        script = self.out / "stages.sh"
+        script.write_text("#!/bin/sh\n" + " && ".join(shlex.join(stage) for stage in stages) + "\n")
+        script.chmod(0o755)
+        process = self.start(self.torchrun("--standalone", "--max-restarts", 1, script))
+        second = lambda: [record["step"] for record in metrics(out) if record["stage"] == "sft"]
+        wait_until(lambda: len(second()) >= 4 and process_of_rank(1, out, "sft_vlm"), 300, "four steps of the second stage")
+        first = weights(out)
+        os.kill(process_of_rank(1, out, "sft_vlm"), signal.SIGKILL)
+        told = self.finish(process)
+        self.assertIn("finished before: 12 micro-steps", told)
+        self.assertEqual(told.count("resuming from"), 1, told)
+        self.assertEqual(weights(out), first)
+        self.assertEqual(second(), list(range(1, second()[-1] + 1)))
+        # Without a restart the script is a new run, which replaces nothing unasked.
+        self.assertIn("--overwrite", self.finish(self.start(self.torchrun("--standalone", script)), 1))
 
     def test_sigterm_to_the_launcher_saves(self):
         out = self.out / "run"
