@@ -107,7 +107,7 @@ struct SmallGemmKernels : Lanes {
     const int64_t lines = (place.end - place.begin + kLine - 1) / kLine;
     const int64_t first = lines * place.input / gemm.count;
     const int64_t last = place.input + 4 < gemm.count ? lines * (place.input + 4) / gemm.count : lines;
-    for (int64_t row = place.row + kRows; row < place.row + 2 * kRows && row < gemm.rows; ++row) {
+    for (int64_t row = place.row + kRows; row < place.row + 2 * int64_t{kRows} && row < gemm.rows; ++row) {
       for (int64_t line = first; line < last; ++line) {
         __builtin_prefetch(weights + row * gemm.cols + place.begin + line * kLine);
       }
