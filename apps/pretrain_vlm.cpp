@@ -8,8 +8,8 @@ int main(int argc, char** argv) {
   CommandLine command_line;
   command_line.description = "Pretrains the vision projection and the language model on image captions.";
   command_line.footer =
-      "Writes OUT_DIR/{dim}[_moe]_vlm_pretrain.pth. Several processes: torchrun --no-python --nproc_per_node N "
-      "pretrain_vlm …";
+      "Writes OUT_DIR/{dim}[_moe]_vlm_pretrain.pth. Several processes: --processes N, torchrun "
+      "--no-python, srun or mpirun.";
   for (auto& [title, fields] : options.groups()) {
     command_line.sections.push_back({title, fields});
   }

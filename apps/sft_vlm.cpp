@@ -10,8 +10,8 @@ int main(int argc, char** argv) {
   command_line.description =
       "Fine-tunes a pretrained model on questions about one image, or about several images (--multi).";
   command_line.footer =
-      "Writes OUT_DIR/{dim}[_moe]_vlm_sft.pth, with --multi …_vlm_sft_multi.pth. Several processes: torchrun "
-      "--no-python --nproc_per_node N sft_vlm …";
+      "Writes OUT_DIR/{dim}[_moe]_vlm_sft.pth, with --multi …_vlm_sft_multi.pth. Several processes: --processes N, "
+      "torchrun --no-python, srun or mpirun.";
   command_line.sections.push_back({"Stage", {{"multi", &multi, "train on samples with several images"}}});
   for (auto& [title, fields] : options.groups()) {
     command_line.sections.push_back({title, fields});

@@ -9,5 +9,5 @@ else
   fetch_libtorch "$(choose_cuda)"
 fi
 torchrun=$LIBTORCH/../../../../bin/torchrun
-[ -x "$torchrun" ] || die "$torchrun: expected torchrun of the torch wheel, found none; unset LIBTORCH, or start with srun or mpirun"
+[ -x "$torchrun" ] || die "$torchrun: expected torchrun of the torch wheel, found none; unset LIBTORCH, or start with --processes, srun or mpirun"
 exec "$torchrun" --no-python "$@"

@@ -178,6 +178,8 @@ Fields TrainOptions::data_fields() {
 Fields TrainOptions::machine_fields() {
   return {
       of_host({"device", &device, "compute device: auto, cpu, cuda or cuda:N"}),
+      rare(of_host({"processes", &processes,
+                    "processes of this run on this host, for example one for each GPU; without another launcher"})),
       {"dtype", &dtype, "dtype of matrix multiplications; auto: bfloat16 on CUDA, float32 on a CPU", dtype_choices()},
       of_host({"threads", &threads, "CPU threads of tensor operations; 0: LibTorch's default"}),
       rare({"bucket_mb", &bucket_mb, "size of an all-reduce gradient bucket in MB"}),
@@ -251,6 +253,7 @@ void TrainOptions::validate() const {
   }
   require_flag_between("max_seq_len", max_seq_len, 2, kLongestContext);
   require_flag_between("num_workers", num_workers, 0, most_threads());
+  require_flag_between("processes", processes, 1, most_threads());
   require_flag_between("threads", threads, 0, most_threads());
   if (!is_device_name(device)) {
     throw UsageError(concat("--device: expected auto, cpu, cuda or cuda:N, found '", device, "'"));

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/signals.h"
+#include "dist/local_launcher.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
@@ -277,6 +278,9 @@ int run_training(TrainOptions options, Stage stage) {
   const RankInfo info = rank_from_environment();
   if (options.check_data) {
     return info.rank == 0 ? check_data(options, stage) : 0;
+  }
+  if (starts_local_ranks(options.processes, info)) {
+    return run_local_ranks(options.processes, own_command());
   }
   ProcessGroup group(info, device_of(options.device, info.local_rank));
   RunSummary summary;

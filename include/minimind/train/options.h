@@ -90,6 +90,7 @@ struct TrainOptions {
 
   // Machine.
   std::string device = "auto";
+  int64_t processes = 1;
   std::string dtype = "auto";
   int64_t threads = 0;
   int64_t bucket_mb = 25;
