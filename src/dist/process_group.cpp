@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/stopwatch.h"
+#include "dist/collective.h"
 #include "dist/rendezvous.h"
 #include "minimind/base/error.h"
 
@@ -60,7 +61,8 @@ class SilentWarnings : public c10::WarningHandler {
 
 }  // namespace
 
-/// Runs one collective. Turns the failure of a connection into LostRank with all that is known about it.
+/// Runs one collective. Turns the failure of a connection into LostRank with all that is known about it; other
+/// exceptions pass.
 template <class Work>
 void ProcessGroup::run(const Work& work) {
   try {
@@ -68,12 +70,14 @@ void ProcessGroup::run(const Work& work) {
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    const std::string text = error.what();
+    if (detail::is_own_failure(error)) {
+      throw;
+    }
     const std::string cause = connections_->watch ? connections_->watch->explain_loss() : "";
     throw LostRank(concat(
         "rank ", info_.rank, " of ", info_.world_size,
-        ": expected all ranks to answer, found a connection that failed (", text.substr(0, text.find('\n')), "); ",
-        cause.empty() ? "another rank has ended or cannot be reached: see the message of that rank" : cause));
+        ": expected all ranks to answer, found a connection that failed (", detail::connection_failure_text(error),
+        "); ", cause.empty() ? "another rank has ended or cannot be reached: see the message of that rank" : cause));
   }
 }
 
@@ -114,7 +118,11 @@ ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono
   }
 }
 
-ProcessGroup::~ProcessGroup() = default;
+ProcessGroup::~ProcessGroup() {
+  if (connections_) {
+    connections_->close();
+  }
+}
 
 bool ProcessGroup::has_completed(const std::string& run_id) {
   bool is_completed = false;

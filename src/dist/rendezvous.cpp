@@ -205,6 +205,14 @@ void Connections::open_backends(const RankInfo& info, const c10::Device& device,
   static_cast<void>(device);
 }
 
+void Connections::close() {
+  const bool has_failed = std::uncaught_exceptions() > exceptions_before;
+  if (watch && has_failed) {
+    // Before the connections close: the other ranks then look for the cause.
+    watch->report("an error; see the message of that rank");
+  }
+}
+
 c10d::Backend& Connections::of(const c10::Device& device) const {
 #ifdef USE_C10D_NCCL
   if (device.is_cuda() && cuda) {

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -66,10 +67,14 @@ struct Connections {
   c10::intrusive_ptr<c10d::ProcessGroupNCCL> cuda;
 #endif
   c10::intrusive_ptr<c10d::ProcessGroup> group;  ///< both backends, as c10d::Reducer wants them
+  const int exceptions_before = std::uncaught_exceptions();
 
   /// Opens `cpu` and, for a CUDA device, `cuda`. `patience`: for the connections; `timeout`: for each collective.
   void open_backends(const RankInfo& info, const c10::Device& device, std::chrono::milliseconds patience,
                      std::chrono::milliseconds timeout);
+  /// Called once, before the destructor. While an exception passes, it tells the other ranks that this rank has failed,
+  /// unless it has told them why.
+  void close();
   /// The backend for tensors on the device.
   c10d::Backend& of(const c10::Device& device) const;
 };

@@ -19,6 +19,7 @@
 #include "minimind/base/log.h"
 #include "model/device.h"
 #include "train/agreement.h"
+#include "train/failure.h"
 #include "train/memory_plan.h"
 #include "train/out_dir.h"
 #include "train/report/reporter.h"
@@ -284,14 +285,7 @@ int run_training(TrainOptions options, Stage stage) {
   }
   ProcessGroup group(info, device_of(options.device, info.local_rank));
   RunSummary summary;
-  try {
-    summary = train(options, stage, group);
-  } catch (const LostRank&) {
-    throw;
-  } catch (const std::exception& error) {
-    group.report_failure(error.what());
-    throw;
-  }
+  run_and_report_failure(group, [&] { summary = train(options, stage, group); });
   if (group.is_main() && !options.plan) {
     log_info(ending_summary(summary, options.out_dir));
     if (options.use_wandb && !summary.model.empty()) {

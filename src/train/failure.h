@@ -1,0 +1,19 @@
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <string>
+
+#include "dist/process_group.h"
+
+namespace minimind {
+
+/// The message for exhausted memory: where (`rank R of N: ` if there are several ranks), what was found, the cure.
+/// Empty if `error` has another cause.
+std::string out_of_memory_text(const std::exception& error, const RankInfo& info);
+
+/// Runs `work` of this rank. Tells the other ranks of every exception that leaves it. Exhausted memory becomes an Error
+/// with the cure.
+void run_and_report_failure(ProcessGroup& group, const std::function<void()>& work);
+
+}  // namespace minimind
