@@ -4,6 +4,7 @@
 
 #include <new>
 #include <stdexcept>
+#include <string_view>
 
 namespace minimind::detail {
 
@@ -17,7 +18,15 @@ bool is_own_failure(const std::exception& error) {
 
 std::string connection_failure_text(const std::exception& error) {
   const std::string text = error.what();
-  return text.substr(0, text.find('\n'));
+  std::string shown = text.substr(0, text.find('\n'));
+  constexpr std::string_view kNcclCause = "\nLast error:\n";
+  const size_t cause = text.find(kNcclCause);
+  if (cause != std::string::npos) {
+    const size_t start = cause + kNcclCause.size();
+    const std::string line = text.substr(start, text.find('\n', start) - start);
+    shown += line.empty() ? "" : "; " + line;
+  }
+  return shown;
 }
 
 }  // namespace minimind::detail

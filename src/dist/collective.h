@@ -9,7 +9,7 @@ namespace minimind::detail {
 /// a connection.
 bool is_own_failure(const std::exception& error);
 
-/// What a failed collective tells the user about `error`: its first line.
+/// What a failed collective tells the user about `error`: its first line and what NCCL names as the cause.
 std::string connection_failure_text(const std::exception& error);
 
 }  // namespace minimind::detail

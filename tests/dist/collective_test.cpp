@@ -21,5 +21,17 @@ TEST(Collective, TellsOwnFailuresFromThoseOfAConnection) {
   EXPECT_FALSE(is_own_failure(std::runtime_error("Gloo: connection closed by peer")));
 }
 
+TEST(Collective, KeepsTheCauseThatNcclNames) {
+  const std::string text =
+      "NCCL error in: ProcessGroupNCCL.cpp:94, invalid usage (run with NCCL_WARN=INFO for details), NCCL version "
+      "2.28.9\nncclInvalidUsage: This usually reflects invalid usage of NCCL library.\nLast error:\n"
+      "Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 1000\nException raised from create";
+  EXPECT_EQ(connection_failure_text(std::runtime_error(text)),
+            "NCCL error in: ProcessGroupNCCL.cpp:94, invalid usage (run with NCCL_WARN=INFO for details), NCCL version "
+            "2.28.9; Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 1000");
+  EXPECT_EQ(connection_failure_text(std::runtime_error("first\nsecond")), "first");
+  EXPECT_EQ(connection_failure_text(std::runtime_error("first\nLast error:\n\n")), "first");
+}
+
 }  // namespace
 }  // namespace minimind::detail
