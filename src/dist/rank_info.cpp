@@ -1,5 +1,6 @@
 #include "dist/rank_info.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <optional>
@@ -32,13 +33,15 @@ struct LauncherNames {
   const char* rank;
   const char* world_size;
   const char* local_rank;
+  const char* local_ranks;
 };
 
 constexpr LauncherNames kLaunchers[] = {
-    {Launcher::kTorchrun, "RANK", "WORLD_SIZE", "LOCAL_RANK"},
-    {Launcher::kSlurm, "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"},
-    {Launcher::kMpi, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"},
-    {Launcher::kMpi, "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"},
+    {Launcher::kTorchrun, "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"},
+    {Launcher::kSlurm, "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE"},
+    {Launcher::kMpi, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+     "OMPI_COMM_WORLD_LOCAL_SIZE"},
+    {Launcher::kMpi, "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
 };
 
 /// The first host of SLURM's list: node007 of `node[007-009,12],other`. Empty if there is no list.
@@ -99,6 +102,9 @@ RankInfo rank_from_environment() {
     info.rank = *rank;
     info.world_size = *world_size;
     info.local_rank = environment_number(names.local_rank).value_or(0);
+    // SLURM's number is what the job asked for, which may be more.
+    const int64_t local_ranks = environment_number(names.local_ranks).value_or(1);
+    info.local_ranks = std::max(info.local_rank + 1, std::min(local_ranks, info.world_size));
     break;
   }
   info.store_is_served =

@@ -16,6 +16,7 @@ struct RankInfo {
   int64_t rank = 0;
   int64_t world_size = 1;
   int64_t local_rank = 0;      ///< rank among the processes of this host; chooses the GPU
+  int64_t local_ranks = 1;     ///< number of processes on this host, as far as the launcher says
   std::string master_address;  ///< empty: a single process without a launcher's store
   int64_t master_port = 0;
   std::string store_prefix;      ///< separates the keys of different runs

@@ -32,24 +32,35 @@ bool is_device_name(std::string_view name) {
   return name == "auto" || name == "cpu" || name == "cuda" || cuda_index(name).has_value();
 }
 
-c10::Device device_of(const std::string& name, int64_t default_index) {
+c10::Device choose_device(const DeviceChoice& choice) {
+  const auto& [name, local_rank, local_ranks, gpus] = choice;
   require(is_device_name(name), "--device: expected auto, cpu, cuda or cuda:N, found '", name, "'");
+  if (name == "cpu" || (name == "auto" && gpus == 0)) {
+    return c10::kCPU;
+  }
+  const std::optional<int64_t> named = cuda_index(name);
+  const int64_t index = named.value_or(gpus == 1 ? 0 : local_rank);
+  require(!named || index < gpus, "--device: expected a CUDA device below ", gpus, ", found cuda:", index);
+  require(!named || local_ranks == 1 || gpus == 1, "--device ", name, ": expected a GPU for each of the ", local_ranks,
+          " processes of this host, found one for all; use --device cuda, which takes a GPU for each");
+  require(index < gpus && (named || gpus == 1 || local_ranks <= gpus), "--device ", name,
+          ": expected at most one process for each GPU, found ", local_ranks, " processes and ", gpus,
+          " GPUs on this host; start ", gpus, " processes here, or use --device cpu");
+  return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+c10::Device device_of(const std::string& name, int64_t local_rank, int64_t local_ranks) {
   const bool has_cuda = at::hasCUDA();
-  if (name == "auto" && !has_cuda) {
+  if (!has_cuda && is_device_name(name) && name != "cpu") {
+    require(name == "auto", "--device ", name, ": expected a card that this build can use, ",
+            cuda_absence(cuda_facts(0)), "; or use --device cpu");
     const std::string warning = unused_card_warning(cuda_facts(0));
     if (!warning.empty()) {
       log_warning(warning);
     }
   }
-  if (name == "cpu" || (name == "auto" && !has_cuda)) {
-    return c10::kCPU;
-  }
-  require(has_cuda, "--device ", name, ": expected a card that this build can use, ",
-          has_cuda ? "" : cuda_absence(cuda_facts(0)), "; or use --device cpu");
-  const auto count = static_cast<int64_t>(at::getNumGPUs());
-  const int64_t index = cuda_index(name).value_or(default_index);
-  require(index < count, "--device: expected a CUDA device below ", count, ", found cuda:", index);
-  return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
+  const auto gpus = has_cuda ? static_cast<int64_t>(at::getNumGPUs()) : 0;
+  return choose_device({name, local_rank, local_ranks, gpus});
 }
 
 }  // namespace minimind

@@ -11,8 +11,20 @@ namespace minimind {
 /// Whether `name` is a value of --device: auto, cpu, cuda or cuda:N.
 bool is_device_name(std::string_view name);
 
-/// The device of a value of --device. `auto` is a GPU if the machine and LibTorch have one, else the CPU;
-/// `default_index` is the GPU of `auto` and `cuda`. Throws Error on another name and on a GPU that is not there.
-c10::Device device_of(const std::string& name, int64_t default_index = 0);
+/// What decides about the device of a process.
+struct DeviceChoice {
+  std::string name;         ///< value of --device
+  int64_t local_rank = 0;   ///< rank among the processes of this host
+  int64_t local_ranks = 1;  ///< number of processes on this host
+  int64_t gpus = 0;         ///< number of GPUs that this process sees
+};
+
+/// The device for this choice. Each process of a host gets its own GPU; if a process sees one GPU, its launcher has
+/// chosen it. Throws Error if there are too few GPUs and if several processes would share the named one.
+c10::Device choose_device(const DeviceChoice& choice);
+
+/// The device of a value of --device on this machine. `auto` is a GPU if the machine and LibTorch have one, else the
+/// CPU. Throws Error like choose_device(), on another name.
+c10::Device device_of(const std::string& name, int64_t local_rank = 0, int64_t local_ranks = 1);
 
 }  // namespace minimind

@@ -222,7 +222,9 @@ std::unique_ptr<Loader> make_loader(const TrainingSetup& setup, const TrainOptio
 
 TrainingSetup make_equal_setup(const TrainOptions& options, Stage stage, ProcessGroup& group,
                                const Checkpoint* checkpoint) {
-  TrainingSetup setup = make_setup(options, stage, device_of(options.device, group.info().local_rank), checkpoint);
+  const RankInfo& info = group.info();
+  TrainingSetup setup =
+      make_setup(options, stage, device_of(options.device, info.local_rank, info.local_ranks), checkpoint);
   if (group.world_size() > 1) {
     require_equal_contents(setup.contents(), group);
   }

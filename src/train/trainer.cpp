@@ -283,7 +283,8 @@ int run_training(TrainOptions options, Stage stage) {
   if (starts_local_ranks(options.processes, info)) {
     return run_local_ranks(options.processes, own_command());
   }
-  ProcessGroup group(info, device_of(options.device, info.local_rank));
+  const c10::Device device = device_of(options.device, info.local_rank, info.local_ranks);
+  ProcessGroup group(info, device);
   RunSummary summary;
   run_and_report_failure(group, [&] { summary = train(options, stage, group); });
   if (group.is_main() && !options.plan) {

@@ -26,11 +26,29 @@ class Environment {
 
  private:
   static void clear() {
-    for (const char* name :
-         {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID",
-          "TORCHELASTIC_USE_AGENT_STORE", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_JOB_ID",
-          "SLURM_JOB_NODELIST", "SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
-          "OMPI_COMM_WORLD_LOCAL_RANK", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"}) {
+    for (const char* name : {"RANK",
+                             "WORLD_SIZE",
+                             "LOCAL_RANK",
+                             "MASTER_ADDR",
+                             "MASTER_PORT",
+                             "TORCHELASTIC_RUN_ID",
+                             "TORCHELASTIC_USE_AGENT_STORE",
+                             "SLURM_PROCID",
+                             "SLURM_NTASKS",
+                             "SLURM_LOCALID",
+                             "SLURM_JOB_ID",
+                             "SLURM_JOB_NODELIST",
+                             "SLURM_STEP_NODELIST",
+                             "OMPI_COMM_WORLD_RANK",
+                             "OMPI_COMM_WORLD_SIZE",
+                             "OMPI_COMM_WORLD_LOCAL_RANK",
+                             "PMI_RANK",
+                             "PMI_SIZE",
+                             "MPI_LOCALRANKID",
+                             "LOCAL_WORLD_SIZE",
+                             "SLURM_NTASKS_PER_NODE",
+                             "OMPI_COMM_WORLD_LOCAL_SIZE",
+                             "MPI_LOCALNRANKS"}) {
       ::unsetenv(name);
     }
   }
@@ -58,6 +76,7 @@ TEST(RankInfo, ReadsTorchrun) {
   std::map<std::string, std::string> variables = {{"RANK", "3"},
                                                   {"WORLD_SIZE", "4"},
                                                   {"LOCAL_RANK", "1"},
+                                                  {"LOCAL_WORLD_SIZE", "2"},
                                                   {"MASTER_ADDR", "10.0.0.1"},
                                                   {"MASTER_PORT", "29500"},
                                                   {"TORCHELASTIC_RUN_ID", "job"},
@@ -72,6 +91,7 @@ TEST(RankInfo, ReadsTorchrun) {
     EXPECT_EQ(info.rank, 3);
     EXPECT_EQ(info.world_size, 4);
     EXPECT_EQ(info.local_rank, 1);
+    EXPECT_EQ(info.local_ranks, 2);
     EXPECT_EQ(info.master_address, "10.0.0.1");
     EXPECT_EQ(info.master_port, 29500);
     EXPECT_TRUE(info.store_is_served);

@@ -24,6 +24,36 @@ TEST(Device, HasTheNamesOfTheFlag) {
   }
 }
 
+TEST(Device, FollowsFromRankAndGpus) {
+  struct Case {
+    DeviceChoice choice;
+    const char* expected;  ///< name of the device, or part of the error
+  };
+  for (const Case& known : {
+           Case{{"cpu", 1, 2, 8}, "cpu"},
+           Case{{"auto", 0, 1, 0}, "cpu"},
+           Case{{"auto", 0, 1, 4}, "cuda:0"},
+           Case{{"auto", 3, 4, 4}, "cuda:3"},
+           Case{{"cuda", 3, 4, 4}, "cuda:3"},
+           Case{{"cuda:2", 0, 1, 4}, "cuda:2"},
+           // The launcher shows one GPU to each process.
+           Case{{"auto", 3, 4, 1}, "cuda:0"},
+           Case{{"cuda:0", 3, 4, 1}, "cuda:0"},
+           Case{{"cuda:1", 1, 4, 1}, "--device: expected a CUDA device below 1, found cuda:1"},
+           Case{{"cuda:4", 0, 1, 4}, "--device: expected a CUDA device below 4, found cuda:4"},
+           Case{{"cuda:1", 0, 4, 4}, "--device cuda:1: expected a GPU for each of the 4 processes of this host"},
+           Case{{"auto", 0, 3, 2}, "expected at most one process for each GPU, found 3 processes and 2 GPUs"},
+           Case{{"cuda", 2, 3, 2}, "start 2 processes here, or use --device cpu"},
+       }) {
+    const DeviceChoice& choice = known.choice;
+    std::string found;
+    const std::string error = error_of([&] { found = choose_device(choice).str(); });
+    EXPECT_NE((found.empty() ? error : found).find(known.expected), std::string::npos)
+        << choice.name << ' ' << choice.local_rank << " of " << choice.local_ranks << ", " << choice.gpus << ": "
+        << found << error;
+  }
+}
+
 TEST(Device, IsTheCpuIfThatIsNamedOrNoGpuIsThere) {
   EXPECT_TRUE(device_of("cpu").is_cpu());
   if (at::hasCUDA()) {
