@@ -1,12 +1,20 @@
 #include "dist/collective.h"
 
 #include <c10/util/Exception.h>
+#include <stdlib.h>
 
 #include <new>
 #include <stdexcept>
 #include <string_view>
 
 namespace minimind::detail {
+
+void switch_nccl_recorder_off() {
+  ::setenv("TORCH_NCCL_DUMP_ON_TIMEOUT", "0", /*overwrite=*/0);
+  if (::getenv("TORCH_NCCL_TRACE_BUFFER_SIZE") == nullptr) {  // the earlier name
+    ::setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/0);
+  }
+}
 
 bool is_own_failure(const std::exception& error) {
   if (dynamic_cast<const c10::Error*>(&error) != nullptr) {

@@ -2,6 +2,7 @@
 
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
 #include <new>
 #include <stdexcept>
@@ -31,6 +32,18 @@ TEST(Collective, KeepsTheCauseThatNcclNames) {
             "2.28.9; Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 1000");
   EXPECT_EQ(connection_failure_text(std::runtime_error("first\nsecond")), "first");
   EXPECT_EQ(connection_failure_text(std::runtime_error("first\nLast error:\n\n")), "first");
+}
+
+TEST(Collective, SwitchesNcclsRecorderOffUnlessTheUserSetIt) {
+  ::unsetenv("TORCH_NCCL_DUMP_ON_TIMEOUT");
+  ::unsetenv("TORCH_FR_BUFFER_SIZE");
+  ::setenv("TORCH_NCCL_TRACE_BUFFER_SIZE", "64", /*overwrite=*/1);
+  switch_nccl_recorder_off();
+  EXPECT_STREQ(::getenv("TORCH_NCCL_DUMP_ON_TIMEOUT"), "0");
+  EXPECT_EQ(::getenv("TORCH_FR_BUFFER_SIZE"), nullptr) << "the user has set the earlier name";
+  ::unsetenv("TORCH_NCCL_TRACE_BUFFER_SIZE");
+  switch_nccl_recorder_off();
+  EXPECT_STREQ(::getenv("TORCH_FR_BUFFER_SIZE"), "0");
 }
 
 }  // namespace
