@@ -1,7 +1,11 @@
 #include "train/step_guard.h"
 
+#include <cmath>
+
+#include "dist/process_group.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
+#include "train/train_state.h"
 
 namespace minimind {
 namespace {
@@ -10,6 +14,15 @@ constexpr size_t kNormHistory = 8;
 constexpr const char* kCure = "; try a lower --learning_rate, a warm-up (--warmup_iters) or better data";
 
 }  // namespace
+
+StepVerdict judge_step(double loss, double grad_norm, const LossScaler& scaler, ProcessGroup& group) {
+  const bool has_bad_loss = group.sum(int64_t{std::isfinite(loss) ? 0 : 1}) > 0;
+  if (!has_bad_loss && std::isfinite(grad_norm)) {
+    return StepVerdict::kGood;
+  }
+  const bool can_be_too_high = scaler.enabled() && scaler.scale().item<double>() >= 1;
+  return has_bad_loss || !can_be_too_high ? StepVerdict::kBad : StepVerdict::kScaleTooHigh;
+}
 
 void StepGuard::accept(double grad_norm) {
   in_a_row_ = 0;

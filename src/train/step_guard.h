@@ -9,6 +9,19 @@
 
 namespace minimind {
 
+class LossScaler;
+class ProcessGroup;
+
+enum class StepVerdict {
+  kGood,
+  kScaleTooHigh,  ///< the losses are finite, the gradient times the loss scale is not: the scale has been halved
+  kBad,
+};
+
+/// What all ranks make of a step. `loss`: of this rank; `grad_norm`: of all ranks. All ranks call it in every step. A
+/// loss scale below 1 is not too high.
+StepVerdict judge_step(double loss, double grad_norm, const LossScaler& scaler, ProcessGroup& group);
+
 /// The policy for steps whose loss or gradient is not finite. Such a step is skipped; too many in a row end the run,
 /// and their weights do not replace older ones. All ranks count alike.
 class StepGuard {

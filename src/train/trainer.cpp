@@ -186,12 +186,12 @@ void Trainer::handle_result(const StepResult& result, const StepCounts& counts, 
   const double loss_sum = value_of(result.loss_sum), norm = value_of(result.grad_norm);
   const int64_t own_tokens = count_batches(batches).supervised_tokens;
   const double loss = own_tokens > 0 ? loss_sum / static_cast<double>(own_tokens) : 0;
-  if (!std::isfinite(norm) || !std::isfinite(loss)) {
-    // With finite losses on all ranks the loss scale was too high; it has been halved.
-    if (!state_.scaler.enabled() || group_.sum(int64_t{std::isfinite(loss) ? 0 : 1}) > 0) {
-      reporter_->end_line();
-      guard_.skip(state_.position.micro_step, loss, norm, batches, checkpoints_.newest_own_text());
-    }
+  const StepVerdict verdict = judge_step(loss, norm, state_.scaler, group_);
+  if (verdict == StepVerdict::kBad) {
+    reporter_->end_line();
+    guard_.skip(state_.position.micro_step, loss, norm, batches, checkpoints_.newest_own_text());
+  }
+  if (verdict != StepVerdict::kGood) {
     return;
   }
   guard_.accept(norm);
