@@ -104,6 +104,13 @@ double measure_peak_flops(const c10::Device& device, c10::ScalarType dtype) {
       out = factor.clone();
     }
   }
+  if (!device.is_cpu()) {
+    // Its up to 0.8 GB are no part of the training's peak, and smaller blocks would lie in them.
+    factor.reset();
+    out.reset();
+    at::accelerator::emptyCache();
+    at::accelerator::resetPeakStats(device.index());
+  }
   return best;
 }
 
