@@ -8,6 +8,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
 #include "model/cuda_absence.h"
+#include "model/gpu_support.h"
 
 namespace minimind {
 
@@ -60,7 +61,10 @@ c10::Device device_of(const std::string& name, int64_t local_rank, int64_t local
     }
   }
   const auto gpus = has_cuda ? static_cast<int64_t>(at::getNumGPUs()) : 0;
-  return choose_device({name, local_rank, local_ranks, gpus});
+  const c10::Device device = choose_device({name, local_rank, local_ranks, gpus});
+  const std::string refusal = gpu_support_of(device).refusal;
+  require(refusal.empty(), "--device ", name, ": ", refusal);
+  return device;
 }
 
 }  // namespace minimind

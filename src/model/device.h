@@ -24,7 +24,7 @@ struct DeviceChoice {
 c10::Device choose_device(const DeviceChoice& choice);
 
 /// The device of a value of --device on this machine. `auto` is a GPU if the machine and LibTorch have one, else the
-/// CPU. Throws Error like choose_device(), on another name.
+/// CPU. Throws Error like choose_device(), on another name, and on a GPU that this build cannot use.
 c10::Device device_of(const std::string& name, int64_t local_rank = 0, int64_t local_ranks = 1);
 
 }  // namespace minimind

@@ -5,12 +5,13 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
-#include <optional>
 #include <tuple>
 #include <utility>
 
 #include "minimind/base/error.h"
+#include "model/gpu_support.h"
 #include "model/ops/activations.h"
+#include "model/ops/fused_attention.h"
 #include "model/ops/rms_norm.h"
 #include "model/ops/rope.h"
 #include "model/packed_linear.h"
@@ -36,25 +37,6 @@ std::pair<at::Tensor, at::Tensor> extend_cache(LayerCache& cache, const at::Tens
   cache.length += count;
   return {cache.keys.narrow(2, 0, cache.length).to(keys.scalar_type()),
           cache.values.narrow(2, 0, cache.length).to(values.scalar_type())};
-}
-
-/// 0 if query i sees key j, else -inf: [S, T].
-at::Tensor causal_bias(int64_t queries, int64_t keys, const at::TensorOptions& options) {
-  return at::full({queries, keys}, -INFINITY, options).triu_(keys - queries + 1);
-}
-
-at::Tensor fused_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
-                           double dropout) {
-  const int64_t count = queries.size(1);
-  const bool square = count == keys.size(2);
-  std::optional<at::Tensor> bias;
-  if (!square && count > 1) {
-    bias = causal_bias(count, keys.size(2), queries.options());
-  }
-  const at::Tensor output = at::scaled_dot_product_attention(
-      queries.transpose(1, 2), keys, values, bias, dropout, /*is_causal=*/square && count > 1,
-      /*scale=*/std::nullopt, /*enable_gqa=*/queries.size(2) != keys.size(1));  // [B, H, S, d]
-  return output.transpose(1, 2).flatten(2);
 }
 
 /// softmax(scale * queries · keys^T + bias): [B*K, H/K*S, T].
@@ -163,8 +145,13 @@ torch::Tensor FeedForwardImpl::forward(const torch::Tensor& input) const {
 
 at::Tensor grouped_query_attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
                                    double dropout) {
-  return queries.is_cuda() ? fused_attention(queries, keys, values, dropout)
-                           : stacked_attention(queries, keys, values, dropout);
+  if (!queries.is_cuda()) {
+    return stacked_attention(queries, keys, values, dropout);
+  }
+  const at::ScalarType dtype = at::autocast::is_autocast_enabled(at::kCUDA)
+                                   ? at::autocast::get_autocast_dtype(at::kCUDA)
+                                   : queries.scalar_type();
+  return fused_attention(queries, keys, values, dropout, takes_fewer_kv_heads(gpu_support_of(queries.device()), dtype));
 }
 
 AttentionImpl::AttentionImpl(const LmConfig& config)

@@ -180,7 +180,9 @@ Fields TrainOptions::machine_fields() {
       of_host({"device", &device, "compute device: auto, cpu, cuda or cuda:N"}),
       rare(of_host({"processes", &processes,
                     "processes of this run on this host, for example one for each GPU; without another launcher"})),
-      {"dtype", &dtype, "dtype of matrix multiplications; auto: bfloat16 on CUDA, float32 on a CPU", dtype_choices()},
+      {"dtype", &dtype,
+       "dtype of matrix multiplications; auto: bfloat16 on CUDA (before Ampere float16), float32 on a CPU",
+       dtype_choices()},
       of_host({"threads", &threads, "CPU threads of tensor operations; 0: LibTorch's default"}),
       rare({"bucket_mb", &bucket_mb, "size of an all-reduce gradient bucket in MB"}),
   };

@@ -23,6 +23,7 @@
 #include "minimind/base/log.h"
 #include "minimind/base/random.h"
 #include "minimind/model/language_model.h"
+#include "model/gpu_support.h"
 
 namespace minimind {
 namespace {
@@ -127,7 +128,7 @@ void update(TrainState& state, double grad_clip, const std::vector<double>& lear
 
 bool has_native_bfloat16(const c10::Device& device) {
   if (!device.is_cpu()) {
-    return true;
+    return gpu_support_of(device).has_bfloat16;
   }
   const auto capabilities = at::cpu::get_cpu_capabilities();
   return std::ranges::any_of(std::array{"avx512_bf16", "amx_bf16", "arm_bf16"}, [&](const char* name) {
@@ -138,7 +139,7 @@ bool has_native_bfloat16(const c10::Device& device) {
 
 at::ScalarType training_dtype(const std::string& flag, const c10::Device& device) {
   if (flag == "auto") {
-    return device.is_cuda() ? at::kBFloat16 : at::kFloat;
+    return device.is_cuda() ? gpu_support_of(device).auto_dtype : at::kFloat;
   }
   const at::ScalarType dtype = dtype_of_flag(flag, "--dtype");
   require(dtype != at::kHalf || device.is_cuda(), "--dtype float16: expected a CUDA device, found ", device.str(),
@@ -146,7 +147,9 @@ at::ScalarType training_dtype(const std::string& flag, const c10::Device& device
           has_native_bfloat16(device) ? "bfloat16 or float32"
                                       : "float32 (this processor emulates bfloat16, which is slower)");
   if (dtype == at::kBFloat16 && !has_native_bfloat16(device)) {
-    log_warning("--dtype bfloat16: this processor emulates bfloat16 with float32; --dtype float32 is faster");
+    log_warning(device.is_cuda() ? "--dtype bfloat16: this GPU emulates bfloat16; --dtype float16 is faster"
+                                 : "--dtype bfloat16: this processor emulates bfloat16 with float32; --dtype float32 "
+                                   "is faster");
   }
   return dtype;
 }

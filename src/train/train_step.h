@@ -20,8 +20,8 @@ namespace minimind {
 /// Whether the device has native bfloat16 matmuls; else bfloat16 is slower there than float32.
 bool has_native_bfloat16(const c10::Device& device);
 
-/// The dtype of the matmuls for `--dtype` on `device`. `auto`: bfloat16 on CUDA, float32 on a CPU. Throws Error for
-/// float16 on a CPU, where training overflows without loss scaling. Warns if the processor has no native bfloat16.
+/// The dtype of the matmuls for `--dtype`. `auto`: bfloat16 on CUDA (on Turing float16), float32 on a CPU. Throws Error
+/// for float16 on a CPU, where training overflows without loss scaling. Warns if the device has no native bfloat16.
 at::ScalarType training_dtype(const std::string& flag, const c10::Device& device);
 
 /// Autocast to `dtype` while the object lives; no effect for float32. Weights stay float32.
