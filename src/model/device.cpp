@@ -67,4 +67,10 @@ c10::Device device_of(const std::string& name, int64_t local_rank, int64_t local
   return device;
 }
 
+void choose_attention_kernels(const c10::Device& device) {
+  if (device.is_cuda()) {
+    at::globalContext().setSDPUseCuDNN(false);
+  }
+}
+
 }  // namespace minimind

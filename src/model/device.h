@@ -27,4 +27,8 @@ c10::Device choose_device(const DeviceChoice& choice);
 /// CPU. Throws Error like choose_device(), on another name, and on a GPU that this build cannot use.
 c10::Device device_of(const std::string& name, int64_t local_rank = 0, int64_t local_ranks = 1);
 
+/// Switches the attention of cuDNN off for a GPU. It builds a plan for each shape, half a second forward and backward,
+/// and nearly each batch has another length. No effect for a CPU.
+void choose_attention_kernels(const c10::Device& device);
+
 }  // namespace minimind

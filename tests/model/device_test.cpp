@@ -54,6 +54,14 @@ TEST(Device, FollowsFromRankAndGpus) {
   }
 }
 
+TEST(Device, AttentionOfAGpuIsNotThatOfCudnn) {
+  at::globalContext().setSDPUseCuDNN(true);
+  choose_attention_kernels(c10::kCPU);
+  EXPECT_TRUE(at::globalContext().userEnabledCuDNNSDP());
+  choose_attention_kernels(c10::Device(c10::kCUDA, 0));
+  EXPECT_FALSE(at::globalContext().userEnabledCuDNNSDP());
+}
+
 TEST(Device, IsTheCpuIfThatIsNamedOrNoGpuIsThere) {
   EXPECT_TRUE(device_of("cpu").is_cpu());
   if (at::hasCUDA()) {
