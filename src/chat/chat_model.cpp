@@ -6,6 +6,7 @@
 
 #include "base/machine_limits.h"
 #include "base/primitive_cache.h"
+#include "chat/chat_device.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
@@ -54,8 +55,8 @@ Fields ChatModelFiles::fields() {
           {"tokenizer", &tokenizer, "tokenizer.json, a sentencepiece .model file, or a folder that holds either file"},
           {"allow_missing", &allow_missing,
            "state-dict key prefixes that may be missing (vision_proj: a language model without vision)"},
-          {"device", &device, "compute device: auto, cpu, cuda or cuda:N"},
-          {"weights", &weights, "weight format for decoding on a CPU", {"float32", "bfloat16", "int8"}},
+          {"device", &device, "compute device: cpu, cuda or cuda:N; auto: cpu"},
+          {"weights", &weights, "weight format for decoding; int8 needs a CPU", {"float32", "bfloat16", "int8"}},
           {"threads", &threads, "CPU threads of tensor operations; 0: all cores"}};
 }
 
@@ -69,7 +70,7 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
       notice(text);
     }
   };
-  const c10::Device device = device_of(files.device);
+  const c10::Device device = device_of(chat_device_name(files.device, weight_format_of(files.weights)));
   const bool keeps_bfloat16 = weight_format_of(files.weights) != WeightFormat::kFloat32 && device.is_cpu();
   if (keeps_bfloat16) {
     limit_primitive_cache();

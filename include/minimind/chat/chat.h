@@ -15,7 +15,7 @@ struct ChatSettings {
   std::string model;                ///< Hugging Face folder, .pth or .safetensors file
   std::string tokenizer = {};       ///< tokenizer file or its folder; empty: the model's folder
   std::string encoder = {};         ///< folder of the CLIP vision encoder; empty: `clip` in the model's folder
-  std::string device = "auto";      ///< auto, cpu, cuda or cuda:N
+  std::string device = "auto";      ///< cpu, cuda or cuda:N; auto: cpu
   std::string weights = "float32";  ///< weight format for decoding on a CPU: float32, bfloat16 or int8
   int64_t threads = 0;              ///< CPU threads of tensor operations; 0: LibTorch's default
   int64_t context = 1024;           ///< context length in tokens, conversation and answer together

@@ -29,11 +29,12 @@ struct ChatModelFiles {
   std::string clip_dir = "model/clip_model/clip-vit-base-patch32";
   std::string tokenizer = "model/minimind_tokenizer";
   std::vector<std::string> allow_missing;  ///< state-dict key prefixes that may be missing
-  std::string device = "auto";             ///< auto, cpu, cuda or cuda:N
+  std::string device = "auto";             ///< cpu, cuda or cuda:N; auto: cpu
   std::string stage = "vlm_sft";           ///< expected stage: an earlier one gives a notice; "": any stage
   int64_t threads = 0;                     ///< CPU threads of tensor operations; 0: LibTorch's default
   int64_t cached_images = 64;              ///< number of images whose features are cached
-  /// Weight format for decoding on a CPU: float32, bfloat16 or int8. The last two keep the encoder in bfloat16.
+  /// Weight format for decoding: float32, bfloat16 or, on a CPU, int8. On a CPU the last two keep the encoder in
+  /// bfloat16.
   std::string weights = "float32";
 
   /// All but stage and cached_images: the flags with which eval_chat, evaluate and web_chat load a model.
