@@ -71,6 +71,7 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
     }
   };
   const c10::Device device = device_of(chat_device_name(files.device, weight_format_of(files.weights)));
+  use_device(device);
   const bool keeps_bfloat16 = weight_format_of(files.weights) != WeightFormat::kFloat32 && device.is_cpu();
   if (keeps_bfloat16) {
     limit_primitive_cache();
@@ -108,6 +109,10 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
   encoder->to(device);
   return std::make_unique<ChatModel>(std::move(tokenizer), std::move(encoder), std::move(model), std::move(pattern),
                                      files.cached_images);
+}
+
+void ChatModel::use_device_in_this_thread() const {
+  use_device(device());
 }
 
 ChatModel::ChatModel(std::unique_ptr<Tokenizer> tokenizer, ClipVision encoder, Vlm model, ImagePattern pattern,

@@ -1,6 +1,7 @@
 #include "model/device.h"
 
 #include <ATen/Context.h>
+#include <ATen/DeviceAccelerator.h>
 
 #include <charconv>
 #include <optional>
@@ -65,6 +66,13 @@ c10::Device device_of(const std::string& name, int64_t local_rank, int64_t local
   const std::string refusal = gpu_support_of(device).refusal;
   require(refusal.empty(), "--device ", name, ": ", refusal);
   return device;
+}
+
+void use_device(const c10::Device& device) {
+  choose_attention_kernels(device);
+  if (!device.is_cpu()) {
+    at::accelerator::setDeviceIndex(device.index());
+  }
 }
 
 void choose_attention_kernels(const c10::Device& device) {

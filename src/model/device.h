@@ -27,6 +27,10 @@ c10::Device choose_device(const DeviceChoice& choice);
 /// CPU. Throws Error like choose_device(), on another name, and on a GPU that this build cannot use.
 c10::Device device_of(const std::string& name, int64_t local_rank = 0, int64_t local_ranks = 1);
 
+/// Makes the device current for this thread: else the first call that needs the current device allocates memory on GPU
+/// 0. Every thread that uses the device calls it. No effect for a CPU.
+void use_device(const c10::Device& device);
+
 /// Switches the attention of cuDNN off for a GPU. It builds a plan for each shape, half a second forward and backward,
 /// and nearly each batch has another length. No effect for a CPU.
 void choose_attention_kernels(const c10::Device& device);

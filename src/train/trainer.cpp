@@ -284,6 +284,7 @@ int run_training(TrainOptions options, Stage stage) {
     return run_local_ranks(options.processes, own_command());
   }
   const c10::Device device = device_of(options.device, info.local_rank, info.local_ranks);
+  use_device(device);
   ProcessGroup group(info, device);
   RunSummary summary;
   run_and_report_failure(group, [&] { summary = train(options, stage, group); });

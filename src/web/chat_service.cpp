@@ -232,6 +232,7 @@ void ChatService::prepare(Job& job) const {
 
 void ChatService::answer_jobs() {
   at::init_num_threads();  // the chosen number of threads holds per thread
+  model_.use_device_in_this_thread();
   while (JobPointer job = next(ready_)) {
     answer(*job);
     job.reset();

@@ -70,6 +70,8 @@ class ChatModel {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const ImagePattern& pattern() const { return pattern_; }
   const Vlm& model() const { return model_; }
+  /// Every thread but the one of load() calls it before it uses the model.
+  void use_device_in_this_thread() const;
   c10::Device device() const { return model_->head_weight().device(); }
 
  private:
