@@ -16,6 +16,7 @@
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
 #include "minimind/text/load_tokenizer.h"
+#include "model/bfloat16_weights.h"
 #include "model/device.h"
 #include "model/skip_init.h"
 
@@ -105,6 +106,9 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
           "; is it the encoder that the model was trained with?");
   ImagePattern pattern = chat_pattern(file.config, *tokenizer, files, vision.tokens());
   model->eval();
+  if (!device.is_cpu() && weight_format_of(files.weights) == WeightFormat::kBFloat16) {
+    keep_matmul_weights_in_bfloat16(model);
+  }
   model->to(device);
   encoder->to(device);
   return std::make_unique<ChatModel>(std::move(tokenizer), std::move(encoder), std::move(model), std::move(pattern),

@@ -39,7 +39,8 @@ std::span<const float> LayerDecoder::prefill(SequenceId sequence, const at::Tens
   if (count > 1) {
     pass.rows = at::full({1}, count - 1, embeddings.options().dtype(at::kLong));
   }
-  const at::Tensor hidden = model_->forward(embeddings.unsqueeze(0), pass).view({1, dim});
+  // The residual stream is float32 whatever the weights are.
+  const at::Tensor hidden = model_->forward(embeddings.to(at::kFloat).unsqueeze(0), pass).view({1, dim});
   logits_ = logits_of(hidden).to(at::kCPU, at::kFloat).contiguous();
   return {logits_.const_data_ptr<float>(), static_cast<size_t>(logits_.numel())};
 }

@@ -42,7 +42,9 @@ std::unique_ptr<Decoder> make_decoder(const Vlm& model, int64_t capacity, Decode
     keep_freed_activations();
     return make_fused_decoder(model, capacity, format);
   }
-  require(format == WeightFormat::kFloat32,
+  const bool has_format = format == WeightFormat::kFloat32 ||
+                          (format == WeightFormat::kBFloat16 && model->head_weight().scalar_type() == at::kBFloat16);
+  require(has_format,
           "weights: expected float32, found bfloat16 or int8, which need a model without experts on a CPU; use "
           "--weights float32");
   return std::make_unique<LayerDecoder>(std::shared_ptr<LanguageModelImpl>(model.ptr()), capacity);

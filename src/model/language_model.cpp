@@ -174,7 +174,9 @@ torch::Tensor LanguageModelImpl::rotations(int64_t start, int64_t count, const t
 }
 
 torch::Tensor LanguageModelImpl::logits(const torch::Tensor& hidden) const {
-  return at::linear(hidden, tok_embeddings->weight);
+  const at::Tensor& weight = tok_embeddings->weight;
+  const bool narrows = weight.scalar_type() == at::kBFloat16 && hidden.scalar_type() == at::kFloat;
+  return at::linear(narrows ? hidden.to(at::kBFloat16) : hidden, weight);
 }
 
 torch::Tensor LanguageModelImpl::auxiliary_loss() const {

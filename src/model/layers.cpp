@@ -109,7 +109,11 @@ LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias, torch::Dtype dty
 }
 
 torch::Tensor LinearImpl::forward(const torch::Tensor& input) const {
-  return packed ? packed->multiply(input) : at::linear(input, weight, bias);
+  if (packed) {
+    return packed->multiply(input);
+  }
+  const bool narrows = weight.scalar_type() == at::kBFloat16 && input.scalar_type() == at::kFloat;
+  return at::linear(narrows ? input.to(at::kBFloat16) : input, weight, bias);
 }
 
 EmbeddingImpl::EmbeddingImpl(int64_t count, int64_t dim) {

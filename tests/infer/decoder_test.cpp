@@ -10,6 +10,7 @@
 
 #include "infer/make_decoder.h"
 #include "minimind/base/error.h"
+#include "model/bfloat16_weights.h"
 #include "support/toy_model.h"
 #include "support/uncached_decoder.h"
 
@@ -65,6 +66,21 @@ TEST(Decoder, LogitsWithAndWithoutCacheAgree) {
       }
       EXPECT_EQ(decoder.length(), 12);
     }
+  }
+}
+
+TEST(Decoder, LayersTakeWeightsInBfloat16) {
+  for (const bool use_moe : {false, true}) {
+    const LmConfig config = toy_lm_config(use_moe);
+    Vlm exact = toy_vlm(config), narrow = toy_vlm(config);
+    EXPECT_THROW(make(narrow, 64, DecoderKind::kLayers, WeightFormat::kBFloat16), Error);
+    keep_matmul_weights_in_bfloat16(narrow);
+    OneSequence expected = make(exact, 64, DecoderKind::kLayers);
+    OneSequence found = make(narrow, 64, DecoderKind::kAuto, WeightFormat::kBFloat16);
+    const at::Tensor prompt = waves_of(9, config.dim);
+    EXPECT_LE(relative_gap(found.prefill(prompt), expected.prefill(prompt)), 3e-2);
+    EXPECT_LE(relative_gap(found.step(5), expected.step(5)), 3e-2);
+    EXPECT_NE(found.step(7), expected.step(7)) << "the weights are still float32";
   }
 }
 
