@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <regex>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "io/pth.h"
@@ -106,16 +108,28 @@ std::optional<Checkpoint> named_checkpoint(const TrainOptions& options, Stage st
   return found;
 }
 
+/// Locks without waiting, then again and again for `patience`. False sets errno.
+bool lock_file(int descriptor, std::chrono::seconds patience) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK || std::chrono::steady_clock::now() >= end) {
+      return false;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  return true;
+}
+
 }  // namespace
 
-RunLock::RunLock(const std::filesystem::path& folder) {
+RunLock::RunLock(const std::filesystem::path& folder, std::chrono::seconds patience) {
   const std::filesystem::path path = folder / ".lock";
   file_ = FileDescriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
   if (file_.get() < 0 && errno == EACCES) {
     file_ = FileDescriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));  // the file of another user in a shared folder
   }
   require(file_.get() >= 0, path.string(), ": cannot be written: ", std::strerror(errno), "; choose another --out_dir");
-  if (::flock(file_.get(), LOCK_EX | LOCK_NB) == 0) {
+  if (lock_file(file_.get(), patience)) {
     char host[256] = {};
     ::gethostname(host, sizeof(host) - 1);
     // The name serves messages alone: a process that cannot write it still has the lock.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -19,8 +20,9 @@ namespace minimind {
 /// lock when the process ends, however it ends.
 class RunLock {
  public:
-  /// Also removes the half-written files of a killed run. Throws Error with the process that holds the lock.
-  explicit RunLock(const std::filesystem::path& folder);
+  /// Also removes the half-written files of a killed run. Waits up to `patience` for the end of the process that holds
+  /// the lock, then throws Error with its name.
+  explicit RunLock(const std::filesystem::path& folder, std::chrono::seconds patience = std::chrono::seconds(0));
 
  private:
   FileDescriptor file_;

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <iostream>
@@ -245,7 +246,9 @@ RunSummary train(const TrainOptions& options, Stage stage, ProcessGroup& group,
   ensure_writable_folder(options.out_dir);
   std::optional<RunLock> lock;
   if (group.is_main() && !options.plan) {
-    lock.emplace(options.out_dir);
+    // A launcher ends the script of a rank, not the program that the script runs: that one ends when its peers are
+    // gone.
+    lock.emplace(options.out_dir, std::chrono::seconds(group.is_restarted() ? 60 : 0));
   }
   if (options.threads > 0) {
     at::set_num_threads(static_cast<int>(options.threads));

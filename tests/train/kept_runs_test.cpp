@@ -4,10 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -224,6 +227,19 @@ TEST_F(KeptRuns, HaveTheirFolderToThemselves) {
   const std::string told = refusal(options());
   EXPECT_NE(told.find(concat("found that process ", ::getpid(), " on ")), std::string::npos) << told;
   EXPECT_NE(told.find("another --out_dir"), std::string::npos) << told;
+}
+
+TEST_F(KeptRuns, LetARestartedOneWaitForTheirEnd) {
+  fs::create_directories(out());
+  std::optional<RunLock> other(out());
+  std::thread end([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    other.reset();
+  });
+  const RunLock lock(out(), std::chrono::seconds(60));
+  EXPECT_FALSE(other.has_value());
+  end.join();
+  EXPECT_THROW(RunLock(out(), std::chrono::seconds(1)), Error);
 }
 
 TEST_F(KeptRuns, LetTheNextOneInWhenTheirProcessWasKilled) {
