@@ -1,7 +1,7 @@
 # Functions that install packages, fetch LibTorch, configure and build. Sourced, not run.
 # Environment: MINIMIND_CACHE  folder of LibTorch, outside the checkout (default ~/.cache/minimind)
 #              LIBTORCH        an unpacked LibTorch (folder with include/ and lib/) that is used instead
-#              MINIMIND_TORCH_INDEX  address of PyTorch's own wheel index, the folder that holds cu126/, cu128/ and cpu/. Drivers before 580
+#              MINIMIND_TORCH_INDEX  folder or address with PyTorch's wheels in cu126/torch/, cu128/torch/ and cpu/torch/. Drivers before 580
 #                              need it. If it ends in cuNNN or cpu, that build is taken whatever the driver is.
 set -euo pipefail
 
@@ -96,7 +96,7 @@ torch_wheels() {
     cu126) headers=("nvidia-cuda-nvcc-cu12==12.6.*" "nvidia-cuda-cccl-cu12==12.6.*") ;;
     cu128) headers=("nvidia-cuda-nvcc-cu12==12.8.*" "nvidia-cuda-cccl-cu12==12.8.*") ;;
     cu130) headers=("nvidia-cuda-crt==13.0.*" "nvidia-cuda-cccl==13.0.*") ;;
-    *) die "MINIMIND_TORCH_INDEX: expected an address that ends in cpu, cu126, cu128 or cu130, found $index" ;;
+    *) die "MINIMIND_TORCH_INDEX: expected a folder or an address that ends in cpu, cu126, cu128 or cu130, found $index" ;;
   esac
   local python_packages=("numpy<3" tokenizers==0.22.2 "pillow>=12,<14")
   index=${index%/}
@@ -106,9 +106,9 @@ torch_wheels() {
   elif [ "$kind" = cpu ] && [ -z "$index" ]; then
     wheels=(--no-deps "torch==$torch_version" "${headers[@]}")
   elif [ "$kind" = cpu ]; then
-    wheels=("torch==$torch_version+cpu" --extra-index-url "$index/cpu")
+    wheels=("torch==$torch_version+cpu" --find-links "$index/cpu/torch/")
   else
-    wheels=("torch==$torch_version+$kind" --extra-index-url "$index/$kind" "${headers[@]}" "${python_packages[@]}")
+    wheels=("torch==$torch_version+$kind" --find-links "$index/$kind/torch/" "${headers[@]}" "${python_packages[@]}")
   fi
 }
 

@@ -66,7 +66,7 @@ class SetUp(unittest.TestCase):
             self.assertIn(build, pip, (driver, told))
             self.assertIn(f"-DMINIMIND_CUDA={cuda}", cmake, (driver, told))
             if "+" in build:
-                self.assertIn(f"--extra-index-url {INDEX}/{build.split('+')[1]}", pip, driver)
+                self.assertIn(f"--find-links {INDEX}/{build.split('+')[1]}/torch/", pip, driver)
 
     def test_an_old_driver_without_an_index_gets_the_cpu_build_and_one_line_that_says_so(self):
         pip, cmake, told = self.start("535.104.05", cards=8)
@@ -86,17 +86,17 @@ class SetUp(unittest.TestCase):
     def test_an_index_of_one_build_is_taken_whatever_the_driver_is(self):
         for driver in ("580.65.06", "535.104.05", None):
             pip, cmake, _ = self.start(driver, MINIMIND_TORCH_INDEX=f"{INDEX}/cu128/")
-            self.assertIn(f"torch==2.11.0+cu128 --extra-index-url {INDEX}/cu128 nvidia-cuda-nvcc-cu12==12.8.*", pip)
+            self.assertIn(f"torch==2.11.0+cu128 --find-links {INDEX}/cu128/torch/ nvidia-cuda-nvcc-cu12==12.8.*", pip)
             self.assertIn("-DMINIMIND_CUDA=ON", cmake)
         _, cmake, told = self.start("580.65.06", MINIMIND_TORCH_INDEX=f"{INDEX}/cu118")
         self.assertEqual(cmake, "")
-        self.assertIn("MINIMIND_TORCH_INDEX: expected an address that ends in cpu, cu126, cu128 or cu130", told)
+        self.assertIn("MINIMIND_TORCH_INDEX: expected a folder or an address that ends in cpu, cu126, cu128 or cu130", told)
 
     def test_without_an_index_and_a_driver_the_wheel_needs_no_index(self):
         pip, _, _ = self.start()
         self.assertIn("--no-deps torch==2.11.0 nvidia-cuda-runtime", pip)
         pip, _, _ = self.start("580.65.06")
-        self.assertNotIn("index", pip)
+        self.assertNotIn("find-links", pip)
 
     def test_a_libtorch_of_the_user_is_examined_by_cmake(self):
         """It may lie without the CUDA wheels on a machine with a driver, and with them on a machine without."""
