@@ -89,7 +89,8 @@ void ProcessGroup::run_timed(const Work& work) {
   reduce_wait_seconds_ += watch.seconds();
 }
 
-ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono::seconds timeout) : info_(info) {
+ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono::seconds timeout)
+    : info_(info), device_(device) {
   if (info.world_size <= 1 && !info.store_is_served) {
     return;
   }

@@ -33,6 +33,8 @@ class ProcessGroup {
   int64_t world_size() const { return info_.world_size; }
   bool is_main() const { return info_.rank == 0; }
   const RankInfo& info() const { return info_; }
+  /// The place of parameters and gradients.
+  const c10::Device& device() const { return device_; }
   /// Rank 0: a random id that the attempts of a restarted run share if the launcher serves the store. Other ranks: "".
   const std::string& run_id() const { return run_id_; }
   /// Rank 0: whether an earlier attempt with the same store was cut off in its run.
@@ -71,6 +73,7 @@ class ProcessGroup {
   void run_timed(const Work& work);
 
   RankInfo info_;
+  c10::Device device_;
   std::unique_ptr<detail::Connections> connections_;  ///< null for one process without a launcher's store
   std::string run_id_;
   bool is_restarted_ = false;

@@ -20,7 +20,6 @@
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
 #include "minimind/text/load_tokenizer.h"
-#include "model/device.h"
 #include "model/weight_match.h"
 #include "train/agreement.h"
 #include "train/train_step.h"
@@ -222,9 +221,7 @@ std::unique_ptr<Loader> make_loader(const TrainingSetup& setup, const TrainOptio
 
 TrainingSetup make_equal_setup(const TrainOptions& options, Stage stage, ProcessGroup& group,
                                const Checkpoint* checkpoint) {
-  const RankInfo& info = group.info();
-  TrainingSetup setup =
-      make_setup(options, stage, device_of(options.device, info.local_rank, info.local_ranks), checkpoint);
+  TrainingSetup setup = make_setup(options, stage, group.device(), checkpoint);
   if (group.world_size() > 1) {
     require_equal_contents(setup.contents(), group);
   }
