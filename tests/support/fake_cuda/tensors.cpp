@@ -1,0 +1,134 @@
+#include "tensors.h"
+
+#include <ATen/Context.h>
+#include <ATen/EmptyTensor.h>
+#include <ATen/NativeFunctions.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <c10/core/DeviceGuard.h>
+#include <torch/library.h>
+
+#include <cstring>
+
+#include "memory.h"
+#include "streams.h"
+
+namespace fake_cuda {
+namespace {
+
+constexpr c10::DispatchKeySet kCard(c10::DispatchKey::CUDA);
+
+c10::Device card_of(std::optional<at::Device> device) {
+  return device && device->has_index() ? *device : c10::Device(c10::kCUDA, current_device());
+}
+
+at::Tensor empty(at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout>,
+                 std::optional<at::Device> device, std::optional<bool> pinned, std::optional<at::MemoryFormat> format) {
+  TORCH_CHECK(!pinned.value_or(false), "Only dense CPU tensors can be pinned");
+  const c10::DeviceGuard guard(card_of(device));
+  return at::detail::empty_generic(size, &DeviceMemory::get(), kCard, c10::dtype_or_default(dtype), format);
+}
+
+at::Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, std::optional<at::ScalarType> dtype,
+                         std::optional<at::Layout>, std::optional<at::Device> device, std::optional<bool>) {
+  const c10::DeviceGuard guard(card_of(device));
+  return at::detail::empty_strided_generic(size, stride, &DeviceMemory::get(), kCard, c10::dtype_or_default(dtype));
+}
+
+void count_upload(const at::Tensor& self, const at::Tensor& source, bool non_blocking) {
+  Counts::get().operation("copy_ (host to device)", self.device().index());
+  Counts::get().copied(true, source.nbytes());
+  if (on_side_stream(self.device().index())) {
+    Counts::get().note("copy on a side stream");
+  } else if (!non_blocking) {
+    Counts::get().wait("host to device, blocking");
+  } else if (!source.is_pinned()) {
+    Counts::get().wait("host to device, non_blocking from pageable memory");
+  }
+}
+
+void count_download(const at::Tensor& self, const at::Tensor& source, bool non_blocking) {
+  Counts::get().operation("copy_ (device to host)", source.device().index());
+  Counts::get().copied(false, source.nbytes());
+  if (on_side_stream(source.device().index())) {
+    Counts::get().note("copy on a side stream");
+  } else if (!non_blocking || !self.is_pinned()) {
+    Counts::get().wait("device to host");
+  }
+}
+
+at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool non_blocking) {
+  if (self.numel() == 0) {
+    return self;
+  }
+  const bool to = self.is_cuda(), from = source.is_cuda();
+  if (to && from) {
+    Counts::get().operation(
+        self.scalar_type() == source.scalar_type() ? "copy_ (device to device)" : "copy_ (conversion)",
+        self.device().index());
+    if (self.device() != source.device()) {
+      Counts::get().wait("copy between devices");
+    }
+  } else if (to) {
+    count_upload(self, source, non_blocking);
+  } else {
+    count_download(self, source, non_blocking);
+  }
+  const at::AutoDispatchBelowADInplaceOrView below;
+  (to ? cpu_alias(self) : self).copy_(from ? cpu_alias(source) : source);
+  return self;
+}
+
+}  // namespace
+
+at::Tensor cpu_alias(const at::Tensor& tensor) {
+  if (!tensor.defined()) {
+    return tensor;
+  }
+  const c10::Storage& storage = tensor.storage();
+  void* place = storage.unsafeGetStorageImpl()->_mutable_data_ptr_no_checks().get();
+  void* host = place == nullptr ? nullptr : DeviceMemory::get().host(place);
+  c10::Storage mapped(c10::Storage::use_byte_size_t(), storage.nbytes(), c10::DataPtr(host, c10::kCPU), nullptr, false);
+  at::Tensor out = at::detail::make_tensor<c10::TensorImpl>(std::move(mapped),
+                                                            c10::DispatchKeySet(c10::DispatchKey::CPU), tensor.dtype());
+  out.unsafeGetTensorImpl()->set_storage_offset(tensor.storage_offset());
+  out.unsafeGetTensorImpl()->set_sizes_and_strides(tensor.sizes(), tensor.strides());
+  out._set_conj(tensor.is_conj());
+  out._set_neg(tensor.is_neg());
+  return out;
+}
+
+at::Tensor to_card(const at::Tensor& cpu, c10::Device device) {
+  at::Tensor out = empty_strided(cpu.sizes(), cpu.strides(), cpu.scalar_type(), {}, device, {});
+  cpu_alias(out).copy_(cpu);
+  return out;
+}
+
+const at::Tensor& resize(const at::Tensor& self, at::IntArrayRef size, std::optional<at::MemoryFormat>) {
+  const size_t wanted = static_cast<size_t>(c10::multiply_integers(size) + self.storage_offset()) * self.element_size();
+  c10::StorageImpl* storage = self.storage().unsafeGetStorageImpl();
+  if (wanted > storage->nbytes()) {
+    const c10::DeviceGuard guard(self.device());
+    c10::DataPtr fresh = DeviceMemory::get().allocate(wanted);
+    if (storage->nbytes() > 0) {
+      DeviceMemory::get().copy_data(fresh.get(), storage->mutable_data(), storage->nbytes());
+    }
+    storage->set_data_ptr_noswap(std::move(fresh));
+    storage->set_nbytes(wanted);
+  }
+  self.unsafeGetTensorImpl()->set_sizes_contiguous(size);
+  return self;
+}
+
+}  // namespace fake_cuda
+
+TORCH_LIBRARY_IMPL(aten, CUDA, m) {
+  m.impl("empty.memory_format", TORCH_FN(fake_cuda::empty));
+  m.impl("empty_strided", TORCH_FN(fake_cuda::empty_strided));
+  m.impl("copy_", TORCH_FN(fake_cuda::copy));
+  m.impl("resize_", TORCH_FN(fake_cuda::resize));
+  m.impl("view", TORCH_FN(at::native::view));
+  m.impl("as_strided", TORCH_FN(at::native::as_strided_tensorimpl));
+  m.impl("_reshape_alias", TORCH_FN(at::native::_reshape_alias));
+  m.impl("view_as_real", TORCH_FN(at::native::view_as_real));
+  m.impl("view_as_complex", TORCH_FN(at::native::view_as_complex));
+}
