@@ -118,5 +118,20 @@ class SetUp(unittest.TestCase):
             self.assertNotIn("--no-deps", pip)
             self.assertEqual(torchrun, "--no-python --nproc_per_node 2 pretrain_vlm\n", told)
 
+    def test_a_torchrun_that_cannot_start_is_named_with_the_cure(self):
+        """As in the CPU set-up, which lacks the CUDA libraries and Python packages that torch loads."""
+        libtorch = self.folder / "own/lib/python3.11/site-packages/torch"
+        (libtorch / "lib").mkdir(parents=True)
+        (libtorch / "lib/libtorch_cpu.so").touch()
+        torchrun = self.folder / "own/bin/torchrun"
+        torchrun.parent.mkdir()
+        for script, said, ran in (("echo Traceback >&2; echo 'ImportError: libcufile.so.0: cannot open' >&2; exit 1", "found: ImportError: libcufile.so.0: cannot open; unset LIBTORCH", ""),
+                                  ('[ "$1" = --help ] || echo "$*" > "$NOTES/torchrun"', "", "--no-python pretrain_vlm\n")):
+            torchrun.write_text("#!/bin/sh\n" + script + "\n")
+            torchrun.chmod(0o755)
+            _, started, told = self.start(command=("torchrun.sh", "pretrain_vlm"), LIBTORCH=str(libtorch))
+            self.assertIn(said, told)
+            self.assertEqual((started, "error" in told), (ran, bool(said)), told)
+
 
 unittest.main()
