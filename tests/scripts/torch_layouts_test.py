@@ -42,7 +42,7 @@ class Layouts(unittest.TestCase):
 
     def configure(self, cuda="AUTO"):
         """(CUDA is on, include folders, the linker's arguments), or CMake's message."""
-        result = subprocess.run(["cmake", "-S", self.folder, "-B", self.folder / "build", f"-DLIBTORCH={self.site / 'torch'}", f"-DMINIMIND_CUDA={cuda}"],
+        result = subprocess.run(["cmake", "-G", "Ninja", "-S", self.folder, "-B", self.folder / "build", f"-DLIBTORCH={self.site / 'torch'}", f"-DMINIMIND_CUDA={cuda}"],
                                 capture_output=True, text=True)
         if result.returncode != 0:
             return " ".join(result.stderr.split())
