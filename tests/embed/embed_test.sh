@@ -63,7 +63,7 @@ for way in subdirectory fetch; do
 done
 
 # Without LIBTORCH, the package says what to do.
-if env -u LIBTORCH cmake -S "$source/examples/embed" -B "$work/without" -DCMAKE_PREFIX_PATH="$work/prefix" > "$work/log" 2>&1; then
+if env -u LIBTORCH cmake -G Ninja -S "$source/examples/embed" -B "$work/without" -DCMAKE_PREFIX_PATH="$work/prefix" > "$work/log" 2>&1; then
   die "expected find_package to fail without LIBTORCH"
 fi
 grep -q 'DLIBTORCH=' "$work/log" || die "expected the cure -DLIBTORCH=… in the message, found: $(cat "$work/log")"
