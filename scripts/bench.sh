@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
-# Speed against peers, measured alternately in one run on this machine. The last line is one JSON object.
-# usage: scripts/bench.sh train|chat
+# Speed against peers, or beside busy loops, measured alternately in one run on this machine. The last line is one JSON object.
+# usage: scripts/bench.sh train|chat|busy
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 what=${1:-}
-[ "$what" = train ] || [ "$what" = chat ] || die "usage: scripts/bench.sh train|chat"
+[[ $what =~ ^(train|chat|busy)$ ]] || die "usage: scripts/bench.sh train|chat|busy"
 shift
 bench=$minimind_root/tests/bench
 install_packages
 fetch_libtorch "$(choose_cuda)"  # the peer runs on its Python
 build_preset release -DMINIMIND_CUDA=OFF -DMINIMIND_BENCH=ON
 bin=$minimind_root/build/release/bin
+
+if [ "$what" = busy ]; then
+  say "Benchmark beside busy loops, load $(cut -d' ' -f1 /proc/loadavg)"
+  exec python3 "$bench/busy_bench.py" "$minimind_cache/bench-busy" --bin "$bin" "$@"
+fi
 
 source "$minimind_root/scripts/bench_peer.sh"
 if [ "$what" = train ]; then

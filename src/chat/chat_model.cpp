@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <c10/core/GradMode.h>
 
+#include "base/cpu_quota.h"
 #include "base/machine_limits.h"
 #include "base/primitive_cache.h"
 #include "chat/chat_device.h"
@@ -58,7 +59,7 @@ Fields ChatModelFiles::fields() {
            "state-dict key prefixes that may be missing (vision_proj: a language model without vision)"},
           {"device", &device, "compute device: cpu, cuda or cuda:N; auto: cpu"},
           {"weights", &weights, "weight format for decoding; int8 needs a CPU", {"float32", "bfloat16", "int8"}},
-          {"threads", &threads, "CPU threads of tensor operations; 0: all cores"}};
+          {"threads", &threads, "CPU threads of tensor operations; 0: one for each usable CPU, within the CPU quota"}};
 }
 
 void ChatModelFiles::validate() const {
@@ -77,8 +78,8 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
   if (keeps_bfloat16) {
     limit_primitive_cache();
   }
-  if (files.threads > 0) {
-    at::set_num_threads(static_cast<int>(files.threads));
+  if (const int64_t threads = threads_to_set(files.threads); threads > 0) {
+    at::set_num_threads(static_cast<int>(threads));
   }
   const ModelFile file = find_model(files.checkpoint);
   notify(file.notice);

@@ -12,6 +12,7 @@
 #include <utility>
 #include <variant>
 
+#include "base/cpu_watch.h"
 #include "cli/field_text.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
@@ -162,6 +163,7 @@ int run_main(int argc, const char* const* argv, const CommandLine& command_line,
     if (!read_command_line(argc, argv, command_line)) {
       return kSuccess;
     }
+    const CpuWatch watch;
     return body();
   } catch (const UsageError& error) {
     print_error(error.what());

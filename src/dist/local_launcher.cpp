@@ -1,6 +1,5 @@
 #include "dist/local_launcher.h"
 
-#include <ATen/Parallel.h>
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -19,6 +18,7 @@
 #include <optional>
 #include <string_view>
 
+#include "base/cpu_quota.h"
 #include "base/file_descriptor.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
@@ -64,7 +64,7 @@ std::vector<std::string> rank_environment(int64_t rank, int64_t processes, int64
                                   "MASTER_ADDR=127.0.0.1",
                                   concat("MASTER_PORT=", port)};
   if (std::getenv("OMP_NUM_THREADS") == nullptr) {
-    own.push_back(concat("OMP_NUM_THREADS=", std::max<int64_t>(1, at::get_num_threads() / processes)));
+    own.push_back(concat("OMP_NUM_THREADS=", std::max<int64_t>(1, default_threads() / processes)));
   }
   std::vector<std::string> all = own;
   for (char** entry = environ; *entry != nullptr; ++entry) {

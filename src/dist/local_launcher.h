@@ -24,7 +24,8 @@ std::vector<std::string> own_command();
 /// - A rank that fails ends the others: they have five seconds to say why they end. A rank that a signal has
 ///   stopped, with code 128 + SIGINT or SIGTERM, has not failed.
 /// Returns 0, or the exit code of the first rank that failed, or else of the first rank that was stopped; 128 + N for a
-/// rank that signal N has killed. Throws Error if a process cannot be started. No other thread may run.
+/// rank that signal N has killed. Throws Error if a process cannot be started. Other threads must block all
+/// signals.
 int run_local_ranks(int64_t processes, const std::vector<std::string>& command);
 
 }  // namespace minimind

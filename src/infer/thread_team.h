@@ -30,9 +30,15 @@ class ThreadTeam {
  private:
   void wait_for_all(int64_t shares);
 
+  // Of the pause instruction. The most is longer than any piece of work on an idle machine, where a thread that sleeps
+  // costs more than one that spins. Spins that were in vain shorten later ones.
+  static constexpr int kMostSpins = 20'000;
+  static constexpr int kFewestSpins = 100;
+
   int64_t shares_ = 1;
   std::atomic<int64_t> arrived_{0};
   std::atomic<int64_t> round_{0};
+  std::atomic<int> spins_{kMostSpins};
 };
 
 }  // namespace minimind

@@ -183,7 +183,8 @@ Fields TrainOptions::machine_fields() {
       {"dtype", &dtype,
        "dtype of matrix multiplications; auto: bfloat16 on CUDA (before Ampere float16), float32 on a CPU",
        dtype_choices()},
-      of_host({"threads", &threads, "CPU threads of tensor operations; 0: LibTorch's default"}),
+      of_host(
+          {"threads", &threads, "CPU threads of tensor operations; 0: one for each usable CPU, within the CPU quota"}),
       rare({"bucket_mb", &bucket_mb, "size of an all-reduce gradient bucket in MB"}),
   };
 }

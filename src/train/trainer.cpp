@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/cpu_quota.h"
 #include "base/signals.h"
 #include "dist/local_launcher.h"
 #include "minimind/base/error.h"
@@ -250,8 +251,8 @@ RunSummary train(const TrainOptions& options, Stage stage, ProcessGroup& group,
     // gone.
     lock.emplace(options.out_dir, std::chrono::seconds(group.is_restarted() ? 60 : 0));
   }
-  if (options.threads > 0) {
-    at::set_num_threads(static_cast<int>(options.threads));
+  if (const int64_t threads = threads_to_set(options.threads); threads > 0) {
+    at::set_num_threads(static_cast<int>(threads));
   }
   at::manual_seed(static_cast<uint64_t>(options.seed + group.rank()));
   RunSummary summary;

@@ -23,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "base/cpu_watch.h"
 #include "infer/make_decoder.h"
 #include "minimind/base/error.h"
 #include "minimind/chat/chat_model.h"
@@ -220,6 +221,7 @@ int run_bench(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const minimind::CpuWatch watch;  // as run_main() does
   try {
     return run_bench(argc, argv);
   } catch (const std::exception& error) {

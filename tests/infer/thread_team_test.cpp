@@ -4,10 +4,71 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
+#include <ctime>
+#include <optional>
+#include <thread>
 #include <vector>
+
+#include "base/cpu_watch.h"
 
 namespace minimind::testing {
 namespace {
+
+double process_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+/// CPU time that the threads of LibTorch spend on waiting for the next parallel region while this thread sleeps.
+double seconds_of_spinning() {
+  constexpr int kRegions = 5;
+  double seconds = 0;
+  for (int i = 0; i < kRegions; ++i) {
+    at::parallel_for(0, 2, 1, [](int64_t, int64_t) {});
+    const double before = process_seconds();
+    std::this_thread::sleep_for(std::chrono::milliseconds(40));
+    seconds += process_seconds() - before;
+  }
+  return seconds / kRegions;
+}
+
+TEST(ShortSpins, LetThreadsSleepThatWouldSpinForMilliseconds) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) {
+    GTEST_SKIP() << "the environment chooses how threads wait";
+  }
+  const int before = at::get_num_threads();
+  at::set_num_threads(2);
+  const double spinning = seconds_of_spinning();
+  std::optional<ShortSpins> rule(std::in_place);
+  const double sleeping = seconds_of_spinning();
+  rule.reset();
+  const double again = seconds_of_spinning();
+  at::set_num_threads(before);
+  EXPECT_GT(spinning, 0.001);
+  EXPECT_LT(sleeping, 0.1 * spinning);
+  EXPECT_GT(again, 0.3 * spinning);
+}
+
+TEST(ThreadTeam, SleepsWhileAWorkerIsMissing) {
+  const int before = at::get_num_threads();
+  at::set_num_threads(2);
+  ThreadTeam team;
+  double spent = 0;
+  team.run(2, [&](const ThreadTeam::Worker& worker) {
+    const double start = process_seconds();
+    if (worker.begin == 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    }
+    worker.barrier();
+    if (worker.begin == 0) {
+      spent = process_seconds() - start;
+    }
+  });
+  at::set_num_threads(before);
+  EXPECT_LT(spent, 0.05);  // of 0.2 s
+}
 
 TEST(ThreadTeam, WorkersCoverAllSharesAndWaitForEachOther) {
   const int before = at::get_num_threads();
