@@ -135,6 +135,44 @@ TEST(FakeCuda, CountsAWaitForAnEventOnlyIfTheCardRunsDry) {
   EXPECT_EQ(count([&] { at::accelerator::synchronizeDevice(0); }).waits, 1);
 }
 
+TEST(FakeCuda, SeesRacesBetweenStreams) {
+  at::accelerator::setDeviceIndex(0);
+  const c10::Stream side = c10::impl::getDeviceGuardImpl(c10::kCUDA)->getNewStream(kFirst);
+  const c10::Stream usual = at::accelerator::getCurrentStream(0);
+  const at::Tensor pinned = at::ones({4}).pin_memory();
+  const auto upload = [&] {
+    const c10::StreamGuard guard(side);
+    return pinned.to(kFirst, pinned.scalar_type(), true);
+  };
+  c10::Event event(c10::kCUDA);
+  const auto races = [](const auto& function) {
+    const int64_t before = Counts::get().races();
+    function();
+    return Counts::get().races() - before;
+  };
+  at::Tensor x = upload();
+  EXPECT_GT(races([&] { x.add_(1); }), 0) << "no event";
+  EXPECT_GT(races([&] { x.reset(); }), 0) << "given back to the side stream";
+  x = upload();
+  event.record(side);
+  event.block(usual);
+  EXPECT_EQ(races([&] { x.add_(1); }), 0);
+  x.record_stream(usual);
+  EXPECT_EQ(races([&] { x.reset(); }), 0);
+}
+
+TEST(FakeCuda, GivesADownloadOnlyToAHostThatWaits) {
+  at::accelerator::setDeviceIndex(0);
+  const at::Tensor x = at::ones({4}, kFirst), target = at::zeros({4}).pin_memory();
+  at::Tensor(target).copy_(x, true);
+  EXPECT_TRUE(target.isnan().all().item<bool>());
+  c10::Event event(c10::kCUDA);
+  event.record(at::accelerator::getCurrentStream(0));
+  x.add_(1);
+  event.synchronize();
+  EXPECT_EQ(target[0].item<float>(), 1);
+}
+
 TEST(FakeCuda, FailsTheAllocationThatTheTestNames) {
   fake_cuda::DeviceMemory::get().fail_after(2);
   EXPECT_NO_THROW(at::empty({4}, kFirst));

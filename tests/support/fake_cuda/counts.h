@@ -7,6 +7,8 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace fake_cuda {
 
@@ -33,6 +35,8 @@ class Counts {
   void misplaced(const std::string& name);
   /// The host waited for the card.
   void wait(const std::string& name);
+  /// Two streams do work that nothing puts in order.
+  void race(const std::string& name);
   /// Something that is neither an operation nor a wait, for instance a copy on a side stream.
   void note(const std::string& name);
   void allocation();
@@ -44,11 +48,15 @@ class Counts {
   int64_t operations();
   int64_t waits();
   int64_t misplaced();
+  int64_t races();
   void write_report();
 
  private:
+  using Names = std::map<std::string, int64_t>;
+
   std::mutex mutex_;
-  std::map<std::string, int64_t> operations_, waits_, misplaced_, notes_;
+  Names operations_, waits_, misplaced_, races_, notes_;
+  std::vector<std::pair<Names, Names>> marks_;  // operations and waits at each operation named by FAKE_CUDA_MARK
   int64_t started_[kMostDevices] = {};
   int64_t allocations_ = 0, bytes_to_device_ = 0, bytes_to_host_ = 0;
 };

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "counts.h"
+#include "races.h"
+#include "streams.h"
 #include "tensors.h"
 
 namespace fake_cuda {
@@ -33,6 +35,8 @@ class Call {
   void run(const c10::OperatorHandle& op, torch::jit::Stack& stack) {
     const size_t first = stack.size() - schema_.arguments().size();
     for (size_t i = first; i < stack.size(); ++i) {
+      const c10::AliasInfo* alias = schema_.arguments()[i - first].alias_info();
+      writes_ = alias != nullptr && alias->isWrite();
       replace_argument(stack[i]);
     }
     count();
@@ -53,6 +57,7 @@ class Call {
     Counts::get().operation(overload.empty() ? name_ : name_ + "." + overload, card);
     if (picks_by_mask_ || waiting_operations().contains(name_)) {
       Counts::get().wait(name_);
+      host_sees(progress_of(current_stream(card)));
     }
   }
 
@@ -71,6 +76,7 @@ class Call {
     TORCH_CHECK(!device_ || *device_ == tensor.device(), name_,
                 ": Expected all tensors to be on the same device, found ", *device_, " and ", tensor.device());
     device_ = tensor.device();
+    touch(tensor, writes_);
     picks_by_mask_ = picks_by_mask_ || (name_ == "aten::_index_put_impl_" && tensor.scalar_type() == at::kBool);
     for (const auto& [original, alias] : aliases_) {
       if (original.is_same(tensor)) {
@@ -148,6 +154,7 @@ class Call {
   const std::string name_;
   std::optional<c10::Device> device_;
   std::vector<std::pair<at::Tensor, at::Tensor>> aliases_;  // a card's tensor and its CPU alias
+  bool writes_ = false;                                     // the argument that is replaced
   bool picks_by_mask_ = false;
 };
 

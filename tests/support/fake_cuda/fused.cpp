@@ -13,8 +13,10 @@
 #include <array>
 #include <limits>
 #include <tuple>
+#include <vector>
 
 #include "counts.h"
+#include "races.h"
 #include "tensors.h"
 
 namespace fake_cuda {
@@ -23,8 +25,15 @@ namespace {
 using at::Tensor;
 using std::optional;
 
-// ---- attention
-// -------------------------------------------------------------------------------------------------------
+/// An operation that reads these tensors.
+void start(const char* name, const std::vector<Tensor>& inputs) {
+  Counts::get().operation(name, inputs.front().device().index());
+  for (const Tensor& input : inputs) {
+    touch(input, false);
+  }
+}
+
+// Attention.
 
 /// The choice of a card of compute capability 9.0: flash for 16-bit numbers without a mask; the memory-efficient kernel
 /// for float32 and for masks, which takes no shared keys; else single operations.
@@ -36,6 +45,7 @@ int64_t choose_attention(const Tensor& query, const Tensor& key, const Tensor&, 
   }
   if (is_half && at::globalContext().userEnabledCuDNNSDP()) {
     Counts::get().note("cuDNN attention");
+    TORCH_CHECK(setting("FAKE_CUDA_STRICT", 0) == 0, "make-believe CUDA: attention of cuDNN was chosen");
   }
   if (is_half && !mask && at::globalContext().userEnabledFlashSDP()) {
     return static_cast<int64_t>(sdp::SDPBackend::flash_attention);
@@ -68,7 +78,7 @@ optional<Tensor> given(const Tensor& mask) {
 
 std::tuple<Tensor, Tensor> attend(const char* name, const Tensor& query, const Tensor& key, const Tensor& value,
                                   const optional<Tensor>& mask, bool is_causal, optional<double> scale) {
-  Counts::get().operation(name, query.device().index());
+  start(name, {query, key, value, mask ? *mask : Tensor()});
   const at::AutoDispatchBelowADInplaceOrView below;
   const auto [output, sums] = at::_scaled_dot_product_flash_attention_for_cpu(
       cpu_alias(query), spread(cpu_alias(key), query.size(1)), spread(cpu_alias(value), query.size(1)), 0.0, is_causal,
@@ -82,7 +92,7 @@ struct Attended {
 std::tuple<Tensor, Tensor, Tensor> attend_backward(const char* name, const Attended& of, const optional<Tensor>& mask,
                                                    bool is_causal, optional<double> scale) {
   const c10::Device device = of.query.device();
-  Counts::get().operation(name, device.index());
+  start(name, {of.gradient, of.query, of.key, of.value, of.output, of.sums});
   const at::AutoDispatchBelowADInplaceOrView below;
   const auto [query, key, value] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
       cpu_alias(of.gradient), cpu_alias(of.query), spread(cpu_alias(of.key), of.query.size(1)),
@@ -134,14 +144,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> efficient_backward(const Tensor& grad
   return {of_query, of_key, of_value, Tensor()};
 }
 
-// ---- RMS norm
-// --------------------------------------------------------------------------------------------------------
+// RMS norm.
 
 /// (normalised rows in the input's dtype, 1 / root mean square of each row in float32)
 std::tuple<Tensor, Tensor> rms_norm(const Tensor& input, at::IntArrayRef shape, const optional<Tensor>& weight,
                                     optional<double> epsilon) {
   TORCH_CHECK(shape.size() == 1, "make-believe CUDA: _fused_rms_norm over one dimension is expected");
-  Counts::get().operation("aten::_fused_rms_norm", input.device().index());
+  start("aten::_fused_rms_norm", {input, weight ? *weight : Tensor()});
   const at::AutoDispatchBelowADInplaceOrView below;
   const Tensor x = cpu_alias(input).to(at::kFloat);
   const double smallest = epsilon.value_or(std::numeric_limits<float>::epsilon());
@@ -156,7 +165,7 @@ std::tuple<Tensor, Tensor> rms_norm(const Tensor& input, at::IntArrayRef shape, 
 std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& gradient, const Tensor& input, at::IntArrayRef shape,
                                              const Tensor& scale, const optional<Tensor>& weight,
                                              std::array<bool, 2> wanted) {
-  Counts::get().operation("aten::_fused_rms_norm_backward", input.device().index());
+  start("aten::_fused_rms_norm_backward", {input, gradient, scale, weight ? *weight : Tensor()});
   const at::AutoDispatchBelowADInplaceOrView below;
   const Tensor g = cpu_alias(gradient).to(at::kFloat), r = cpu_alias(scale);
   const Tensor normed = cpu_alias(input).to(at::kFloat) * r;

@@ -54,7 +54,10 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   c10::Stream exchangeStream(c10::Stream stream) const override { return exchange_stream(stream); }
   bool queryStream(const c10::Stream&) const override { return true; }
   void synchronizeStream(const c10::Stream& stream) const override { wait_for_stream(stream); }
-  void synchronizeDevice(const c10::DeviceIndex) const override { Counts::get().wait("synchronizeDevice"); }
+  void synchronizeDevice(const c10::DeviceIndex device) const override { wait_for_device(device); }
+  void recordDataPtrOnStream(const c10::DataPtr& data, const c10::Stream& stream) const override {
+    memory_is_used_by(data.get(), stream);
+  }
 
   void record(void** event, const c10::Stream& stream, const c10::DeviceIndex, const c10::EventFlag) const override {
     if (*event == nullptr) {
@@ -63,8 +66,17 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
     record_event(*static_cast<Event*>(*event), stream);
   }
   void destroyEvent(void* event, const c10::DeviceIndex) const noexcept override { delete static_cast<Event*>(event); }
-  void block(void*, const c10::Stream&) const override {}
-  bool queryEvent(void*) const override { return true; }
+  void block(void* event, const c10::Stream& stream) const override {
+    if (event != nullptr) {
+      stream_sees(stream, static_cast<Event*>(event)->progress);
+    }
+  }
+  bool queryEvent(void* event) const override {
+    if (event != nullptr) {
+      host_sees(static_cast<Event*>(event)->progress);
+    }
+    return true;
+  }
   void synchronizeEvent(void* event) const override {
     if (event != nullptr) {
       wait_for_event(*static_cast<Event*>(event));
@@ -113,7 +125,7 @@ class Hooks : public at::CUDAHooksInterface {
   bool isPinnedPtr(const void* pointer) const override { return PinnedMemory::get().owns(pointer); }
   c10::Allocator* getPinnedMemoryAllocator() const override { return &PinnedMemory::get(); }
   c10::Allocator* getCUDADeviceAllocator() const override { return &DeviceMemory::get(); }
-  void deviceSynchronize(c10::DeviceIndex) const override { Counts::get().wait("deviceSynchronize"); }
+  void deviceSynchronize(c10::DeviceIndex device) const override { wait_for_device(device); }
   const at::Generator& getDefaultGenerator(c10::DeviceIndex index) const override {
     static auto* all = new std::vector<at::Generator>(make_generators());
     return all->at(static_cast<size_t>(index < 0 ? fake_cuda::current_device() : index));

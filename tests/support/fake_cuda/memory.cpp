@@ -72,12 +72,14 @@ c10::DataPtr DeviceMemory::allocate(size_t size) {
   const size_t rounded = (size + 511) / 512 * 512;
   char* place = take(rounded, device.index());
   Counts::get().allocation();
+  memory_begins(place, device.index());
   std::memset(host(place), 0xFF, rounded);  // NaN, or indices out of range
   c10::reportMemoryUsageToProfiler(place, static_cast<int64_t>(rounded), live_[device.index()], used_, device);
   return {place, place, &drop, device};
 }
 
 void DeviceMemory::release(char* place) {
+  memory_ends(place);
   size_t size = 0;
   c10::DeviceIndex device = 0;
   {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "counts.h"
+#include "races.h"
 
 namespace fake_cuda {
 
@@ -22,7 +23,7 @@ class DeviceMemory final : public c10::DeviceAllocator {
   void copy_data(void* to, const void* from, std::size_t count) const override;
   bool initialized() override { return true; }
   void emptyCache(c10::MempoolId_t) override {}
-  void recordStream(const c10::DataPtr&, c10::Stream) override {}
+  void recordStream(const c10::DataPtr& data, c10::Stream stream) override { memory_is_used_by(data.get(), stream); }
   c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex device) override;
   void resetAccumulatedStats(c10::DeviceIndex) override {}
   void resetPeakStats(c10::DeviceIndex device) override;

@@ -38,7 +38,7 @@ bool on_side_stream(c10::DeviceIndex device) {
 }
 
 void record_event(Event& event, const c10::Stream& stream) {
-  event = {stream.device_index(), stream.id(), Counts::get().started(stream.device_index())};
+  event = {stream.device_index(), stream.id(), Counts::get().started(stream.device_index()), progress_of(stream)};
 }
 
 void wait_for_event(const Event& event) {
@@ -47,6 +47,7 @@ void wait_for_event(const Event& event) {
   } else {
     Counts::get().note("synchronizeEvent, the card has more to do");
   }
+  host_sees(event.progress);
 }
 
 void wait_for_stream(const c10::Stream& stream) {
@@ -55,6 +56,12 @@ void wait_for_stream(const c10::Stream& stream) {
   } else {
     Counts::get().note("synchronizeStream of a side stream");
   }
+  host_sees(progress_of(stream));
+}
+
+void wait_for_device(c10::DeviceIndex device) {
+  Counts::get().wait("synchronizeDevice");
+  host_sees_all(device);
 }
 
 }  // namespace fake_cuda

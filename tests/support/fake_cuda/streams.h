@@ -3,6 +3,7 @@
 #include <c10/core/Stream.h>
 
 #include "counts.h"
+#include "races.h"
 
 namespace fake_cuda {
 
@@ -22,11 +23,13 @@ struct Event {
   c10::DeviceIndex device = 0;
   c10::StreamId stream = 0;
   int64_t started = 0;  // operations of the card before the event
+  Progress progress = {};
 };
 void record_event(Event& event, const c10::Stream& stream);
 
 /// Counts a blocking wait if the card was given nothing to do since the event: it has run dry when the host goes on.
 void wait_for_event(const Event& event);
 void wait_for_stream(const c10::Stream& stream);
+void wait_for_device(c10::DeviceIndex device);
 
 }  // namespace fake_cuda

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "memory.h"
+#include "races.h"
 #include "streams.h"
 
 namespace fake_cuda {
@@ -56,6 +57,18 @@ void count_download(const at::Tensor& self, const at::Tensor& source, bool non_b
   }
 }
 
+/// Until the host waits, the target holds NaN: who reads it too early gets wrong numbers.
+void download_later(const at::Tensor& self, const at::Tensor& source) {
+  const at::Tensor numbers = cpu_alias(source).clone();
+  if (self.is_contiguous()) {
+    std::memset(self.mutable_data_ptr(), 0xFF, self.nbytes());
+  }
+  copy_later(current_stream(source.device().index()), [self, numbers] {
+    const at::AutoDispatchBelowADInplaceOrView below;
+    self.copy_(numbers);
+  });
+}
+
 at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool non_blocking) {
   if (self.numel() == 0) {
     return self;
@@ -73,9 +86,22 @@ at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool non_blocking) 
   } else {
     count_download(self, source, non_blocking);
   }
+  touch(source, false);
+  touch(self, true);
   const at::AutoDispatchBelowADInplaceOrView below;
+  if (!to && non_blocking && self.is_pinned()) {
+    download_later(self, source);
+    return self;
+  }
   (to ? cpu_alias(self) : self).copy_(from ? cpu_alias(source) : source);
+  if (!to) {
+    host_sees(progress_of(current_stream(source.device().index())));
+  }
   return self;
+}
+
+void record_stream(at::Tensor& self, c10::Stream stream) {
+  memory_is_used_by(self.storage().data(), stream);
 }
 
 }  // namespace
@@ -100,6 +126,7 @@ at::Tensor cpu_alias(const at::Tensor& tensor) {
 at::Tensor to_card(const at::Tensor& cpu, c10::Device device) {
   at::Tensor out = empty_strided(cpu.sizes(), cpu.strides(), cpu.scalar_type(), {}, device, {});
   cpu_alias(out).copy_(cpu);
+  touch(out, true);
   return out;
 }
 
@@ -126,6 +153,7 @@ TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("empty_strided", TORCH_FN(fake_cuda::empty_strided));
   m.impl("copy_", TORCH_FN(fake_cuda::copy));
   m.impl("resize_", TORCH_FN(fake_cuda::resize));
+  m.impl("record_stream", TORCH_FN(fake_cuda::record_stream));
   m.impl("view", TORCH_FN(at::native::view));
   m.impl("as_strided", TORCH_FN(at::native::as_strided_tensorimpl));
   m.impl("_reshape_alias", TORCH_FN(at::native::_reshape_alias));
