@@ -30,6 +30,7 @@ constexpr std::chrono::milliseconds kInterval{200};  // 20 ticks of /proc/stat
 // use.
 constexpr double kWaitedShare = 0.20;
 constexpr double kOthersShare = 0.15;
+constexpr double kBusySeconds = 0.1;  // a process that runs for a moment now and then has a share of nothing
 // It ends after some moments with these shares of the CPUs' time.
 constexpr double kFewOthersShare = 0.10;
 constexpr double kIdleShare = 0.10;
@@ -138,7 +139,8 @@ bool ContentionJudge::judge(const CpuTimes& now) {
     return is_contended_;
   }
   if (!is_contended_) {
-    is_contended_ = others >= kOthersShare * total && waited >= kWaitedShare * (own + waited);
+    const bool is_busy = own + waited >= kBusySeconds;
+    is_contended_ = is_busy && others >= kOthersShare * total && waited >= kWaitedShare * (own + waited);
     moments_ = free_moments_ = 0;
     return is_contended_;
   }

@@ -3,8 +3,15 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <chrono>
 
 namespace minimind {
+
+namespace {
+
+constexpr std::chrono::microseconds kLongWait{300};  // much longer than to sleep and wake up
+
+}  // namespace
 
 void ThreadTeam::run(int64_t most, const std::function<void(const Worker&)>& work) {
   shares_ = std::clamp<int64_t>(most, 1, at::get_num_threads());
@@ -34,9 +41,11 @@ void ThreadTeam::wait_for_all(int64_t shares) {
     __builtin_ia32_pause();
 #endif
   }
-  // The missing thread has no processor: it may need this one.
-  spins_.store(std::max(kFewestSpins, spins / 4), std::memory_order_relaxed);
+  // Either the missing thread has no processor, and may need this one, or it has more work than these few spins last.
+  const auto start = std::chrono::steady_clock::now();
   round_.wait(round, std::memory_order_acquire);
+  const bool was_long = std::chrono::steady_clock::now() - start > kLongWait;
+  spins_.store(std::clamp(was_long ? spins / 4 : spins * 4, kFewestSpins, kMostSpins), std::memory_order_relaxed);
 }
 
 }  // namespace minimind

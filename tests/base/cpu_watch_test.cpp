@@ -51,6 +51,13 @@ TEST(ContentionJudge, SeesNoneWhereOthersLeaveCpusToThisProcess) {
   }
 }
 
+TEST(ContentionJudge, SeesNoneWhileThisProcessRunsForAMomentOnly) {
+  Moments rare;
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_FALSE(rare.next(0.02, 0.9, 0.02));
+  }
+}
+
 TEST(ContentionJudge, SeesBusyLoopsAtOnceAndTheirEndAfterTwoMoments) {
   Moments busy;
   EXPECT_FALSE(busy.next(1.0, 0.0, 0.0));
