@@ -161,6 +161,21 @@ TEST(FakeCuda, SeesRacesBetweenStreams) {
   EXPECT_EQ(races([&] { x.reset(); }), 0);
 }
 
+TEST(FakeCuda, SeesPageLockedMemoryThatChangesTooEarly) {
+  at::accelerator::setDeviceIndex(0);
+  const at::Tensor pinned = at::ones({4}).pin_memory();
+  for (const bool waits : {true, false}) {
+    const int64_t before = Counts::get().races();
+    const at::Tensor x = pinned.to(kFirst, pinned.scalar_type(), true);
+    if (waits) {
+      at::accelerator::synchronizeDevice(0);
+    }
+    at::Tensor(pinned).add_(1);
+    at::accelerator::synchronizeDevice(0);
+    EXPECT_EQ(Counts::get().races() - before, waits ? 0 : 1);
+  }
+}
+
 TEST(FakeCuda, GivesADownloadOnlyToAHostThatWaits) {
   at::accelerator::setDeviceIndex(0);
   const at::Tensor x = at::ones({4}, kFirst), target = at::zeros({4}).pin_memory();

@@ -22,7 +22,7 @@ struct Memory {
 struct Pending {
   StreamKey stream;
   int64_t time = 0;
-  std::function<void()> copy;
+  std::function<void()> action;
 };
 
 /// All streams of the process. Every operation of a stream has a time of its own, from 1.
@@ -80,6 +80,9 @@ void touch(const at::Tensor& tensor, bool writes) {
   raise(all.seen[stream], all.by_host);
   if (!in_order(memory.writes, stream) || (writes && !in_order(memory.reads, stream))) {
     Counts::get().race("two streams use the same memory");
+    TORCH_CHECK(setting("FAKE_CUDA_STRICT", 0) == 0,
+                "make-believe CUDA: two streams use the same memory of cuda:", static_cast<int>(stream.first),
+                ", and no event puts them in order");
   }
   (writes ? memory.writes : memory.reads)[stream] = ++all.now[stream];
 }
@@ -135,12 +138,12 @@ void host_sees(const Progress& progress) {
   {
     const std::lock_guard guard(all.mutex);
     raise(all.by_host, progress);
-    const auto is_due = [&](const Pending& copy) { return knows(all.by_host, copy.stream, copy.time); };
+    const auto is_due = [&](const Pending& next) { return knows(all.by_host, next.stream, next.time); };
     std::copy_if(all.pending.begin(), all.pending.end(), std::back_inserter(due), is_due);
     std::erase_if(all.pending, is_due);
   }
-  for (const Pending& copy : due) {
-    copy.copy();
+  for (const Pending& next : due) {
+    next.action();
   }
 }
 
@@ -157,10 +160,10 @@ void host_sees_all(c10::DeviceIndex device) {
   host_sees(progress);
 }
 
-void copy_later(const c10::Stream& stream, std::function<void()> copy) {
+void when_host_sees(const c10::Stream& stream, std::function<void()> action) {
   World& all = world();
   const std::lock_guard guard(all.mutex);
-  all.pending.push_back({key_of(stream), all.now[key_of(stream)], std::move(copy)});
+  all.pending.push_back({key_of(stream), all.now[key_of(stream)], std::move(action)});
 }
 
 }  // namespace fake_cuda

@@ -31,7 +31,8 @@ void stream_sees(const c10::Stream& stream, const Progress& progress);
 void host_sees(const Progress& progress);
 void host_sees_all(c10::DeviceIndex device);
 
-/// A copy to page-locked memory that the host does not wait for: done when the host has seen it.
-void copy_later(const c10::Stream& stream, std::function<void()> copy);
+/// What happens when the host has seen the end of the stream's last operation, for instance a copy that is not waited
+/// for.
+void when_host_sees(const c10::Stream& stream, std::function<void()> action);
 
 }  // namespace fake_cuda

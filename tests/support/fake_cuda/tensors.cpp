@@ -8,6 +8,8 @@
 #include <torch/library.h>
 
 #include <cstring>
+#include <functional>
+#include <string_view>
 
 #include "memory.h"
 #include "races.h"
@@ -57,13 +59,30 @@ void count_download(const at::Tensor& self, const at::Tensor& source, bool non_b
   }
 }
 
+std::string_view bytes_of(const at::Tensor& tensor) {
+  return {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()};
+}
+
+/// The card may read page-locked memory until the host has seen the copy's end.
+void watch_upload(const at::Tensor& self, const at::Tensor& source) {
+  if (!source.is_contiguous()) {
+    return;
+  }
+  const size_t before = std::hash<std::string_view>()(bytes_of(source));
+  when_host_sees(current_stream(self.device().index()), [source = source.detach(), before] {
+    if (std::hash<std::string_view>()(bytes_of(source)) != before) {
+      Counts::get().race("page-locked memory was changed before it was copied");
+    }
+  });
+}
+
 /// Until the host waits, the target holds NaN: who reads it too early gets wrong numbers.
 void download_later(const at::Tensor& self, const at::Tensor& source) {
   const at::Tensor numbers = cpu_alias(source).clone();
   if (self.is_contiguous()) {
     std::memset(self.mutable_data_ptr(), 0xFF, self.nbytes());
   }
-  copy_later(current_stream(source.device().index()), [self, numbers] {
+  when_host_sees(current_stream(source.device().index()), [self, numbers] {
     const at::AutoDispatchBelowADInplaceOrView below;
     self.copy_(numbers);
   });
@@ -88,6 +107,9 @@ at::Tensor& copy(at::Tensor& self, const at::Tensor& source, bool non_blocking) 
   }
   touch(source, false);
   touch(self, true);
+  if (to && !from && non_blocking && source.is_pinned()) {
+    watch_upload(self, source);
+  }
   const at::AutoDispatchBelowADInplaceOrView below;
   if (!to && non_blocking && self.is_pinned()) {
     download_later(self, source);
@@ -131,7 +153,8 @@ at::Tensor to_card(const at::Tensor& cpu, c10::Device device) {
 }
 
 const at::Tensor& resize(const at::Tensor& self, at::IntArrayRef size, std::optional<at::MemoryFormat>) {
-  const size_t wanted = static_cast<size_t>(c10::multiply_integers(size) + self.storage_offset()) * self.element_size();
+  const size_t wanted =
+      static_cast<size_t>(c10::multiply_integers(size) + self.storage_offset()) * self.dtype().itemsize();
   c10::StorageImpl* storage = self.storage().unsafeGetStorageImpl();
   if (wanted > storage->nbytes()) {
     const c10::DeviceGuard guard(self.device());
