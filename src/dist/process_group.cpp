@@ -91,7 +91,7 @@ void ProcessGroup::run_timed(const Work& work) {
 
 ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono::seconds timeout)
     : info_(info), device_(device) {
-  if (info.world_size <= 1 && !info.store_is_served) {
+  if (!info.has_group() && !info.store_is_served) {
     return;
   }
   constexpr std::chrono::seconds kRendezvousTime{300};
@@ -105,7 +105,7 @@ ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono
       run_id_ = store->compareSet(kRunId, std::string(), nonce);
       is_restarted_ = run_id_ != nonce;
     }
-    if (info.world_size > 1) {
+    if (info.has_group()) {
       detail::Rendezvous rendezvous(store, info);
       rendezvous.wait_for_all(patience);
       const std::string attempt = rendezvous.prefix();
@@ -114,7 +114,7 @@ ProcessGroup::ProcessGroup(const RankInfo& info, c10::Device device, std::chrono
           info, c10::make_intrusive<c10d::PrefixStore>(attempt + "/watch", detail::open_store(info, false, patience)));
     }
   });
-  if (info.world_size > 1) {
+  if (info.has_group()) {
     run_timed([&] { connections_->open_backends(info, device, patience, timeout); });
   }
 }
@@ -144,7 +144,7 @@ void ProcessGroup::end_run() {
 
 template <class Number>
 void ProcessGroup::sum(const std::vector<Number*>& numbers) {
-  if (world_size() == 1) {
+  if (!info_.has_group()) {
     return;
   }
   std::vector<at::Tensor> packed = {
@@ -161,7 +161,7 @@ template void ProcessGroup::sum(const std::vector<int64_t*>&);
 template void ProcessGroup::sum(const std::vector<double*>&);
 
 void ProcessGroup::broadcast_(const std::vector<at::Tensor>& tensors) {
-  if (world_size() == 1) {
+  if (!info_.has_group()) {
     return;
   }
   const c10::NoGradGuard no_grad;
@@ -196,7 +196,7 @@ std::vector<std::string> ProcessGroup::gather(const std::string& text) {
   std::string padded = text;
   padded.resize(static_cast<size_t>(std::ranges::max(sizes)));
   std::vector<std::string> texts(sizes.size(), padded);
-  if (world_size() == 1 || padded.empty()) {
+  if (!info_.has_group() || padded.empty()) {
     return texts;
   }
   std::vector<at::Tensor> sent = {bytes_of(padded)};
@@ -212,7 +212,7 @@ std::vector<std::string> ProcessGroup::gather(const std::string& text) {
 }
 
 void ProcessGroup::report_failure(const std::string& cause) {
-  if (world_size() > 1) {
+  if (info_.has_group()) {
     connections_->watch->report(cause);
   }
 }
@@ -225,7 +225,7 @@ struct GradientReducer::State {
 
 GradientReducer::GradientReducer(ProcessGroup& group, std::vector<at::Tensor> parameters, int64_t bucket_bytes)
     : group_(group), parameters_(std::move(parameters)) {
-  if (group.world_size() == 1) {
+  if (!group.info().has_group()) {
     return;
   }
   require(!parameters_.empty(), "training: expected at least one trained parameter, found none (--freeze)");

@@ -109,7 +109,8 @@ RankInfo rank_from_environment() {
   }
   info.store_is_served =
       info.launcher == Launcher::kTorchrun && environment("TORCHELASTIC_USE_AGENT_STORE").value_or("") == "True";
-  if (info.world_size > 1 || info.store_is_served) {
+  info.groups_one_rank = environment("MINIMIND_TEST_GROUP_OF_ONE").value_or("") == "1";
+  if (info.has_group() || info.store_is_served) {
     read_store(info);
   }
   return info;

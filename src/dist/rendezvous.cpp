@@ -15,27 +15,12 @@
 
 #include "base/file_descriptor.h"
 #include "base/stopwatch.h"
-#include "dist/collective.h"
+#include "dist/device_backend.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
 
 namespace minimind::detail {
 namespace {
-
-#ifdef USE_C10D_NCCL
-/// Without this the destructor aborts, and warns after every good run.
-void close_nccl(c10d::ProcessGroupNCCL& nccl, bool has_failed) {
-  try {
-    if (has_failed) {
-      nccl.abort();  // waits for no other rank
-    } else {
-      nccl.shutdown();
-    }
-  } catch (const std::exception& error) {
-    log_warning(concat("closing NCCL: ", connection_failure_text(error)));
-  }
-}
-#endif
 
 constexpr const char* kAttempts = "attempts";
 constexpr std::chrono::milliseconds kPollInterval{20};
@@ -210,17 +195,10 @@ void Connections::open_backends(const RankInfo& info, const c10::Device& device,
   group = c10::make_intrusive<c10d::ProcessGroup>(attempt_store, rank, size);
   group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, cpu);
   group->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
-#ifdef USE_C10D_NCCL
-  if (device.is_cuda()) {
-    switch_nccl_recorder_off();
-    auto nccl = c10d::ProcessGroupNCCL::Options::create();
-    nccl->timeout = timeout;
-    nccl->group_name = "minimind";
-    cuda = c10::make_intrusive<c10d::ProcessGroupNCCL>(store("nccl"), rank, size, nccl);
-    group->setBackend(c10::DeviceType::CUDA, c10d::ProcessGroup::BackendType::NCCL, cuda);
+  if (!device.is_cpu()) {
+    gpu = make_device_backend({store("nccl"), rank, size, device, timeout});
+    group->setBackend(device.type(), c10d::ProcessGroup::BackendType::NCCL, gpu);
   }
-#endif
-  static_cast<void>(device);
 }
 
 void Connections::close() {
@@ -229,19 +207,15 @@ void Connections::close() {
     // Before the connections close: the other ranks then look for the cause.
     watch->report("an error; see the message of that rank");
   }
-#ifdef USE_C10D_NCCL
-  if (cuda) {
-    close_nccl(*cuda, has_failed);
+  if (gpu) {
+    close_device_backend(*gpu, has_failed);
   }
-#endif
 }
 
 c10d::Backend& Connections::of(const c10::Device& device) const {
-#ifdef USE_C10D_NCCL
-  if (device.is_cuda() && cuda) {
-    return *cuda;
+  if (!device.is_cpu() && gpu) {
+    return *gpu;
   }
-#endif
   if (!device.is_cpu()) {
     throw std::logic_error("collective on " + device.str() + ": this process group has no backend for this device");
   }

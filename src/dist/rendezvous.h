@@ -10,9 +10,6 @@
 #include <string>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
-#ifdef USE_C10D_NCCL
-#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
-#endif
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
 #include "dist/rank_info.h"
@@ -63,13 +60,12 @@ struct Connections {
   /// hangs.
   std::unique_ptr<RankWatch> watch;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> cpu;
-#ifdef USE_C10D_NCCL
-  c10::intrusive_ptr<c10d::ProcessGroupNCCL> cuda;
-#endif
+  c10::intrusive_ptr<c10d::Backend> gpu;         ///< null if the device is the CPU
   c10::intrusive_ptr<c10d::ProcessGroup> group;  ///< both backends, as c10d::Reducer wants them
   const int exceptions_before = std::uncaught_exceptions();
 
-  /// Opens `cpu` and, for a CUDA device, `cuda`. `patience`: for the connections; `timeout`: for each collective.
+  /// Opens `cpu` and, unless the device is the CPU, `gpu`. `patience`: for the connections; `timeout`: for each
+  /// collective.
   void open_backends(const RankInfo& info, const c10::Device& device, std::chrono::milliseconds patience,
                      std::chrono::milliseconds timeout);
   /// Called once, before the destructor. While an exception passes, it tells the other ranks that this rank has failed,

@@ -48,7 +48,8 @@ class Environment {
                              "LOCAL_WORLD_SIZE",
                              "SLURM_NTASKS_PER_NODE",
                              "OMPI_COMM_WORLD_LOCAL_SIZE",
-                             "MPI_LOCALNRANKS"}) {
+                             "MPI_LOCALNRANKS",
+                             "MINIMIND_TEST_GROUP_OF_ONE"}) {
       ::unsetenv(name);
     }
   }
@@ -70,6 +71,21 @@ TEST(RankInfo, IsASingleProcessWithoutALauncher) {
   EXPECT_EQ(info.launcher, Launcher::kNone);
   EXPECT_EQ(info.rank, 0);
   EXPECT_EQ(info.world_size, 1);
+}
+
+TEST(RankInfo, GroupsOneRankOnlyForATest) {
+  std::map<std::string, std::string> variables = {
+      {"RANK", "0"}, {"WORLD_SIZE", "1"}, {"MASTER_ADDR", "10.0.0.1"}, {"MASTER_PORT", "29500"}};
+  {
+    const Environment environment(variables);
+    EXPECT_FALSE(rank_from_environment().has_group());
+  }
+  variables["MINIMIND_TEST_GROUP_OF_ONE"] = "1";
+  const Environment environment(variables);
+  const RankInfo info = rank_from_environment();
+  EXPECT_TRUE(info.has_group());
+  EXPECT_EQ(info.world_size, 1);
+  EXPECT_EQ(info.master_port, 29500);
 }
 
 TEST(RankInfo, ReadsTorchrun) {
