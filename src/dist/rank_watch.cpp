@@ -21,7 +21,7 @@ constexpr int64_t kMissedBeats = 15;
 constexpr int64_t kMissedBeatsInAlarm = 3;
 constexpr double kStoreTimeout = 15;  // seconds
 constexpr double kEndTimeout = 5;     // seconds
-constexpr std::chrono::seconds kExplainTimeout{12};
+constexpr std::chrono::seconds kExplainTimeout{8};
 constexpr std::chrono::seconds kReportTimeout{3};
 constexpr std::chrono::seconds kSignOffTimeout{10};
 constexpr const char* kLost = "lost";

@@ -26,7 +26,7 @@ class RankWatch {
 
   /// Sends the reason why this rank ends to the other ranks.
   void report(const std::string& cause);
-  /// After a broken connection: which rank is gone, and why. Waits up to 12 s; empty if nothing is known by then.
+  /// After a broken connection: which rank is gone, and why. Waits up to 8 s; empty if nothing is known by then.
   std::string explain_loss();
 
  private:
