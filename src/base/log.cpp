@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "base/log_origin.h"
+
 namespace minimind {
 
 namespace {
@@ -15,6 +17,7 @@ struct LogSink {
   std::mutex mutex;
   std::function<void(std::string_view)> write;
   bool is_terminal = false;
+  std::string origin;
 };
 
 // Never destroyed: threads may log while the program ends.
@@ -29,7 +32,17 @@ void set_sink(std::function<void(std::string_view)> write, bool is_terminal) {
   log_sink().is_terminal = is_terminal;
 }
 
+std::string log_origin() {
+  const std::scoped_lock lock(log_sink().mutex);
+  return log_sink().origin;
+}
+
 }  // namespace
+
+void set_log_origin(std::string origin) {
+  const std::scoped_lock lock(log_sink().mutex);
+  log_sink().origin = std::move(origin);
+}
 
 void set_log_sink(std::function<void(std::string_view)> sink) {
   set_sink(std::move(sink), false);
@@ -42,11 +55,14 @@ void log_to_stderr() {
 }
 
 void log_info(std::string_view message) {
-  log_text(std::string(message) + '\n');
+  if (log_origin().empty()) {
+    log_text(std::string(message) + '\n');
+  }
 }
 
 void log_warning(std::string_view message) {
-  log_text("warning: " + std::string(message) + '\n');
+  const std::string origin = log_origin();
+  log_text("warning: " + origin + (origin.empty() ? "" : ": ") + std::string(message) + '\n');
 }
 
 bool log_is_terminal() {

@@ -4,6 +4,7 @@
 
 #include <new>
 #include <string_view>
+#include <typeinfo>
 
 #include "minimind/base/error.h"
 
@@ -26,11 +27,15 @@ bool is_out_of_memory(const std::exception& error) {
 
 }  // namespace
 
+std::string rank_text(const RankInfo& info) {
+  return concat("rank ", info.rank, " of ", info.world_size);
+}
+
 std::string out_of_memory_text(const std::exception& error, const RankInfo& info) {
   if (!is_out_of_memory(error)) {
     return {};
   }
-  const std::string place = info.world_size > 1 ? concat("rank ", info.rank, " of ", info.world_size, ": ") : "";
+  const std::string place = info.world_size > 1 ? rank_text(info) + ": " : "";
   return concat(place, "out of memory (", first_line(error),
                 "); a smaller --batch_size or --max_seq_len needs less, --plan shows how much");
 }
@@ -44,8 +49,15 @@ void run_and_report_failure(ProcessGroup& group, const std::function<void()>& wo
       group.report_failure(out_of_memory);
       throw Error(out_of_memory);
     }
-    group.report_failure(dynamic_cast<const Error*>(&error) != nullptr ? error.what() : first_line(error));
-    throw;
+    if (dynamic_cast<const Error*>(&error) == nullptr) {
+      group.report_failure(first_line(error));
+      throw;
+    }
+    group.report_failure(error.what());
+    if (group.is_main() || typeid(error) != typeid(Error) || std::string_view(error.what()).starts_with("rank ")) {
+      throw;
+    }
+    throw Error(concat(rank_text(group.info()), ": ", error.what()));
   }
 }
 

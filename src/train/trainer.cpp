@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/cpu_quota.h"
+#include "base/log_origin.h"
 #include "base/signals.h"
 #include "dist/local_launcher.h"
 #include "minimind/base/error.h"
@@ -286,6 +287,9 @@ int run_training(TrainOptions options, Stage stage) {
   }
   if (starts_local_ranks(options.processes, info)) {
     return run_local_ranks(options.processes, own_command());
+  }
+  if (info.rank != 0) {
+    set_log_origin(rank_text(info));
   }
   const c10::Device device = device_of(options.device, info.local_rank, info.local_ranks);
   use_device(device);

@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/log_origin.h"
 #include "base/progress.h"
 
 namespace minimind {
@@ -29,6 +30,16 @@ TEST(Log, GivesWholeLinesToTheSink) {
   log_info("one");
   log_warning("two");
   EXPECT_EQ(log.texts(), (std::vector<std::string>{"one\n", "warning: two\n"}));
+}
+
+TEST(Log, NamesAProcessInItsWarningsAndDropsItsInformation) {
+  const CollectedLog log;
+  set_log_origin("rank 1 of 2");
+  log_info("one");
+  log_warning("two");
+  set_log_origin("");
+  log_info("three");
+  EXPECT_EQ(log.texts(), (std::vector<std::string>{"warning: rank 1 of 2: two\n", "three\n"}));
 }
 
 TEST(Log, IsSilentWithoutASink) {

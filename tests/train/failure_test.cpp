@@ -62,7 +62,7 @@ TEST(FailureOfARank, OutOfMemoryInTheBackwardPassIsItsOwnAndNamedByTheOthers) {
 
 TEST(FailureOfARank, AFailedConnectionIsReportedToo) {
   const std::vector<std::string> messages = messages_after(
-      [] { throw c10::DistBackendError(c10::SourceLocation{}, "NCCL error"); }, std::chrono::seconds(20));
+      [] { throw c10::DistBackendError(c10::SourceLocation{}, "NCCL error"); }, std::chrono::seconds(10));
   EXPECT_NE(messages[1].find("rank 1 of 2: expected all ranks to answer, found a connection that failed (NCCL error)"),
             std::string::npos)
       << messages[1];
@@ -81,6 +81,19 @@ TEST(FailureOfARank, AnExceptionThatNobodyReportsReachesTheOthers) {
     }
   }));
   EXPECT_NE(message.find("rank 1 has ended: an error; see the message of that rank"), std::string::npos) << message;
+}
+
+TEST(FailureOfARank, NamesTheRankUnlessItSpeaksForAll) {
+  std::vector<std::string> messages(2);
+  EXPECT_ANY_THROW(run_ranks(2, [&](ProcessGroup& group) {
+    try {
+      run_and_report_failure(group, [] { throw Error("data.json: no such file"); });
+    } catch (const Error& error) {
+      messages[static_cast<size_t>(group.rank())] = error.what();
+      throw;
+    }
+  }));
+  EXPECT_EQ(messages, (std::vector<std::string>{"data.json: no such file", "rank 1 of 2: data.json: no such file"}));
 }
 
 TEST(OutOfMemory, IsToldFromOtherErrors) {
