@@ -58,7 +58,7 @@ std::vector<int> own_cpus() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof(set), &set) == 0) {
     for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (CPU_ISSET(cpu, &set)) {
+      if (CPU_ISSET(static_cast<size_t>(cpu), &set)) {
         cpus.push_back(cpu);
       }
     }
