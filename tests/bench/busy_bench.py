@@ -101,7 +101,7 @@ class Decode:
     def speed(self, seconds):
         rates, end = [], time.monotonic() + seconds
         while not rates or time.monotonic() < end:
-            self.process.stdin.write("decode 100\n")
+            self.process.stdin.write("decode 20\n")
             self.process.stdin.flush()
             rates.append(json.loads(self.process.stdout.readline())["tokens_per_second"])
         return statistics.harmonic_mean(rates)

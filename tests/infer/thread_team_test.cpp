@@ -53,23 +53,31 @@ TEST(ShortSpins, LetThreadsSleepThatWouldSpinForMilliseconds) {
   EXPECT_GT(again, 0.3 * spinning);
 }
 
-TEST(ThreadTeam, SleepsWhileAWorkerIsMissing) {
+TEST(ThreadTeam, LeavesTheStepsToOneThreadWhileAnotherIsLate) {
   const int before = at::get_num_threads();
   at::set_num_threads(2);
   ThreadTeam team;
-  double spent = 0;
-  team.run(2, [&](const ThreadTeam::Worker& worker) {
-    const double start = process_seconds();
-    if (worker.begin == 0) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    }
-    worker.barrier();
-    if (worker.begin == 0) {
-      spent = process_seconds() - start;
-    }
-  });
+  const auto workers_of_a_step = [&](bool is_late) {
+    std::atomic<int> workers = 0;
+    team.run(2, [&](const ThreadTeam::Worker& worker) {
+      ++workers;
+      if (is_late && worker.begin == 1) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      }
+      worker.barrier();
+    });
+    return workers.load();
+  };
+  int steps = 0;
+  while (workers_of_a_step(/*is_late=*/true) == 2 && steps < 50) {
+    ++steps;
+  }
+  EXPECT_EQ(steps, 8);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (workers_of_a_step(/*is_late=*/false) == 1 && std::chrono::steady_clock::now() < end) {
+  }
+  EXPECT_EQ(workers_of_a_step(/*is_late=*/false), 2);
   at::set_num_threads(before);
-  EXPECT_LT(spent, 0.05);  // of 0.2 s
 }
 
 TEST(ThreadTeam, WorkersCoverAllSharesAndWaitForEachOther) {
