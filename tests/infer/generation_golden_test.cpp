@@ -19,7 +19,8 @@ struct GoldenPrompt {
 GoldenPrompt golden_prompt(GoldenModel& golden, const std::string& name, const nlohmann::json& facts) {
   const at::NoGradGuard without_gradients;
   const VlmInput input = golden_input(golden, golden.tensor("gen_" + name + ".prompt"), facts.at("features"));
-  const int64_t* ids = input.ids.const_data_ptr<int64_t>();
+  const at::Tensor ids_on_cpu = input.ids.cpu();
+  const int64_t* ids = ids_on_cpu.const_data_ptr<int64_t>();
   return {{ids, ids + input.ids.numel()}, golden.model->embed(input)[0]};
 }
 
@@ -54,10 +55,10 @@ std::vector<TokenId> run_greedily(const GoldenModel& golden, const GoldenPrompt&
 }
 
 std::vector<Kind> cached_kinds(const GoldenModel& golden) {
-  if (golden.model->config().use_moe) {
-    return {DecoderKind::kLayers};
+  if (can_fuse(Vlm(golden.model))) {
+    return {DecoderKind::kLayers, DecoderKind::kFused};
   }
-  return {DecoderKind::kLayers, DecoderKind::kFused};
+  return {DecoderKind::kLayers};
 }
 
 void check_greedy_key(const GoldenModel& golden, const GoldenPrompt& prompt, const std::string& key,
@@ -130,7 +131,7 @@ SamplingOptions sampling_of(const std::string& words) {
 /// One row: every golden probability, and nothing where the golden has nothing.
 void check_probability_row(std::span<const float> ours, const at::Tensor& golden, const at::Tensor& ids) {
   std::map<int64_t, double> expected;
-  const at::Tensor values = golden.to(at::kDouble).contiguous();
+  const at::Tensor values = golden.to(at::kCPU, at::kDouble).contiguous();
   for (int64_t i = 0; i < values.numel(); ++i) {
     const int64_t id = ids.defined() ? ids[i].item<int64_t>() : i;
     expected[id] = values.const_data_ptr<double>()[i];

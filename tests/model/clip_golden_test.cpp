@@ -20,8 +20,9 @@ void check_image(ClipVision& encoder, const StateDict& images, const std::string
 TEST(GoldenClip, FeaturesOfEveryImageAgree) {
   MINIMIND_REQUIRE_FIXTURES();
   ClipVision encoder = load_clip_vision(fixtures_dir() / "clip");
+  encoder->to(test_device());
   const int64_t size = encoder->config().image_size;
-  const StateDict images = read_state_dict(fixtures_dir() / "images" / "expected.safetensors");
+  const StateDict images = read_golden_tensors(fixtures_dir() / "images" / "expected.safetensors");
   const std::string suffix = ".encoder_out";
   size_t ran = 0, total = 0;
   std::vector<at::Tensor> pixels, features;
@@ -32,7 +33,7 @@ TEST(GoldenClip, FeaturesOfEveryImageAgree) {
     ++total;
     const std::string stem = key.substr(0, key.size() - suffix.size());
     if (stem == "zero_padding_image") {
-      const at::Tensor zeros = at::zeros({1, 3, size, size});
+      const at::Tensor zeros = at::zeros({1, 3, size, size}, test_device());
       EXPECT_LE(relative_error(encoder->forward(zeros)[0], golden), kGoldenTolerance);
     } else {
       check_image(encoder, images, stem, golden);

@@ -17,6 +17,7 @@
 #include "minimind/model/vlm.h"
 #include "minimind/model/weights.h"
 #include "support/fixtures.h"
+#include "support/test_device.h"
 
 namespace minimind::testing {
 
@@ -98,16 +99,27 @@ inline void load_golden_weights(GoldenModel& golden, const std::string& file = "
   const auto path = fixtures_dir() / "lm" / golden.name / file;
   golden.model = std::make_shared<VlmImpl>(golden_config(golden.manifest));
   load_vlm(*golden.model, read_state_dict(path), path.string());
+  golden.model->to(test_device());
   golden.model->eval();
+}
+
+/// The tensors of a file, on the device of the test.
+inline StateDict read_golden_tensors(const std::filesystem::path& path) {
+  StateDict tensors;
+  for (const auto& [name, tensor] : read_state_dict(path).entries()) {
+    tensors.add(name, tensor.to(test_device()));
+  }
+  return tensors;
 }
 
 inline std::vector<GoldenModel> golden_models() {
   std::vector<GoldenModel> models;
   const nlohmann::json manifest = fixtures_manifest();
   const auto folder = fixtures_dir() / "lm";
-  const StateDict features = read_state_dict(folder / "features.safetensors");
+  const StateDict features = read_golden_tensors(folder / "features.safetensors");
   for (const auto& [name, part] : manifest.at("lm").items()) {
-    GoldenModel golden{name, part, read_state_dict(folder / name / "case.safetensors"), *features.find("pool"), {}, {}};
+    GoldenModel golden{name, part, read_golden_tensors(folder / name / "case.safetensors"), *features.find("pool"),
+                       {},   {}};
     golden.pattern = golden_pattern(golden_config(part));
     load_golden_weights(golden);
     models.push_back(std::move(golden));
@@ -135,7 +147,7 @@ inline at::Tensor golden_features(const GoldenModel& golden, const nlohmann::jso
 inline std::vector<ImageSpan> find_spans(const at::Tensor& ids, std::span<const TokenId> pattern) {
   std::vector<ImageSpan> spans;
   for (int64_t row = 0; row < ids.size(0); ++row) {
-    const at::Tensor row_ids = ids[row].to(at::kInt).contiguous();
+    const at::Tensor row_ids = ids[row].to(at::kCPU, at::kInt).contiguous();
     for (const int64_t position :
          find_image_spans({row_ids.const_data_ptr<TokenId>(), static_cast<size_t>(row_ids.numel())}, pattern)) {
       spans.push_back({row, position});

@@ -43,7 +43,8 @@ void check_case(const GoldenModel& golden, const std::string& name) {
 
   if (golden.has(name + ".last_only_logits")) {
     const int64_t batch = hidden.size(0), length = hidden.size(1);
-    const at::Tensor last = at::arange(batch, at::kLong) * length + (length - 1);
+    const at::Tensor last =
+        at::arange(batch, at::TensorOptions(at::kLong).device(test_device())) * length + (length - 1);
     const at::Tensor logits = golden.model->logits(golden.model->hidden_rows(input, last)).unsqueeze(1);
     EXPECT_LE(relative_error(logits, golden.tensor(name + ".last_only_logits")), kGoldenTolerance);
   }

@@ -30,8 +30,10 @@ GreedyTokens generate(const GoldenModel& golden, const VlmInput& prompt, const G
   const at::NoGradGuard without_gradients;
   GreedyTokens result;
   const int64_t length = prompt.ids.size(1);
-  std::vector<int64_t> seen(prompt.ids.data_ptr<int64_t>(), prompt.ids.data_ptr<int64_t>() + length);
-  KvCache cache = make_cache(golden.model->config(), 1, length + static_cast<int64_t>(run.limit));
+  const at::Tensor ids_on_cpu = prompt.ids.cpu();
+  std::vector<int64_t> seen(ids_on_cpu.data_ptr<int64_t>(), ids_on_cpu.data_ptr<int64_t>() + length);
+  KvCache cache =
+      make_cache(golden.model->config(), 1, length + static_cast<int64_t>(run.limit), torch::kFloat32, test_device());
   const LmPass pass{run.cached ? &cache : nullptr, {}, {}};
   at::Tensor last = golden.model->forward(golden.model->embed(prompt), pass);
   while (result.tokens.size() < run.limit) {
@@ -45,10 +47,10 @@ GreedyTokens generate(const GoldenModel& golden, const VlmInput& prompt, const G
     result.tokens.push_back(token);
     seen.push_back(token);
     if (run.cached) {
-      last = golden.model->forward(golden.model->embed(at::full({1, 1}, token, at::kLong)), pass);
+      last = golden.model->forward(golden.model->embed(at::full({1, 1}, token, prompt.ids.options())), pass);
     } else {
       VlmInput longer = prompt;
-      longer.ids = at::tensor(seen, at::kLong).unsqueeze(0);
+      longer.ids = at::tensor(seen, prompt.ids.options()).unsqueeze(0);
       last = golden.model->hidden(longer);
     }
   }

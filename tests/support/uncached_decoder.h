@@ -20,11 +20,12 @@ class UncachedDecoder : public Decoder {
   std::span<const float> prefill(SequenceId, const at::Tensor& embeddings) override {
     embeddings_ = embeddings_.defined() ? at::cat({embeddings_, embeddings}) : embeddings;
     const at::NoGradGuard without_gradients;
-    logits_ = model_->logits(model_->forward(embeddings_.unsqueeze(0)).select(1, -1)).contiguous();
+    logits_ = model_->logits(model_->forward(embeddings_.unsqueeze(0)).select(1, -1)).cpu().contiguous();
     return {logits_.const_data_ptr<float>(), static_cast<size_t>(logits_.numel())};
   }
   std::span<const float> step(std::span<const SequenceId>, std::span<const TokenId> tokens) override {
-    return prefill(0, model_->embed(at::full({1, 1}, tokens.front(), at::kLong))[0]);
+    return prefill(
+        0, model_->embed(at::full({1, 1}, tokens.front(), model_->head_weight().options().dtype(at::kLong)))[0]);
   }
   void truncate(SequenceId, int64_t length) override {
     embeddings_ = length > 0 ? embeddings_.narrow(0, 0, length) : at::Tensor();
