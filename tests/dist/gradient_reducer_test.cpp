@@ -15,12 +15,12 @@ namespace {
 using testing::run_ranks;
 
 at::Tensor parameter(int64_t size) {
-  return at::ones({size}).set_requires_grad(true);
+  return at::ones({size}, testing::rank_device_type()).set_requires_grad(true);
 }
 
 /// The gradient that (factor * p).sum() leaves.
 at::Tensor filled(int64_t size, double value) {
-  return at::full({size}, value);
+  return at::full({size}, value, testing::rank_device_type());
 }
 
 TEST(GradientReducer, IsAPlainBackwardPassWithOneProcess) {
@@ -97,7 +97,7 @@ TEST(GradientReducer, ReducesWhileTheBackwardPassRuns) {
   run_ranks(2, [](ProcessGroup& group) {
     std::vector<at::Tensor> layers = {parameter(8), parameter(8), parameter(8)};
     GradientReducer reducer(group, layers, 32);
-    at::Tensor value = at::ones({8});
+    at::Tensor value = at::ones({8}, testing::rank_device_type());
     std::vector<int64_t> launched_before;
     for (const at::Tensor& layer : layers) {
       value = value * layer;

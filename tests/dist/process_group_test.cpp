@@ -43,9 +43,9 @@ TEST(ProcessGroup, SumsBroadcastsAndGathers) {
     EXPECT_EQ(group.gather(""), std::vector<std::string>(3));
     EXPECT_EQ(group.broadcast(rank == 0 ? "of rank 0" : "something longer than that"), "of rank 0");
     EXPECT_EQ(group.broadcast(rank == 0 ? "" : "x"), "");
-    const at::Tensor values = at::full({4}, static_cast<double>(rank + 7));
+    const at::Tensor values = at::full({4}, static_cast<double>(rank + 7), testing::rank_device_type());
     group.broadcast_({values});
-    EXPECT_TRUE(values.equal(at::full({4}, 7.0)));
+    EXPECT_TRUE(values.cpu().equal(at::full({4}, 7.0)));
     group.barrier();
     ++checked;
   });

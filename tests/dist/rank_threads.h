@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ATen/DeviceAccelerator.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -9,6 +10,7 @@
 #include <exception>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -48,6 +50,22 @@ inline RankInfo loopback_rank(int64_t rank, int64_t world_size, int port) {
   return info;
 }
 
+/// Where the tensors of run_ranks() lie: MINIMIND_TEST_DEVICE=cuda gives each rank the GPU of its number, which is
+/// current in its thread; else the CPU.
+inline c10::DeviceType rank_device_type() {
+  const char* name = std::getenv("MINIMIND_TEST_DEVICE");
+  return name != nullptr && std::string_view(name) == "cuda" ? c10::kCUDA : c10::kCPU;
+}
+
+inline c10::Device device_of_rank(int64_t rank) {
+  if (rank_device_type() == c10::kCPU) {
+    return c10::kCPU;
+  }
+  const auto index = static_cast<c10::DeviceIndex>(rank);
+  at::accelerator::setDeviceIndex(index);
+  return {c10::kCUDA, index};
+}
+
 /// Runs `body` as each rank of a group over the loopback, in threads of this process, and rethrows what one threw.
 /// `served_port`: of a store that is served there; 0: rank 0 serves one.
 inline void run_ranks(int64_t world_size, const std::function<void(ProcessGroup&)>& body, int served_port = 0) {
@@ -60,7 +78,7 @@ inline void run_ranks(int64_t world_size, const std::function<void(ProcessGroup&
       try {
         RankInfo info = loopback_rank(rank, world_size, port);
         info.store_is_served = served_port != 0;
-        ProcessGroup group(info, c10::kCPU, std::chrono::seconds(60));
+        ProcessGroup group(info, device_of_rank(rank), std::chrono::seconds(60));
         body(group);
       } catch (...) {
         errors[static_cast<size_t>(rank)] = std::current_exception();
