@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The peer of the training benchmark: what a careful user would write in Python. A Llama model of the same shape and a CLIP ViT-B/32 in
 `transformers`, random weights, batches trimmed to their longest sample, images encoded in one call, fused Adam, float32.
-On a GPU bfloat16 by autocast. --untrimmed works as the original does: every sample padded to 511 positions, images encoded one by one.
+On a GPU bfloat16 by autocast, loader processes and pinned memory. --untrimmed works as the original does: every sample padded to 511 positions, images encoded one by one.
 usage: train_peer.py DATA KIND [--batch_size 8 --steps 12 --warmup 3 --device cuda:0 --dtype bfloat16]; the last line is a JSON object."""
 import argparse
 import concurrent.futures
@@ -10,12 +10,15 @@ import json
 import os
 import pathlib
 import resource
+import sys
 import time
 
 import numpy
 
-# Like ours: cuDNN's attention builds a plan for each new length.
-os.environ.setdefault("TORCH_CUDNN_SDPA_DEPRIORITIZED", "1")
+# Like ours: cuDNN's attention builds a plan for each new length. It must be set before torch is loaded.
+CUDNN_ATTENTION = "--cudnn_attention" in sys.argv
+if not CUDNN_ATTENTION:
+    os.environ.setdefault("TORCH_CUDNN_SDPA_DEPRIORITIZED", "1")
 import torch
 from PIL import Image
 from tokenizers import Tokenizer
@@ -48,9 +51,9 @@ class Peer(torch.nn.Module):
 
 
 class Samples(torch.utils.data.Dataset):
-    def __init__(self, folder, kind):
+    def __init__(self, folder, data_path):
         self.folder = folder
-        self.samples = json.loads((folder / f"{kind}.json").read_text())
+        self.samples = json.loads(data_path.read_text())
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.less, self.more = self.tokenizer.token_to_id("<"), self.tokenizer.token_to_id(">")
 
@@ -81,6 +84,19 @@ def collate(samples, length=None):
     return ids, targets, mask, [start for *_, start, _ in samples], torch.stack([pixels for *_, pixels in samples])
 
 
+def batches_of(loader):
+    """Without loader processes a thread makes the next batch while this one trains."""
+    batches = iter(loader)
+    if loader.num_workers:
+        yield from batches
+        return
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, batches, None)
+        while (batch := waiting.result()) is not None:
+            waiting = pool.submit(next, batches, None)
+            yield batch
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=pathlib.Path)
@@ -94,7 +110,11 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--untrimmed", action="store_true")
+    parser.add_argument("--cudnn_attention", action="store_true", help="leaves the attention of cuDNN on")
+    parser.add_argument("--data_path", type=pathlib.Path, help="default: KIND.json of the data")
+    parser.add_argument("--workers", type=int, default=8, help="loader processes, on a GPU")
     arguments = parser.parse_args()
+    torch.backends.cuda.enable_cudnn_sdp(CUDNN_ATTENTION)
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1337)
     device = torch.device(arguments.device)
@@ -103,31 +123,28 @@ def main():
                                               image_size=224, patch_size=32)).eval().requires_grad_(False).to(device)
     precision = torch.autocast(device.type, torch.bfloat16, enabled=arguments.dtype == "bfloat16")
     optimiser = torch.optim.Adam(model.parameters(), lr=4e-4, fused=True)
-    loader = torch.utils.data.DataLoader(Samples(arguments.data, arguments.kind), batch_size=arguments.batch_size, shuffle=True,
+    loader = torch.utils.data.DataLoader(Samples(arguments.data, arguments.data_path or arguments.data / f"{arguments.kind}.json"), batch_size=arguments.batch_size, shuffle=True,
                                          collate_fn=functools.partial(collate, length=UNTRIMMED if arguments.untrimmed else None),
-                                         generator=torch.Generator().manual_seed(1337), drop_last=True)
+                                         generator=torch.Generator().manual_seed(1337), drop_last=True,
+                                         num_workers=arguments.workers if device.type == "cuda" else 0, pin_memory=device.type == "cuda")
     seconds = []
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:  # the next batch is made while this one trains
-        batches = iter(loader)
-        waiting = pool.submit(next, batches)
-        for step in range(arguments.warmup + arguments.steps):
-            start = time.perf_counter()
-            ids, targets, mask, starts, pixels = waiting.result()
-            if step + 1 < arguments.warmup + arguments.steps:
-                waiting = pool.submit(next, batches)
-            ids, targets, mask, pixels = (tensor.to(device) for tensor in (ids, targets, mask, pixels))
-            with precision:
-                with torch.no_grad():
-                    parts = pixels.split(1 if arguments.untrimmed else len(pixels))
-                    features = torch.cat([vision(pixel_values=part, output_hidden_states=True).hidden_states[-1] for part in parts])
-                loss = model(ids, targets, mask, starts, features)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            loss.item()
-            if step >= arguments.warmup:
-                seconds.append(time.perf_counter() - start)
+    batches = batches_of(loader)
+    for step in range(arguments.warmup + arguments.steps):
+        start = time.perf_counter()
+        ids, targets, mask, starts, pixels = next(batches)
+        ids, targets, mask, pixels = (tensor.to(device, non_blocking=True) for tensor in (ids, targets, mask, pixels))
+        with precision:
+            with torch.no_grad():
+                parts = pixels.split(1 if arguments.untrimmed else len(pixels))
+                features = torch.cat([vision(pixel_values=part, output_hidden_states=True).hidden_states[-1] for part in parts])
+            loss = model(ids, targets, mask, starts, features)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        loss.item()
+        if step >= arguments.warmup:
+            seconds.append(time.perf_counter() - start)
     print(json.dumps({"samples_per_second": arguments.batch_size / float(numpy.median(seconds)), "loss": loss.item(),
                       "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                       "device_memory_mb": torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else None}))
