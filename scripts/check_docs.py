@@ -26,7 +26,7 @@ FOREIGN = set("""
     standalone no-python nproc_per_node nnodes node_rank rdzv-backend rdzv-endpoint rdzv_backend rdzv_endpoint
     max-restarts max_restarts master_addr master_port nodes ntasks-per-node gpus-per-task cpus-per-task gres bind-to
     find-links quiet no-deps no-compile disable-pip-version-check no-install-recommends upgrade
-    cflags libs static exists noprofile norc fail location retry gtest_filter gtest_list_tests gtest_also_run_disabled_tests
+    stats cflags libs static exists noprofile norc fail location retry gtest_filter gtest_list_tests gtest_also_run_disabled_tests
     continue-at create-dirs show-error silent header user-agent label-regex
     exclude-standard dry-run Werror no-binary query-gpu gtest_color headless screenshot no-sandbox recurse-submodules depth get size format show-toplevel
 """.split())
