@@ -76,6 +76,7 @@ function(minimind_entry name binary filter labels environment timeout)
   add_test(NAME ${name} COMMAND "${PROJECT_SOURCE_DIR}/scripts/gtest_entry.sh" $<TARGET_FILE:${binary}> "${filter}"
            WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
   minimind_hide_cards("${labels}" environment)
+  list(APPEND environment MINIMIND_BFLOAT16=products)  # else a measurement would choose how tests multiply
   set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${timeout} SKIP_RETURN_CODE 77 ENVIRONMENT "${environment}")
 endfunction()
 

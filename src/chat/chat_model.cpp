@@ -17,6 +17,7 @@
 #include "minimind/model/weights.h"
 #include "minimind/text/chat_prompt.h"
 #include "minimind/text/load_tokenizer.h"
+#include "model/bfloat16_products.h"
 #include "model/bfloat16_weights.h"
 #include "model/device.h"
 #include "model/skip_init.h"
@@ -97,6 +98,7 @@ std::unique_ptr<ChatModel> ChatModel::load(const ChatModelFiles& files, const No
   encoding.small_gemm = true;
   if (keeps_bfloat16) {
     encoding.dtype = at::kBFloat16;
+    log_info(concat("--weights ", files.weights, ": ", bfloat16_products().text(/*large=*/false)));
   }
   LoadReport encoder_report;
   ClipVision encoder = load_clip_vision(files.clip_dir, &encoder_report, /*map_weights=*/true, encoding);

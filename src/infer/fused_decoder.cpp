@@ -17,6 +17,7 @@
 #include "infer/thread_team.h"
 #include "io/mapped_pages.h"
 #include "kernels/gemv.h"
+#include "model/bfloat16_products.h"
 #include "model/ops/activations.h"
 #include "model/ops/rms_norm.h"
 #include "model/ops/rope.h"
@@ -69,7 +70,7 @@ class Packer {
 
   /// Packs weights below each other and gives back the pages of their file.
   PackedLinear pack(const std::vector<at::Tensor>& weights) {
-    PackedLinear packed(weights, format_, best_gemv_kernels(), arena_);
+    PackedLinear packed(weights, format_, gemm_kernels(format_), arena_);
     for (const at::Tensor& weight : weights) {
       release_mapped_pages(weight);
     }

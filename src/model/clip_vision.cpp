@@ -8,6 +8,7 @@
 #include "io/mapped_pages.h"
 #include "minimind/base/error.h"
 #include "model/all_finite.h"
+#include "model/bfloat16_products.h"
 #include "model/ops/activations.h"
 #include "model/skip_init.h"
 #include "model/small_gemm.h"
@@ -72,14 +73,20 @@ ClipBlockImpl::ClipBlockImpl(const ClipVisionConfig& config, const ClipVisionOpt
 
 at::Tensor ClipBlockImpl::multiply(const Linear& linear, const at::Tensor& input) const {
   const at::Tensor& weight = linear->weight;
+  const bool is_narrow = weight.scalar_type() == at::kBFloat16;
   if (has_small_gemm_ && small_gemm_serves(input, weight)) {
-    return small_gemm(input, weight, linear->bias);
+    return small_gemm(input, weight, linear->bias,
+                      gemm_kernels(is_narrow ? WeightFormat::kBFloat16 : WeightFormat::kFloat32));
   }
-  if (weight.scalar_type() != at::kBFloat16 || input.scalar_type() != at::kFloat) {
+  if (!is_narrow || input.scalar_type() != at::kFloat) {
     return linear->forward(input);
   }
-  return has_bfloat16_gemm() ? at::linear(input.to(at::kBFloat16), weight).to(at::kFloat).add_(linear->bias)
-                             : at::linear(input, weight.to(at::kFloat), linear->bias);
+  if (bfloat16_products().in_large_gemms) {
+    return at::linear(input.to(at::kBFloat16), weight).to(at::kFloat).add_(linear->bias);
+  }
+  // Widening a whole matrix would cost a fifth of the product.
+  return has_vector_kernels() ? small_gemm(input, weight, linear->bias, gemm_kernels(WeightFormat::kBFloat16))
+                              : at::linear(input, weight.to(at::kFloat), linear->bias);
 }
 
 torch::Tensor ClipBlockImpl::attend(const torch::Tensor& input) const {

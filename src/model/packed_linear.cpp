@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "minimind/base/error.h"
+#include "model/bfloat16_products.h"
 #include "model/small_gemm.h"
 
 namespace minimind {
@@ -101,7 +102,7 @@ at::Tensor PackedLinear::multiply(const at::Tensor& x) const {
     if (weights_.scalar_type() == at::kFloat) {
       return at::linear(x, weights_);
     }
-    if (weights_.scalar_type() == at::kBFloat16 && has_bfloat16_gemm()) {
+    if (weights_.scalar_type() == at::kBFloat16 && bfloat16_products().in_large_gemms) {
       return at::linear(x.to(at::kBFloat16), weights_).to(at::kFloat);
     }
   }

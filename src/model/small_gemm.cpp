@@ -36,14 +36,6 @@ void multiply_rows(const GemvKernels& kernels, const at::Tensor& weight, const S
 
 }  // namespace
 
-bool has_bfloat16_gemm() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16") != 0;
-#else
-  return false;
-#endif
-}
-
 bool small_gemm_serves(const at::Tensor& input, const at::Tensor& weight) {
   return input.is_cpu() && weight.is_cpu() && input.scalar_type() == at::kFloat && weight.is_contiguous() &&
          (weight.scalar_type() == at::kFloat || weight.scalar_type() == at::kBFloat16) &&

@@ -20,7 +20,4 @@ bool small_gemm_serves(const at::Tensor& input, const at::Tensor& weight);
 at::Tensor small_gemm(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias = {},
                       const GemvKernels& kernels = best_gemv_kernels());
 
-/// Whether the processor multiplies bfloat16 itself, so that LibTorch's large GEMMs in bfloat16 are fast.
-bool has_bfloat16_gemm();
-
 }  // namespace minimind

@@ -47,6 +47,7 @@ Fields CheckpointInfo::fields() {
           {"micro_step", &position.micro_step, "", {}},
           {"world_size", &world_size, "", {}},
           {"threads", &threads, "", {}},
+          {"matmul_dtype", &matmul_dtype, "", {}},
           {"samples", &samples, "", {}},
           {"data_digest", &data_digest, "", {}},
           {"tokenizer_digest", &tokenizer_digest, "", {}},

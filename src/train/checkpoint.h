@@ -26,6 +26,7 @@ struct CheckpointInfo {
   TrainingPosition position;
   int64_t world_size = 1;
   int64_t threads = 1;
+  std::string matmul_dtype;      ///< in which the run multiplies; empty in older files: that of --dtype
   int64_t samples = 0;           ///< of the data set
   std::string data_digest;       ///< Dataset::digest()
   std::string tokenizer_digest;  ///< of the tokenizer's file

@@ -22,6 +22,7 @@
 #include "minimind/text/load_tokenizer.h"
 #include "model/weight_match.h"
 #include "train/agreement.h"
+#include "train/cpu_dtype.h"
 #include "train/train_step.h"
 
 namespace minimind {
@@ -221,7 +222,9 @@ std::unique_ptr<Loader> make_loader(const TrainingSetup& setup, const TrainOptio
 
 TrainingSetup make_equal_setup(const TrainOptions& options, Stage stage, ProcessGroup& group,
                                const Checkpoint* checkpoint) {
-  TrainingSetup setup = make_setup(options, stage, group.device(), checkpoint);
+  TrainOptions own = options;
+  own.dtype = dtype_on_this_cpu(options, group, checkpoint);
+  TrainingSetup setup = make_setup(own, stage, group.device(), checkpoint);
   if (group.world_size() > 1) {
     require_equal_contents(setup.contents(), group);
   }
@@ -268,6 +271,7 @@ CheckpointInfo TrainingSetup::describe(TrainOptions options, Stage stage, const 
   info.world_size = group.world_size();
   info.stage = stage_name(stage);
   info.threads = at::get_num_threads();
+  info.matmul_dtype = names_of(dtype).flag;
   info.samples = dataset->size();
   info.data_digest = data_digest;
   info.tokenizer_digest = tokenizer_digest;

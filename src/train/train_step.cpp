@@ -2,7 +2,6 @@
 
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
-#include <ATen/cpu/Utils.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/cumsum.h>
 #include <ATen/ops/index_copy.h>
@@ -13,7 +12,6 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <optional>
 #include <utility>
@@ -23,6 +21,7 @@
 #include "minimind/base/log.h"
 #include "minimind/base/random.h"
 #include "minimind/model/language_model.h"
+#include "model/bfloat16_products.h"
 #include "model/gpu_support.h"
 
 namespace minimind {
@@ -130,11 +129,7 @@ bool has_native_bfloat16(const c10::Device& device) {
   if (!device.is_cpu()) {
     return gpu_support_of(device).has_bfloat16;
   }
-  const auto capabilities = at::cpu::get_cpu_capabilities();
-  return std::ranges::any_of(std::array{"avx512_bf16", "amx_bf16", "arm_bf16"}, [&](const char* name) {
-    const auto found = capabilities.find(name);
-    return found != capabilities.end() && found->second.isBool() && found->second.toBool();
-  });
+  return processor_has_bfloat16();
 }
 
 at::ScalarType training_dtype(const std::string& flag, const c10::Device& device) {
@@ -146,10 +141,8 @@ at::ScalarType training_dtype(const std::string& flag, const c10::Device& device
           "; use --dtype ",
           has_native_bfloat16(device) ? "bfloat16 or float32"
                                       : "float32 (this processor emulates bfloat16, which is slower)");
-  if (dtype == at::kBFloat16 && !has_native_bfloat16(device)) {
-    log_warning(device.is_cuda() ? "--dtype bfloat16: this GPU emulates bfloat16; --dtype float16 is faster"
-                                 : "--dtype bfloat16: this processor emulates bfloat16 with float32; --dtype float32 "
-                                   "is faster");
+  if (dtype == at::kBFloat16 && device.is_cuda() && !has_native_bfloat16(device)) {
+    log_warning("--dtype bfloat16: this GPU emulates bfloat16; --dtype float16 is faster");
   }
   return dtype;
 }

@@ -21,7 +21,7 @@ namespace minimind {
 bool has_native_bfloat16(const c10::Device& device);
 
 /// The dtype of the matmuls for `--dtype`. `auto`: bfloat16 on CUDA (on Turing float16), float32 on a CPU. Throws Error
-/// for float16 on a CPU, where training overflows without loss scaling. Warns if the device has no native bfloat16.
+/// for float16 on a CPU, where training overflows without loss scaling. Warns if a GPU has no native bfloat16.
 at::ScalarType training_dtype(const std::string& flag, const c10::Device& device);
 
 /// Autocast to `dtype` while the object lives; no effect for float32. Weights stay float32.
