@@ -31,7 +31,7 @@ bool processor_has_bfloat16();
 /// Throws Error if the variable has another value.
 const Bfloat16Products& bfloat16_products();
 
-/// Measures both gains in some 30 ms, with the shapes of a model of width 512.
+/// Measures both gains in one thread in some 50 ms, with the shapes of a model of width 512.
 Bfloat16Products measure_bfloat16_products();
 
 /// The kept choice, or else the choice that `measure` makes, which is kept then. `key` names the processor. A file of
