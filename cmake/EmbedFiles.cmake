@@ -1,4 +1,5 @@
-# Turns files into a C++ source: cmake -DFOLDER=… -DFILES=a;b -DOUTPUT=page.cpp -P EmbedFiles.cmake
+# Turns files into a C++ source that defines FUNCTION of HEADER, a list of TYPE {name, bytes}:
+# cmake -DFOLDER=… -DFILES=a;b -DOUTPUT=page.cpp -DHEADER=web/page.h -DTYPE=PageFile -DFUNCTION=page_files -P EmbedFiles.cmake
 set(arrays "")
 set(entries "")
 set(number 0)
@@ -10,13 +11,13 @@ foreach(file ${FILES})
          "      {\"${file}\", {reinterpret_cast<const char*>(kFile${number}), sizeof kFile${number} - 1}},\n")
   math(EXPR number "${number} + 1")
 endforeach()
-file(WRITE "${OUTPUT}" "#include \"web/page.h\"\n
+file(WRITE "${OUTPUT}" "#include \"${HEADER}\"\n
 namespace minimind {\n
 namespace {\n
 ${arrays}
 }  // namespace\n
-const std::vector<PageFile>& page_files() {
-  static const std::vector<PageFile> files = {
+const std::vector<${TYPE}>& ${FUNCTION}() {
+  static const std::vector<${TYPE}> files = {
 ${entries}  };
   return files;
 }\n

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "model/ops/activations.h"
+#include "model/ops/composed.h"
 #include "model/ops/rms_norm.h"
 #include "model/ops/rope.h"
 #include "support/small_model.h"

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "model/ops/composed.h"
+#include "model/ops/gpu_ops.h"
 #include "model/ops/row_loops.h"
 
 namespace minimind {
@@ -14,8 +16,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-constexpr double kQuickGeluScale = 1.702;
 
 /// out = x * sigmoid(scale * x), times `up` if it is not null. Block by block in float: one loop over bfloat16 and
 /// float fills only half of a vector.
@@ -68,21 +68,22 @@ class SwigluLinearFunction : public torch::autograd::Function<SwigluLinearFuncti
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &gate = saved[0], &up = saved[1], &weight = saved[2], &gradient = gradients[0];
+    if (gate.is_cuda()) {
+      const auto [to_gate, to_up, product] = gpu::swiglu_backward(at::matmul(gradient, weight), gate, up);
+      return {
+          to_gate, to_up,
+          context->needs_input_grad(2) ? at::mm(gradient.flatten(0, -2).t(), product.flatten(0, -2)) : at::Tensor()};
+    }
     at::Tensor weight_gradient;
     if (context->needs_input_grad(2)) {
       weight_gradient = at::mm(gradient.flatten(0, -2).t(), swiglu(gate, up).flatten(0, -2));
     }
-    const at::Tensor inner = at::matmul(gradient, weight);
-    const at::Tensor gate_gradient = at::silu_backward(at::mul(inner, up), gate);
-    return {gate_gradient, at::silu(gate).mul_(inner), weight_gradient};
+    const auto [to_gate, to_up] = swiglu_backward_reference(at::matmul(gradient, weight), gate, up);
+    return {to_gate, to_up, weight_gradient};
   }
 };
 
 }  // namespace
-
-at::Tensor swiglu_reference(const at::Tensor& gate, const at::Tensor& up) {
-  return at::silu(gate).mul_(up);
-}
 
 MINIMIND_CLONES void swiglu_row(const float* gate, const float* up, float* out, int64_t count) {
   gate_numbers(gate, up, 1.0F, out, count);
@@ -93,6 +94,9 @@ MINIMIND_CLONES void swiglu_row(const uint16_t* gate, const uint16_t* up, uint16
 }
 
 at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up) {
+  if (gate.is_cuda()) {
+    return gpu::swiglu(gate, up);
+  }
   if (!has_number_rows(gate) || !up.is_contiguous() || up.scalar_type() != gate.scalar_type()) {
     return swiglu_reference(gate, up);
   }
@@ -112,10 +116,6 @@ at::Tensor swiglu_linear(const at::Tensor& gate, const at::Tensor& up, const at:
   return SwigluLinearFunction::apply(gate, up, weight);
 }
 
-at::Tensor quick_gelu_reference(const at::Tensor& x) {
-  return at::sigmoid(x * kQuickGeluScale).mul_(x);
-}
-
 MINIMIND_CLONES void quick_gelu_row(float* x, int64_t count) {
   gate_numbers<float>(x, nullptr, static_cast<float>(kQuickGeluScale), x, count);
 }
@@ -125,6 +125,10 @@ MINIMIND_CLONES void quick_gelu_row(uint16_t* x, int64_t count) {
 }
 
 void quick_gelu_(const at::Tensor& x) {
+  if (x.is_cuda()) {
+    gpu::quick_gelu_(x);
+    return;
+  }
   if (!has_number_rows(x)) {
     x.copy_(quick_gelu_reference(x));
     return;

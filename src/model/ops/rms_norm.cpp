@@ -6,8 +6,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 #include <vector>
 
+#include "model/ops/composed.h"
+#include "model/ops/gpu_ops.h"
 #include "model/ops/row_loops.h"
 
 namespace minimind {
@@ -59,17 +62,8 @@ bool has_row_form(const at::Tensor& tensor) {
   return tensor.is_cpu() && tensor.scalar_type() == at::kFloat && tensor.is_contiguous();
 }
 
-/// The factor of each row of x [..., D]: float32 [..., 1].
-at::Tensor factors_of(const at::Tensor& x, double eps) {
-  return x.to(at::kFloat).square().mean(-1, /*keepdim=*/true).add_(eps).rsqrt_();
-}
-
-at::Tensor scaled(const at::Tensor& x, const at::Tensor& factors, const at::Tensor& weight) {
-  return at::mul(x.to(at::kFloat), factors).to(x.scalar_type()) * weight;
-}
-
 /// y [..., D] and the factors [..., 1].
-std::pair<at::Tensor, at::Tensor> rms_norm_rows(const at::Tensor& x, const at::Tensor& weight, double eps) {
+std::tuple<at::Tensor, at::Tensor> rms_norm_rows(const at::Tensor& x, const at::Tensor& weight, double eps) {
   const int64_t width = weight.numel(), rows = x.numel() / std::max<int64_t>(1, width);
   std::vector<int64_t> sizes = x.sizes().vec();
   sizes.back() = 1;
@@ -114,13 +108,10 @@ void rms_norm_rows_backward(const at::Tensor& gradient, const at::Tensor& x, con
 class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, double eps) {
-    at::Tensor y, factors;
-    if (has_row_form(x) && has_row_form(weight)) {
-      std::tie(y, factors) = rms_norm_rows(x, weight, eps);
-    } else {
-      factors = factors_of(x, eps);
-      y = scaled(x, factors, weight);
-    }
+    const bool has_rows = has_row_form(x) && has_row_form(weight);
+    const auto [y, factors] = x.is_cuda() ? gpu::rms_norm(x, weight, eps)
+                              : has_rows  ? rms_norm_rows(x, weight, eps)
+                                          : rms_norm_with_factors(x, weight, eps);
     context->save_for_backward({x, weight, factors});
     return y;
   }
@@ -128,33 +119,20 @@ class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &factors = saved[2];
-    const at::Tensor gradient = gradients[0].to(at::kFloat);
+    const bool needs_weight = context->needs_input_grad(1);
     if (has_row_form(x) && has_row_form(weight)) {
       const at::Tensor x_gradient = at::empty_like(x);
-      const at::Tensor weight_gradient = context->needs_input_grad(1) ? at::empty_like(weight) : at::Tensor();
-      rms_norm_rows_backward(gradient.contiguous(), x, weight, factors, x_gradient, weight_gradient);
+      const at::Tensor weight_gradient = needs_weight ? at::empty_like(weight) : at::Tensor();
+      rms_norm_rows_backward(gradients[0].to(at::kFloat).contiguous(), x, weight, factors, x_gradient, weight_gradient);
       return {x_gradient, weight_gradient, at::Tensor()};
     }
-    const at::Tensor normed = at::mul(x.to(at::kFloat), factors);
-    at::Tensor weight_gradient;
-    if (context->needs_input_grad(1)) {
-      weight_gradient = at::mul(gradient, normed)
-                            .reshape({-1, weight.size(0)})
-                            .sum(/*dim=*/0, /*keepdim=*/false)
-                            .to(weight.scalar_type());
-    }
-    at::Tensor x_gradient = at::mul(gradient, weight.to(at::kFloat));
-    const at::Tensor dot_products = at::mul(x_gradient, normed).mean(-1, /*keepdim=*/true);
-    x_gradient.addcmul_(normed, dot_products, -1.0).mul_(factors);
-    return {x_gradient.to(x.scalar_type()), weight_gradient, at::Tensor()};
+    const auto backward = x.is_cuda() ? gpu::rms_norm_backward : rms_norm_backward_reference;
+    const auto [x_gradient, weight_gradient] = backward(gradients[0], x, weight, factors, needs_weight);
+    return {x_gradient, weight_gradient, at::Tensor()};
   }
 };
 
 }  // namespace
-
-at::Tensor rms_norm_reference(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  return scaled(x, factors_of(x, eps), weight);
-}
 
 MINIMIND_CLONES float rms_norm_row(const float* x, const float* weight, double eps, float* y, int64_t width) {
   const float squares = sum_of(width, [=](int64_t i) { return x[i] * x[i]; });

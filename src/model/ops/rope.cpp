@@ -4,6 +4,8 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "model/ops/composed.h"
+#include "model/ops/gpu_ops.h"
 #include "model/ops/row_loops.h"
 
 namespace minimind {
@@ -50,6 +52,9 @@ class RopeFunction : public torch::autograd::Function<RopeFunction> {
 
  private:
   static at::Tensor rotated(const at::Tensor& heads, const at::Tensor& rotations, float sign) {
+    if (heads.is_cuda()) {
+      return gpu::rope(heads, rotations, sign);
+    }
     const at::Tensor x = heads.contiguous(), angles = rotations.contiguous();
     const at::Tensor y = at::empty_like(x);
     const auto rows = x.scalar_type() == at::kFloat ? rope_rows<float> : rope_rows<uint16_t>;
@@ -68,12 +73,6 @@ at::Tensor rope_rotations(int64_t head_dim, int64_t positions, const at::Device&
   return at::polar(at::ones_like(angles), angles).to(device);
 }
 
-at::Tensor rope_reference(const at::Tensor& heads, const at::Tensor& rotations) {
-  const at::Tensor pairs = heads.to(at::kFloat).reshape({heads.size(0), heads.size(1), heads.size(2), -1, 2});
-  const at::Tensor rotated = at::view_as_complex(pairs) * rotations.unsqueeze(1);  // [B, S, H, d/2]
-  return at::view_as_real(rotated).flatten(-2).to(heads.scalar_type());
-}
-
 MINIMIND_CLONES void rope_row(const float* x, const float* rotations, float sign, float* y, int64_t heads,
                               int64_t width) {
   rotate_heads(x, rotations, sign, y, heads, width);
@@ -86,7 +85,8 @@ MINIMIND_CLONES void rope_row(const uint16_t* x, const float* rotations, float s
 
 at::Tensor apply_rope(const at::Tensor& heads, const at::Tensor& rotations) {
   const bool has_row_form = heads.scalar_type() == at::kFloat || heads.scalar_type() == at::kBFloat16;
-  return heads.is_cpu() && has_row_form ? RopeFunction::apply(heads, rotations) : rope_reference(heads, rotations);
+  return heads.is_cuda() || (heads.is_cpu() && has_row_form) ? RopeFunction::apply(heads, rotations)
+                                                             : rope_reference(heads, rotations);
 }
 
 }  // namespace minimind
