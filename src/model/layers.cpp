@@ -12,6 +12,7 @@
 #include "model/gpu_support.h"
 #include "model/ops/activations.h"
 #include "model/ops/fused_attention.h"
+#include "model/ops/narrow_weights.h"
 #include "model/ops/rms_norm.h"
 #include "model/ops/rope.h"
 #include "model/packed_linear.h"
@@ -99,6 +100,29 @@ at::Tensor stacked_attention(const at::Tensor& queries, const at::Tensor& keys, 
       .reshape({batch, count, n_heads * width});
 }
 
+/// Layers whose weights are cast together where that pays; else each multiplies as it is.
+class NarrowLinears {
+ public:
+  NarrowLinears(std::initializer_list<Linear> linears) : linears_(linears) {
+    std::vector<at::Tensor> weights;
+    for (const Linear& linear : linears) {
+      weights.push_back(linear->weight);
+    }
+    weights_ = narrow_weights(weights);
+  }
+
+  at::Tensor weight(size_t index) const {
+    return weights_.empty() ? to_autocast_dtype(linears_[index]->weight) : weights_[index];
+  }
+  at::Tensor multiply(size_t index, const at::Tensor& input) const {
+    return weights_.empty() ? linears_[index]->forward(input) : at::linear(input, weights_[index]);
+  }
+
+ private:
+  std::vector<Linear> linears_;
+  std::vector<at::Tensor> weights_;
+};
+
 }  // namespace
 
 LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias, torch::Dtype dtype) {
@@ -141,9 +165,10 @@ FeedForwardImpl::FeedForwardImpl(const LmConfig& config) : dropout_(config.dropo
 
 torch::Tensor FeedForwardImpl::forward(const torch::Tensor& input) const {
   const at::Tensor shared = to_autocast_dtype(input);
-  const at::Tensor gate = w1->forward(shared), up = w3->forward(shared);
-  const at::Tensor output = c10::GradMode::is_enabled() ? swiglu_linear(gate, up, to_autocast_dtype(w2->weight))
-                                                        : w2->forward(swiglu(gate, up));
+  const NarrowLinears narrow{w1, w3, w2};
+  const at::Tensor gate = narrow.multiply(0, shared), up = narrow.multiply(1, shared);
+  const at::Tensor output =
+      c10::GradMode::is_enabled() ? swiglu_linear(gate, up, narrow.weight(2)) : narrow.multiply(2, swiglu(gate, up));
   return drop_out(output, dropout_, is_training());
 }
 
@@ -176,18 +201,19 @@ torch::Tensor AttentionImpl::forward(const torch::Tensor& hidden, const torch::T
           hidden.sizes());
   const int64_t batch = hidden.size(0), count = hidden.size(1);
   const at::Tensor input = to_autocast_dtype(hidden);
+  const NarrowLinears narrow{wq, wk, wv, wo};
   at::Tensor queries;
   if (rows.defined()) {
     // The GEMMs compute the chosen rows only. The attention is a small part of the work and computes all positions.
-    const at::Tensor chosen = wq->forward(input.flatten(0, 1).index_select(0, rows));
+    const at::Tensor chosen = narrow.multiply(0, input.flatten(0, 1).index_select(0, rows));
     queries = at::zeros({batch * count, n_heads_ * head_dim_}, chosen.options()).index_copy(0, rows, chosen);
   } else {
-    queries = wq->forward(input);
+    queries = narrow.multiply(0, input);
   }
   queries = apply_rope(queries.view({batch, count, n_heads_, head_dim_}), rotations);
   at::Tensor keys =
-      apply_rope(wk->forward(input).view({batch, count, n_kv_heads_, head_dim_}), rotations).transpose(1, 2);
-  at::Tensor values = wv->forward(input).view({batch, count, n_kv_heads_, head_dim_}).transpose(1, 2);
+      apply_rope(narrow.multiply(1, input).view({batch, count, n_kv_heads_, head_dim_}), rotations).transpose(1, 2);
+  at::Tensor values = narrow.multiply(2, input).view({batch, count, n_kv_heads_, head_dim_}).transpose(1, 2);
   if (cache != nullptr) {
     std::tie(keys, values) = extend_cache(*cache, keys, values);
   }
@@ -195,7 +221,7 @@ torch::Tensor AttentionImpl::forward(const torch::Tensor& hidden, const torch::T
   if (rows.defined()) {
     output = output.flatten(0, 1).index_select(0, rows);
   }
-  return drop_out(wo->forward(output), dropout_, is_training());
+  return drop_out(narrow.multiply(3, output), dropout_, is_training());
 }
 
 torch::Tensor drop_out(const torch::Tensor& tensor, double probability, bool training) {

@@ -6,6 +6,7 @@
 
 #include "model/ops/activations.h"
 #include "model/ops/composed.h"
+#include "model/ops/narrow_weights.h"
 #include "model/ops/rms_norm.h"
 #include "model/ops/rope.h"
 #include "support/small_model.h"
@@ -168,6 +169,31 @@ TEST(SwigluOp, GradientsAreThoseOfTheReference) {
   for (size_t i = 0; i < ours.size(); ++i) {
     EXPECT_TRUE(is_near(ours[i].grad(), theirs[i].grad(), 2e-5)) << i;
   }
+}
+
+TEST(CastTogether, IsTheCastOfEachWeightWithItsGradient) {
+  std::vector<at::Tensor> ours, theirs;
+  for (std::vector<at::Tensor>* side : {&ours, &theirs}) {
+    *side = {waves({5, 3}), waves({4, 5}, 0.8), waves({7}, 2.1)};
+    (*side)[0].requires_grad_();
+    (*side)[2].requires_grad_();
+  }
+  const std::vector<at::Tensor> narrow = cast_together(ours, at::kBFloat16);
+  ASSERT_EQ(narrow.size(), 3U);
+  at::Tensor sum = at::zeros({}), expected = at::zeros({});
+  for (size_t i = 0; i < 2; ++i) {  // the third is not used
+    EXPECT_EQ(narrow[i].scalar_type(), at::kBFloat16);
+    EXPECT_TRUE(at::equal(narrow[i], theirs[i].to(at::kBFloat16)));
+    const at::Tensor factors = waves(narrow[i].sizes().vec(), 0.2).to(at::kBFloat16);
+    sum = sum + (narrow[i] * factors).sum();
+    expected = expected + (theirs[i].to(at::kBFloat16) * factors).sum();
+  }
+  sum.backward();
+  expected.backward();
+  EXPECT_EQ(ours[0].grad().scalar_type(), at::kFloat);
+  EXPECT_TRUE(at::equal(ours[0].grad(), theirs[0].grad()));
+  EXPECT_FALSE(ours[1].grad().defined());
+  EXPECT_FALSE(ours[2].grad().defined());
 }
 
 TEST(SwigluOp, KeepsExtremesFinite) {
