@@ -129,6 +129,17 @@ ClipVisionImpl::ClipVisionImpl(const ClipVisionConfig& config, const ClipVisionO
   eval();
 }
 
+void ClipVisionImpl::keep_matmul_weights_in(torch::Dtype dtype) {
+  const at::NoGradGuard without_gradients;
+  patch_weight_.set_data(patch_weight_.to(dtype));
+  for (const auto& module : modules()) {
+    if (auto* linear = dynamic_cast<LinearImpl*>(module.get())) {
+      linear->weight.set_data(linear->weight.to(dtype));
+      linear->bias.set_data(linear->bias.to(dtype));
+    }
+  }
+}
+
 torch::Tensor ClipVisionImpl::embed_patches(const torch::Tensor& pixel_values) const {
   // Patches do not overlap: the convolution is one GEMM of unfolded patches.
   const int64_t count = pixel_values.size(0), patch = config_.patch_size, side = config_.image_size / patch;

@@ -185,6 +185,9 @@ TrainingSetup make_setup(const TrainOptions& options, Stage stage, const c10::De
   setup.encoder = load_clip_vision(options.clip_dir, &encoder_report, /*map_weights=*/true, encoding);
   log_info(concat(options.clip_dir, ":\n", encoder_report.summary()));
   setup.encoder->to(device);
+  if (!device.is_cpu()) {
+    setup.encoder->keep_matmul_weights_in(setup.dtype);
+  }
   setup.dataset = Dataset::load(options.data_path, data_kind(stage));
   require(setup.dataset->size() > 0, options.data_path, ": expected at least one sample, found an empty list");
   setup.data_digest = to_hex(setup.dataset->digest());

@@ -1,5 +1,6 @@
 #include "minimind/model/layers.h"
 
+#include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -240,6 +241,33 @@ TEST(ClipVision, SmallGemmGivesTheFeaturesOfTheFrameworksGemm) {
     const double gap = largest_gap(encoder->encode(images), expected) / expected.abs().max().item<double>();
     EXPECT_LE(gap, dtype == at::kFloat ? 1e-5 : 0.05);
     EXPECT_TRUE(dtype == at::kFloat || gap > 1e-6) << "the dtype has no effect";
+  }
+}
+
+/// The features under autocast.
+at::Tensor encode_with_autocast(ClipVision& encoder, const at::Tensor& pixels, at::ScalarType dtype) {
+  at::autocast::set_autocast_dtype(at::kCPU, dtype);
+  at::autocast::set_autocast_enabled(at::kCPU, true);
+  const at::Tensor features = encoder->forward(pixels);
+  at::autocast::set_autocast_enabled(at::kCPU, false);
+  at::autocast::clear_cache();
+  return features;
+}
+
+TEST(ClipVision, NarrowWeightsGiveTheNumbersOfAutocast) {
+  const at::Tensor pixels = waves({3, 3, 64, 64});
+  for (const auto dtype : {at::kBFloat16, at::kHalf}) {
+    ClipVision encoder(small_clip_config());
+    fill_with_waves(encoder);
+    const at::Tensor exact = encoder->forward(pixels), expected = encode_with_autocast(encoder, pixels, dtype);
+    EXPECT_FALSE(at::equal(exact, expected));
+    encoder->keep_matmul_weights_in(dtype);
+    int64_t narrow = 0;
+    for (const at::Tensor& parameter : encoder->parameters()) {
+      narrow += parameter.scalar_type() == dtype;
+    }
+    EXPECT_EQ(narrow, 1 + 2 * 12);  // the patches, and weight and bias of six matrices in each of two blocks
+    EXPECT_TRUE(at::equal(encode_with_autocast(encoder, pixels, dtype), expected)) << dtype;
   }
 }
 

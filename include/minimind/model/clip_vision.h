@@ -84,6 +84,9 @@ class ClipVisionImpl : public torch::nn::Module {
   /// images uint8 [N, 3, size, size] → features [N, P, W]. Normalises on the module's device. Throws Error on images of
   /// another shape or dtype, and on a CPU if a feature is NaN or infinite.
   torch::Tensor encode(const torch::Tensor& images);
+  /// Keeps matrices and their biases in this dtype, as autocast would cast them for each batch. Norms and position
+  /// embeddings stay float32.
+  void keep_matmul_weights_in(torch::Dtype dtype);
   const ClipVisionConfig& config() const { return config_; }
 
  private:
