@@ -75,6 +75,13 @@ void use_device(const c10::Device& device) {
   }
 }
 
+void allow_tf32(const c10::Device& device, bool allowed) {
+  if (device.is_cuda()) {
+    at::globalContext().setAllowTF32CuBLAS(allowed);
+    at::globalContext().setAllowTF32CuDNN(allowed);
+  }
+}
+
 void choose_attention_kernels(const c10::Device& device) {
   if (device.is_cuda()) {
     at::globalContext().setSDPUseCuDNN(false);

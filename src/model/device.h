@@ -31,6 +31,10 @@ c10::Device device_of(const std::string& name, int64_t local_rank = 0, int64_t l
 /// 0. Every thread that uses the device calls it. No effect for a CPU.
 void use_device(const c10::Device& device);
 
+/// Whether float32 matmuls on a GPU may use TF32, which keeps 10 of 23 bits of the factors; GPUs from Ampere on have
+/// it. No effect for a CPU.
+void allow_tf32(const c10::Device& device, bool allowed);
+
 /// Switches the attention of cuDNN off for a GPU. It builds a plan for each shape, half a second forward and backward,
 /// and nearly each batch has another length. No effect for a CPU.
 void choose_attention_kernels(const c10::Device& device);

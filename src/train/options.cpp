@@ -183,6 +183,8 @@ Fields TrainOptions::machine_fields() {
       {"dtype", &dtype,
        "dtype of matrix multiplications; auto: bfloat16 on CUDA (before Ampere float16), float32 on a CPU",
        dtype_choices()},
+      rare({"tf32", &tf32,
+            "float32 matmuls on a GPU from Ampere on use TF32: faster, with 10 of 23 bits of the factors"}),
       of_host(
           {"threads", &threads, "CPU threads of tensor operations; 0: one for each usable CPU, within the CPU quota"}),
       rare({"bucket_mb", &bucket_mb, "size of an all-reduce gradient bucket in MB"}),

@@ -293,6 +293,7 @@ int run_training(TrainOptions options, Stage stage) {
   }
   const c10::Device device = device_of(options.device, info.local_rank, info.local_ranks);
   use_device(device);
+  allow_tf32(device, options.tf32);
   ProcessGroup group(info, device);
   RunSummary summary;
   run_and_report_failure(group, [&] { summary = train(options, stage, group); });

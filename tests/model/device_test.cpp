@@ -62,6 +62,20 @@ TEST(Device, AttentionOfAGpuIsNotThatOfCudnn) {
   EXPECT_FALSE(at::globalContext().userEnabledCuDNNSDP());
 }
 
+TEST(Device, Float32OfAGpuIsExactUnlessTf32IsAllowed) {
+  const c10::Device gpu(c10::kCUDA, 0);
+  at::globalContext().setAllowTF32CuDNN(true);
+  allow_tf32(gpu, false);
+  EXPECT_FALSE(at::globalContext().allowTF32CuBLAS());
+  EXPECT_FALSE(at::globalContext().allowTF32CuDNN());
+  allow_tf32(c10::kCPU, true);
+  EXPECT_FALSE(at::globalContext().allowTF32CuBLAS());
+  allow_tf32(gpu, true);
+  EXPECT_TRUE(at::globalContext().allowTF32CuBLAS());
+  EXPECT_TRUE(at::globalContext().allowTF32CuDNN());
+  allow_tf32(gpu, false);
+}
+
 TEST(Device, IsTheCpuIfThatIsNamedOrNoGpuIsThere) {
   EXPECT_TRUE(device_of("cpu").is_cpu());
   if (at::hasCUDA()) {

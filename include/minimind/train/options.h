@@ -92,6 +92,7 @@ struct TrainOptions {
   std::string device = "auto";
   int64_t processes = 1;
   std::string dtype = "auto";
+  bool tf32 = false;
   int64_t threads = 0;
   int64_t bucket_mb = 25;
 
