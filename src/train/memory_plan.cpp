@@ -14,6 +14,7 @@
 #include <set>
 #include <utility>
 
+#include "base/progress.h"
 #include "io/mapped_pages.h"
 #include "minimind/base/error.h"
 #include "train/train_state.h"
@@ -198,6 +199,7 @@ MemoryPlan make_plan(const TrainOptions& options, Stage stage, TrainingSetup& se
   plan.weights = parameter_bytes(*setup.model, /*only_trained=*/false);
   plan.gradients = parameter_bytes(*setup.model, /*only_trained=*/true);
   plan.adam = 2 * plan.gradients;
+  plan.saving = options.save_minutes > 0 || options.save_interval > 0 ? plan.weights + plan.adam : 0;
   plan.encoder = encoder_bytes(*setup.encoder);
   plan.features = kept_features(options, setup, group.world_size());
   plan.tokens = large.tokens;
@@ -211,8 +213,8 @@ MemoryPlan make_plan(const TrainOptions& options, Stage stage, TrainingSetup& se
     row.activations = std::max<int64_t>(0, step - plan.gradients);
     row.allocator = plan.on_gpu ? 0 : (plan.gradients + row.activations) / 4;
     row.loader = plan.on_gpu ? 0 : loader_bytes(options, setup, size, plan.tokens);
-    row.peak = plan.weights + plan.gradients + plan.adam + plan.encoder + plan.features + plan.program +
-               row.activations + row.allocator + row.loader;
+    row.peak = plan.weights + plan.gradients + plan.adam + (plan.on_gpu ? 0 : plan.saving) + plan.encoder +
+               plan.features + plan.program + row.activations + row.allocator + row.loader;
     plan.rows.push_back(row);
   }
   return plan;
@@ -225,6 +227,9 @@ std::string plan_table(const MemoryPlan& plan, int64_t chosen_batch_size) {
   line("weights           ", plan.weights);
   line("gradients         ", plan.gradients);
   line("Adam              ", plan.adam);
+  if (!plan.on_gpu) {
+    line("copy for saving   ", plan.saving);
+  }
   line("vision encoder    ", plan.encoder);
   line("kept features     ", plan.features);
   if (!plan.on_gpu) {
@@ -236,6 +241,10 @@ std::string plan_table(const MemoryPlan& plan, int64_t chosen_batch_size) {
     std::snprintf(text, sizeof(text), "  %10lld", static_cast<long long>(row.batch_size));
     out += concat(text, "    ", megabytes(row.activations), " ", megabytes(row.allocator), megabytes(row.loader),
                   "    ", megabytes(row.peak), row.batch_size == chosen_batch_size ? "  <- --batch_size" : "", "\n");
+  }
+  if (plan.on_gpu && plan.saving > 0) {
+    out += concat("beside it, in memory of the host: ", format_bytes(static_cast<double>(plan.saving)),
+                  " for the copy that a save writes (--save_minutes)\n");
   }
   return out;
 }

@@ -45,6 +45,7 @@ struct MemoryPlan {
   int64_t weights = 0;
   int64_t gradients = 0;
   int64_t adam = 0;
+  int64_t saving = 0;  ///< the copy that is written while training goes on; on a GPU in memory of the host, in no sum
   int64_t encoder = 0;
   int64_t features = 0;  ///< kept in memory (--feature_memory_mb)
   int64_t program = 0;   ///< libraries, data set and all else

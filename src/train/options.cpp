@@ -194,7 +194,10 @@ Fields TrainOptions::machine_fields() {
 Fields TrainOptions::progress_fields() {
   return {
       {"log_interval", &log_interval, "micro-batches between two log lines"},
-      {"save_interval", &save_interval, "micro-batches between two checkpoints; 0: only at the end"},
+      {"save_minutes", &save_minutes,
+       "minutes between two checkpoints, which a thread writes from a copy of weights and optimiser (memory: see "
+       "--plan); 0: none by time"},
+      rare({"save_interval", &save_interval, "micro-batches between two checkpoints, beside those by time; 0: none"}),
       rare({"save_last", &save_last, "save weights and a checkpoint at the end of the run"}),
       {"keep_last", &keep_last, "number of checkpoints to keep"},
       {"use_wandb", &use_wandb, "print the command that uploads the metrics to Weights & Biases"},
@@ -243,6 +246,7 @@ void TrainOptions::validate() const {
            {"feature_memory_mb", feature_memory_mb, 0},
            {"bucket_mb", bucket_mb, 1},
            {"log_interval", log_interval.value_or(1), 1},
+           {"save_minutes", save_minutes, 0},
            {"save_interval", save_interval, 0},
            {"keep_last", keep_last, 1},
            {"seed", seed, 0},

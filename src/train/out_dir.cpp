@@ -18,7 +18,6 @@
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
-#include "minimind/model/weights.h"
 
 namespace minimind {
 namespace {
@@ -232,19 +231,11 @@ std::optional<Checkpoint> CheckpointStore::newest(const RunFilter& counts) const
   return std::nullopt;
 }
 
-void write_weights(const std::filesystem::path& out_dir, const std::string& stem, const VlmImpl& model) {
-  StateDict state;
-  at::Tensor shared;  // the embedding is the output head too
-  for (const auto& [name, tensor] : vlm_state_dict(model).entries()) {
-    const bool is_tied = name == "output.weight" || name == "tok_embeddings.weight";
-    if (is_tied && !shared.defined()) {
-      shared = tensor.detach().cpu();
-    }
-    state.add(name, is_tied ? shared : tensor.detach().cpu());
-  }
+void write_weights(const std::filesystem::path& out_dir, const std::string& stem, const LmConfig& config,
+                   const StateDict& weights) {
   // The shapes of the tensors do not tell the numbers of heads: the configuration does.
-  write_file_atomically(out_dir / (stem + ".json"), lm_config_to_json(model.config()) + "\n");
-  write_pth(out_dir / (stem + ".pth"), state);
+  write_file_atomically(out_dir / (stem + ".json"), lm_config_to_json(config) + "\n");
+  write_pth(out_dir / (stem + ".pth"), weights);
 }
 
 std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage stage, ProcessGroup& group) {

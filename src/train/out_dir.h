@@ -58,8 +58,10 @@ class CheckpointStore {
   bool replaces_earlier_run_ = false;
 };
 
-/// Writes `OUT_DIR/{stem}.pth` and the configuration `{stem}.json` beside it, each replaced as a whole. Throws Error.
-void write_weights(const std::filesystem::path& out_dir, const std::string& stem, const VlmImpl& model);
+/// Writes `OUT_DIR/{stem}.pth` and the configuration `{stem}.json` beside it, each replaced as a whole. `weights`: of
+/// vlm_state_dict(), in host memory. Throws Error.
+void write_weights(const std::filesystem::path& out_dir, const std::string& stem, const LmConfig& config,
+                   const StateDict& weights);
 
 /// The checkpoint that this run continues from; nothing if it starts from the beginning. Rank 0 alone reads the state:
 /// other hosts may not have the file. A restarted run continues from its own newest checkpoint, else from what --resume

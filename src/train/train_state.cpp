@@ -118,7 +118,7 @@ void Adam::step(const std::vector<double>& rates, const std::optional<at::Tensor
 void Adam::save(StateDict& state) const {
   for (const Parameter& parameter : parameters_) {
     for (const auto& [key, tensor] : moments_of(parameter)) {
-      state.add(key, tensor.cpu());
+      state.add(key, tensor);
     }
   }
 }
@@ -160,8 +160,8 @@ void LossScaler::update(const at::Tensor& found_inf) {
 
 void LossScaler::save(StateDict& state) const {
   if (enabled()) {
-    state.add("scaler.scale", scale_.cpu().reshape({1}));
-    state.add("scaler.growth_tracker", growth_tracker_.cpu().reshape({1}));
+    state.add("scaler.scale", scale_.view({1}));
+    state.add("scaler.growth_tracker", growth_tracker_.view({1}));
   }
 }
 
@@ -181,7 +181,7 @@ TrainState::TrainState(Vlm trained_model, const std::string& freeze, double adam
 
 void TrainState::save(StateDict& state) const {
   for (const auto& item : model->named_parameters()) {
-    state.add(kCheckpointModelPrefix + item.key(), item.value().detach().cpu());
+    state.add(kCheckpointModelPrefix + item.key(), item.value().detach());
   }
   adam.save(state);
   scaler.save(state);
@@ -203,7 +203,8 @@ void TrainState::resume(const Checkpoint& checkpoint, ProcessGroup& group, const
     StateDict state;
     save(state);
     std::vector<at::Tensor> tensors;
-    for (const auto& [name, tensor] : state.entries()) {
+    for (auto& [name, tensor] : state.entries()) {
+      tensor = tensor.cpu();
       tensors.push_back(tensor);
     }
     group.broadcast_(tensors);

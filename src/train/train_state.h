@@ -51,7 +51,7 @@ class Adam {
   /// for clipping). If `found_inf` (a float32 scalar) is 1, nothing changes.
   void step(const std::vector<double>& rates, const std::optional<at::Tensor>& divisor = {},
             const std::optional<at::Tensor>& found_inf = {});
-  /// Adds `adam.m.NAME`, `adam.v.NAME` and `adam.t.NAME`.
+  /// Adds `adam.m.NAME`, `adam.v.NAME` and `adam.t.NAME`: no copies, on their device.
   void save(StateDict& state) const;
   /// Throws Error with `where` and the key if a tensor is missing or of another shape.
   void load(const StateDict& state, const std::string& where);
@@ -87,7 +87,7 @@ struct TrainState {
   /// group 1 the projection. `dtype`: of the matmuls; float16 turns loss scaling on.
   TrainState(Vlm trained_model, const std::string& freeze, double adam_beta2, at::ScalarType dtype);
 
-  /// Adds `model.NAME`, `adam.*` and `scaler.*`. The caller writes the position.
+  /// Adds `model.NAME`, `adam.*` and `scaler.*`: no copies, on their device. The caller writes the position.
   void save(StateDict& state) const;
   /// Restores what save() added. Throws Error with `where` and the key if a tensor is missing or of another shape.
   void load(const StateDict& state, const std::string& where);

@@ -14,14 +14,13 @@
 #include <vector>
 
 #include "base/cpu_quota.h"
-#include "base/log_origin.h"
 #include "base/signals.h"
-#include "dist/local_launcher.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
 #include "minimind/base/log.h"
-#include "model/device.h"
+#include "minimind/model/weights.h"
 #include "train/agreement.h"
+#include "train/background_save.h"
 #include "train/failure.h"
 #include "train/memory_plan.h"
 #include "train/out_dir.h"
@@ -46,7 +45,7 @@ class Trainer {
   StepCounts sum_counts(const std::vector<Batch>& batches);
   void handle_result(const StepResult& result, const StepCounts& counts, const std::vector<Batch>& batches);
   void validate();
-  void save();
+  void save(bool waits);
   bool save_at_end();
 
   const TrainOptions& options_;
@@ -65,7 +64,9 @@ class Trainer {
   std::optional<Validation> validation_;
   std::optional<Reporter> reporter_;
   SignalCatcher signals_{{SIGINT, SIGTERM}, SignalCatcher::SecondSignal::kEndsProgram};
-  int stop_signal_ = 0;  // the same on all ranks
+  int stop_signal_ = 0;       // the same on all ranks
+  bool is_save_due_ = false;  // the same on all ranks
+  BackgroundSave saver_;      // the last member: its thread uses the others
 };
 
 Trainer::Trainer(const TrainOptions& options, Stage stage, ProcessGroup& group, TrainingSetup setup,
@@ -79,7 +80,8 @@ Trainer::Trainer(const TrainOptions& options, Stage stage, ProcessGroup& group, 
       state_(setup_.model, options.freeze, options.adam_beta2, setup_.dtype),
       context_(options, setup_.dtype, state_, features_, group),
       checkpoints_(checkpoint_folder(options, setup_.config(), stage), stage_name(stage), options.keep_last),
-      guard_(options.max_bad_steps) {
+      guard_(options.max_bad_steps),
+      saver_(options.save_minutes, setup_.device) {
   const int64_t all_steps = options.epochs * loader_->micro_steps_per_epoch();
   total_ = options.max_steps > 0 ? std::min(all_steps, options.max_steps) : all_steps;
   schedule_ = {*options.learning_rate, options.warmup_iters, total_};
@@ -101,7 +103,6 @@ Trainer::Trainer(const TrainOptions& options, Stage stage, ProcessGroup& group, 
 
 RunSummary Trainer::run() {
   TrainingPosition& position = state_.position;
-  bool is_save_due = false;
   setup_.model->train();
   setup_.encoder->eval();
   reporter_->start();
@@ -127,11 +128,11 @@ RunSummary Trainer::run() {
         return interval > 0 && position.micro_step / interval > before / interval;
       };
       reporter_->show(position.micro_step, rates[0], has_passed(*options_.log_interval) || is_last || before == 0);
-      is_save_due = is_save_due || has_passed(options_.save_interval);
+      is_save_due_ = is_save_due_ || has_passed(options_.save_interval);
       const bool has_learned = first_micro_step_ > 0 || reporter_->samples() > 0;
-      if (is_save_due && !is_last && stop_signal_ == 0 && has_learned && guard_.is_verified()) {
-        is_save_due = false;
-        save();
+      if (is_save_due_ && !is_last && stop_signal_ == 0 && has_learned && guard_.is_verified()) {
+        is_save_due_ = false;
+        save(/*waits=*/false);
       }
     }
     if (stop_signal_ != 0 || position.micro_step >= total_) {
@@ -173,13 +174,15 @@ std::vector<Batch> Trainer::next_batches() {
   return batches;
 }
 
-/// The counts of all ranks. A signal to any rank stops all ranks after this step.
+/// The counts of all ranks. After this step a signal to any rank stops all, and the clock of rank 0 makes them save.
 StepCounts Trainer::sum_counts(const std::vector<Batch>& batches) {
   StepCounts counts = count_batches(batches);
   int64_t interrupts = SignalCatcher::last() == SIGINT, terminations = SignalCatcher::last() == SIGTERM;
   std::vector<int64_t*> numbers = counts.numbers();
-  numbers.insert(numbers.end(), {&interrupts, &terminations});
+  int64_t saves = group_.is_main() && saver_.is_due();
+  numbers.insert(numbers.end(), {&interrupts, &terminations, &saves});
   group_.sum(numbers);
+  is_save_due_ = is_save_due_ || saves > 0;
   stop_signal_ = terminations > 0 ? SIGTERM : interrupts > 0 ? SIGINT : 0;
   return counts;
 }
@@ -192,6 +195,7 @@ void Trainer::handle_result(const StepResult& result, const StepCounts& counts, 
   const StepVerdict verdict = judge_step(loss, norm, state_.scaler, group_);
   if (verdict == StepVerdict::kBad) {
     reporter_->end_line();
+    saver_.wait();  // The message names the newest checkpoint.
     guard_.skip(state_.position.micro_step, loss, norm, batches, checkpoints_.newest_own_text());
   }
   if (verdict != StepVerdict::kGood) {
@@ -213,20 +217,31 @@ void Trainer::validate() {
   }
 }
 
-void Trainer::save() {
+/// Saves in the background, or `waits` for it.
+void Trainer::save(bool waits) {
   if (!group_.is_main()) {
     return;
   }
-  StateDict state;
-  state_.save(state);
-  checkpoints_.save(setup_.describe(options_, stage_, group_, state_.position), state,
-                    /*is_unverified=*/!guard_.is_verified());
-  write_weights(options_.out_dir, output_stem(setup_.config(), stage_), *setup_.model);
+  SavedTensors live{{}, vlm_state_dict(*setup_.model)};
+  state_.save(live.checkpoint);
+  const auto write = [this, info = setup_.describe(options_, stage_, group_, state_.position),
+                      is_unverified = !guard_.is_verified()](const SavedTensors& tensors) {
+    checkpoints_.save(info, tensors.checkpoint, is_unverified);
+    write_weights(options_.out_dir, output_stem(setup_.config(), stage_), setup_.config(), tensors.weights);
+  };
+  if (waits) {
+    saver_.write_now(live, write);
+    return;
+  }
+  const double waited = saver_.waited_seconds();
+  saver_.start(live, write);
+  reporter_->add_save_wait(saver_.waited_seconds() - waited);
 }
 
 /// Saves unless the weights are worse than those of an earlier run or of the last checkpoint.
 bool Trainer::save_at_end() {
   reporter_->end_line();
+  saver_.wait();
   const bool is_stopped = stop_signal_ != 0;
   const int64_t micro_steps = state_.position.micro_step;
   require(is_stopped || first_micro_step_ > 0 || micro_steps == 0 || reporter_->samples() > 0, options_.data_path,
@@ -235,7 +250,7 @@ bool Trainer::save_at_end() {
   guard_.check_end(is_stopped, options_.out_dir, checkpoints_.newest_own_text(), group_.is_main());
   const bool saves = is_stopped ? !guard_.mostly_failed() : options_.save_last;
   if (saves) {
-    save();
+    save(/*waits=*/true);
   }
   return saves;
 }
@@ -272,38 +287,13 @@ RunSummary train(const TrainOptions& options, Stage stage, ProcessGroup& group,
   if (group.is_main()) {
     check_nothing_is_replaced(options, stage, setup.config(), found ? found->path : "");
   }
-  summary = Trainer(options, stage, group, std::move(setup), checkpoint, on_record).run();
+  Trainer trainer(options, stage, group, std::move(setup), checkpoint, on_record);
+  // The others learn of a failure before the trainer waits for a save that is still written.
+  run_and_report_failure(group, [&] { summary = trainer.run(); });
   if (summary.signal == 0) {
     group.end_run();
   }
   return summary;
-}
-
-int run_training(TrainOptions options, Stage stage) {
-  options.validate();
-  const RankInfo info = rank_from_environment();
-  if (options.check_data) {
-    return info.rank == 0 ? check_data(options, stage) : 0;
-  }
-  if (starts_local_ranks(options.processes, info)) {
-    return run_local_ranks(options.processes, own_command());
-  }
-  if (info.rank != 0) {
-    set_log_origin(rank_text(info));
-  }
-  const c10::Device device = device_of(options.device, info.local_rank, info.local_ranks);
-  use_device(device);
-  allow_tf32(device, options.tf32);
-  ProcessGroup group(info, device);
-  RunSummary summary;
-  run_and_report_failure(group, [&] { summary = train(options, stage, group); });
-  if (group.is_main() && !options.plan) {
-    log_info(ending_summary(summary, options.out_dir));
-    if (options.use_wandb && !summary.model.empty()) {
-      log_info("to upload the curves to Weights & Biases:\n" + wandb_command(options, summary.model, stage));
-    }
-  }
-  return summary.signal != 0 ? 128 + summary.signal : 0;
 }
 
 }  // namespace minimind

@@ -43,7 +43,7 @@ def run_ours(binaries, data, kind, batch, steps, mode, cache, warmup=3):
         program = binaries / ("pretrain_vlm" if kind == "pretrain" else "sft_vlm")
         command = [program, "--data_path", data / f"{kind}.json", "--images_dir", data / "images", "--tokenizer", data / "tokenizer.json",
                    "--clip_dir", data / "clip-vit-base-patch32", "--init_from", data / "512_llm.pth", "--allow_missing", "vision_proj", "--out_dir", out,
-                   "--batch_size", str(batch), "--max_steps", str(steps + warmup), "--log_interval", "1", "--save_interval", "1000000",
+                   "--batch_size", str(batch), "--max_steps", str(steps + warmup), "--log_interval", "1", "--save_minutes", "0",
                    "--learning_rate", "4e-4", "--threads", "2", "--save_last", "False", "--dtype", MODES[mode]]
         command += ["--feature_cache", cache] if mode.endswith("cached") else ["--feature_memory_mb", "0"]
         run(command)

@@ -28,6 +28,7 @@ MetricsRecord record_at(const std::string& stage, int64_t step) {
   record.tokens_per_second = 700;
   record.data_wait_share = 0.01;
   record.reduce_wait_share = 0.02;
+  record.save_wait_share = 0.03;
   record.memory_mb = 900;
   record.seconds = 12.5;
   return record;
@@ -54,6 +55,7 @@ TEST(Metrics, SurviveTheWayThroughJson) {
   EXPECT_EQ(back.loss, 3.5);
   EXPECT_EQ(back.learning_rate, 4e-4);
   EXPECT_EQ(back.reduce_wait_share, 0.02);
+  EXPECT_EQ(back.save_wait_share, 0.03);
   EXPECT_EQ(back.seconds, 12.5);
   EXPECT_EQ(back.expert_loss, 0.125);
   EXPECT_EQ(metrics_to_json(back), line);

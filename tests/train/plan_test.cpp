@@ -49,15 +49,37 @@ TEST(MemoryPlan, GrowsWithTheBatchAndNamesTheChosenOne) {
   const MemoryPlan plan = make_plan(options, Stage::kPretrain, setup, group);
   EXPECT_EQ(plan.gradients, plan.weights);
   EXPECT_EQ(plan.adam, 2 * plan.weights);
+  EXPECT_EQ(plan.saving, 3 * plan.weights);
   EXPECT_GT(plan.program, 10'000'000);
   ASSERT_EQ(plan.rows.size(), 7U);
   const MemoryPlan::Row& last = plan.rows.back();
-  EXPECT_EQ(last.peak, plan.weights + plan.gradients + plan.adam + plan.encoder + plan.features + plan.program +
-                           last.activations + last.allocator + last.loader);
+  EXPECT_EQ(last.peak, plan.weights + plan.gradients + plan.adam + plan.saving + plan.encoder + plan.features +
+                           plan.program + last.activations + last.allocator + last.loader);
   for (size_t i = 1; i < plan.rows.size(); ++i) {
     EXPECT_GT(plan.rows[i].activations, plan.rows[i - 1].activations);
   }
   EXPECT_NE(plan_table(plan, 4).find("<- --batch_size"), std::string::npos);
+}
+
+TEST(MemoryPlan, CountsTheCopyThatASaveWrites) {
+  const TemporaryFolder folder;
+  write_tiny_data(folder.path(), 12);
+  TrainOptions options = tiny_options(folder.path(), "out");
+  options.save_minutes = 0;
+  ProcessGroup group({}, c10::kCPU);
+  TrainingSetup setup = make_setup(options, Stage::kPretrain, c10::kCPU, nullptr);
+  EXPECT_EQ(make_plan(options, Stage::kPretrain, setup, group).saving, 0);
+  options.save_interval = 7;
+  MemoryPlan plan = make_plan(options, Stage::kPretrain, setup, group);
+  EXPECT_EQ(plan.saving, plan.weights + plan.adam);
+  EXPECT_NE(plan_table(plan, 4).find("  copy for saving   "), std::string::npos);
+  plan.on_gpu = true;
+  plan.saving = 330'000'000;
+  const std::string on_gpu = plan_table(plan, 4);
+  EXPECT_NE(on_gpu.find("\nbeside it, in memory of the host: 330.0 MB for the copy that a save writes"),
+            std::string::npos)
+      << on_gpu;
+  EXPECT_EQ(on_gpu.find("  copy for saving   "), std::string::npos);
 }
 
 TEST(MemoryPlan, KeepsFeaturesOfTheImagesThatTheRunMeets) {

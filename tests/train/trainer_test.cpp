@@ -115,6 +115,20 @@ TEST_F(TrainerRun, TakesTheOlderCheckpointWhereTheNewestIsDamaged) {
   EXPECT_TRUE(weights_of(settings) == straight);
 }
 
+TEST_F(TrainerRun, OfAThousandShortStepsSavesAtItsEndAlone) {
+  TrainOptions settings = options("out");
+  settings.save_interval = TrainOptions().save_interval;
+  settings.keep_last = 1000;
+  settings.batch_size = 1;
+  settings.epochs = 50;
+  settings.max_steps = 1000;
+  settings.log_interval = 100;
+  run_and_record(settings);
+  const CheckpointStore folder(fs::path(settings.out_dir) / "16_vlm_pretrain_checkpoints", "pretrain", 1000);
+  EXPECT_LE(folder.list().size(), 2U);
+  EXPECT_EQ(folder.list().back().filename(), "step_000000001000.safetensors");
+}
+
 TEST_F(TrainerRun, StartsALaterStageFromTheEarlierOnesFile) {
   TrainOptions first = options("out");
   run_and_record(first);

@@ -98,7 +98,8 @@ struct TrainOptions {
 
   // Progress and saving.
   std::optional<int64_t> log_interval;
-  int64_t save_interval = 100;
+  double save_minutes = 5;
+  int64_t save_interval = 0;
   bool save_last = true;
   int64_t keep_last = 2;
   bool use_wandb = false;

@@ -100,6 +100,7 @@ MetricFields MetricsRecord::fields() {
       {"tokens_per_second", &tokens_per_second, "speed/tokens_per_second"},
       {"data_wait_share", &data_wait_share, "speed/data_wait", "", "", "data_wait"},
       {"reduce_wait_share", &reduce_wait_share, "speed/reduce_wait", "", "", "reduce_wait"},
+      {"save_wait_share", &save_wait_share, "speed/save_wait"},
       {"mfu", &mfu, "speed/mfu"},
       {"memory_mb", &memory_mb, "memory_mb"},
       {"device_memory_mb", &device_memory_mb, "device_memory_mb"},

@@ -39,6 +39,7 @@ struct MetricsRecord {
   double tokens_per_second = 0;            ///< without padding
   double data_wait_share = 0;              ///< share of the time waiting for the loader
   double reduce_wait_share = 0;            ///< share of the time in collectives
+  double save_wait_share = 0;              ///< share of the time waiting for a save
   double mfu = 0;                          ///< model FLOPs utilisation: needed FLOPs over peak FLOPs
   double memory_mb = 0;                    ///< peak resident memory
   std::optional<double> device_memory_mb;  ///< peak memory of the tensors on the GPU

@@ -248,6 +248,7 @@ std::string latest_numbers(const MetricsRecord& last) {
                 cell("tokens/s", short_number(std::round(last.tokens_per_second))), cell("MFU", percent(last.mfu)),
                 cell("waiting for data", percent(last.data_wait_share)),
                 cell("reduction", percent(last.reduce_wait_share)),
+                std::isnan(last.save_wait_share) ? "" : cell("waiting for saves", percent(last.save_wait_share)),
                 cell("peak memory", format_bytes(1e6 * last.memory_mb)),
                 last.device_memory_mb ? cell("peak on the GPU", format_bytes(1e6 * *last.device_memory_mb)) : "",
                 cell("time", format_duration(last.seconds)), "</div>\n");

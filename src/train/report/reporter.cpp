@@ -99,6 +99,7 @@ void Reporter::begin_line() {
   counts_ = {};
   steps_ = 0;
   step_flops_ = 0;
+  save_wait_seconds_ = 0;
   encoded_images_ = features_.encoded();
   data_wait_seconds_ = loader_.waited_seconds();
   reduce_wait_seconds_ = group_.reduce_wait_seconds();
@@ -139,6 +140,7 @@ MetricsRecord Reporter::make_record(const Sums& sums, int64_t micro_step, double
   record.tokens_per_second = static_cast<double>(counts_.tokens) / seconds;
   record.data_wait_share = (loader_.waited_seconds() - data_wait_seconds_) / seconds;
   record.reduce_wait_share = (group_.reduce_wait_seconds() - reduce_wait_seconds_) / seconds;
+  record.save_wait_share = save_wait_seconds_ / seconds;
   const double flops = (step_flops_ + flops_.encoding(sums.encoded_images)) / seconds;
   // Matmuls that were measured on a busy machine are too slow: training itself may be faster.
   peak_flops_ = std::max(peak_flops_, flops);
@@ -167,11 +169,12 @@ std::string Reporter::line_of(const MetricsRecord& record) const {
   char text[320];
   std::snprintf(text, sizeof(text),
                 "%s %lld/%lld  epoch %.2f  loss %.4f  lr %.3g  norm %.2f  %.1f samples/s  %.0f tokens/s  MFU %.0f%%  "
-                "wait: data %.0f%% ranks %.0f%%  peak %s  left %s",
+                "wait: data %.0f%% ranks %.0f%% saving %.0f%%  peak %s  left %s",
                 stage_.c_str(), static_cast<long long>(record.micro_step), static_cast<long long>(range_.total),
                 record.epoch, record.loss, record.learning_rate, record.grad_norm, record.samples_per_second,
                 record.tokens_per_second, 100 * record.mfu, 100 * record.data_wait_share,
-                100 * record.reduce_wait_share, memory.c_str(), format_duration(left).c_str());
+                100 * record.reduce_wait_share, 100 * record.save_wait_share, memory.c_str(),
+                format_duration(left).c_str());
   return text + experts_summary(record);
 }
 

@@ -44,6 +44,8 @@ class Reporter {
   void add_step(const StepCounts& counts, const at::Tensor& expert_load);
   /// Counts the finite losses of this rank and the gradient norm of a step.
   void add_loss(double loss_sum, int64_t supervised_tokens, double expert_loss, double grad_norm);
+  /// Adds to the time that the steps since the last log line have waited for a save.
+  void add_save_wait(double seconds) { save_wait_seconds_ += seconds; }
   /// Shows the steps since the last log line. `is_log_step`: all ranks call it; a new line begins.
   void show(int64_t micro_step, double learning_rate, bool is_log_step);
   /// Shows and writes held-out losses. Their time does not count in the speed: a new line begins.
@@ -109,6 +111,7 @@ class Reporter {
   StepCounts counts_;
   int64_t steps_ = 0;
   double step_flops_ = 0;
+  double save_wait_seconds_ = 0;
   // At the last log line.
   int64_t encoded_images_ = 0;
   double data_wait_seconds_ = 0;
