@@ -73,7 +73,8 @@ void ThreadTeam::wait_for_all(int64_t shares) {
   while (round_.load(std::memory_order_acquire) == round) {
     ::sched_yield();
   }
-  lost_ += std::chrono::nanoseconds(Clock::now() - start).count();
+  const std::chrono::nanoseconds lost = Clock::now() - start;
+  lost_ += lost.count();
 }
 
 }  // namespace minimind
