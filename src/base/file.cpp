@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "base/file_descriptor.h"
@@ -25,14 +26,6 @@ std::string system_reason() {
   return std::strerror(errno) + std::string(is_full ? "; free some space there or choose another disk" : "");
 }
 
-FileDescriptor open_for_reading(const fs::path& path, struct stat& status, int flags = 0) {
-  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | flags));
-  require(file.get() >= 0, path.string(), ": cannot be read: ", system_reason());
-  require(::fstat(file.get(), &status) == 0 && !S_ISDIR(status.st_mode), path.string(),
-          ": expected a file, found a folder");
-  return file;
-}
-
 // Makes a rename durable.
 void sync_folder(const fs::path& folder) {
   const FileDescriptor file(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -41,13 +34,36 @@ void sync_folder(const fs::path& folder) {
   }
 }
 
+/// The path behind all links; of a link to nothing, the path that it names.
+fs::path without_links(fs::path path) {
+  constexpr int kMostLinks = 40;  // the kernel's limit
+  std::error_code error;
+  for (int i = 0; i < kMostLinks && fs::is_symlink(path, error); ++i) {
+    path = path.parent_path() / fs::read_symlink(path, error);
+  }
+  return path;
+}
+
+/// The standard stream that writes into this file; -1: neither.
+int standard_stream_of(const struct stat& status) {
+  for (const int stream : {STDOUT_FILENO, STDERR_FILENO}) {
+    struct stat own {};
+    if (::fstat(stream, &own) == 0 && own.st_dev == status.st_dev && own.st_ino == status.st_ino) {
+      return stream;
+    }
+  }
+  return -1;
+}
+
 }  // namespace
 
 std::string read_file(const fs::path& path) {
+  constexpr size_t kMostBytes = size_t{1} << 30U;
+  const FileDescriptor file = open_file(path, O_RDONLY);
   struct stat status {};
-  const FileDescriptor file = open_for_reading(path, status);
+  const size_t expected = ::fstat(file.get(), &status) == 0 ? static_cast<size_t>(status.st_size) : 0;
   std::string bytes;
-  bytes.reserve(static_cast<size_t>(status.st_size));
+  bytes.reserve(std::min(expected, kMostBytes));
   char buffer[1 << 16];
   while (true) {
     const ssize_t got = ::read(file.get(), buffer, sizeof(buffer));
@@ -59,22 +75,53 @@ std::string read_file(const fs::path& path) {
       return bytes;
     }
     bytes.append(buffer, static_cast<size_t>(got));
+    require(bytes.size() <= kMostBytes && expected <= kMostBytes, path.string(), ": expected a file of at most ",
+            kMostBytes, " bytes, found ", std::max(expected, bytes.size()), " and more; is it the right file?");
   }
 }
 
-AtomicFile::AtomicFile(fs::path target) : target_(std::move(target)) {
+AtomicFile::AtomicFile(fs::path target) : name_(std::move(target)), target_(name_) {
+  struct stat status {};
+  if (::stat(name_.c_str(), &status) != 0) {
+    require(errno == ENOENT, name_.string(), ": cannot be written: ", system_reason());
+    target_ = without_links(name_);
+    open_temporary();
+    return;
+  }
+  const int stream = S_ISREG(status.st_mode) ? standard_stream_of(status) : -1;
+  if (S_ISREG(status.st_mode) && stream < 0) {
+    require(::access(name_.c_str(), W_OK) == 0, name_.string(), ": cannot be written: ", system_reason());
+    target_ = without_links(name_);
+    open_temporary();
+    // The owner first: a change of the owner takes set-user-ID bits away.
+    [[maybe_unused]] const int owned = ::fchown(descriptor_, status.st_uid, status.st_gid);
+    ::fchmod(descriptor_, status.st_mode & 07777U);
+    return;
+  }
+  // Pipes are opened by the first write: a program that only tries its target must not end the reader's input.
+  if (!S_ISFIFO(status.st_mode)) {
+    FileDescriptor file = stream < 0 ? open_for_writing(name_, 0) : FileDescriptor(::fcntl(stream, F_DUPFD_CLOEXEC, 0));
+    require(file.get() >= 0, name_.string(), ": cannot be written: ", system_reason());
+    descriptor_ = file.release();
+  }
+}
+
+void AtomicFile::open_temporary() {
   // Several writers of one target, in this process or others, need different names.
   static std::atomic<uint64_t> counter{0};
   temporary_ = target_;
   temporary_ += concat(".tmp.", ::getpid(), ".", counter++);
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  require(descriptor_ >= 0, target_.string(), ": cannot be written: ", system_reason());
+  ::unlink(temporary_.c_str());  // of a killed process that had this number; never written through, it may be a link
+  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  require(descriptor_ >= 0, name_.string(), ": cannot be written: ", system_reason());
 }
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ >= 0) {
     ::close(descriptor_);
-    ::unlink(temporary_.c_str());
+    if (!temporary_.empty()) {
+      ::unlink(temporary_.c_str());
+    }
   }
 }
 
@@ -83,29 +130,45 @@ void AtomicFile::write(std::string_view bytes) {
 }
 
 void AtomicFile::write(const void* data, size_t size) {
-  const bool is_written = write_all(descriptor_, {static_cast<const char*>(data), size}, size_);
-  require(is_written, target_.string(), ": cannot be written: ", system_reason());
+  if (descriptor_ < 0) {
+    descriptor_ = open_for_writing(name_, 0).release();
+  }
+  const std::string_view bytes(static_cast<const char*>(data), size);
+  const bool is_written = temporary_.empty() ? write_all(descriptor_, bytes) : write_all(descriptor_, bytes, size_);
+  require(is_written, name_.string(), ": cannot be written: ", system_reason());
   size_ += size;
 }
 
-void AtomicFile::commit() {
-  if (::fsync(descriptor_) != 0) {  // errno must be read after this call, not in the same argument list
-    fail(target_.string(), ": cannot be written: ", system_reason());
+void AtomicFile::commit(bool to_disk) {
+  if (temporary_.empty()) {
+    const int closed = descriptor_ < 0 ? 0 : ::close(std::exchange(descriptor_, -1));
+    require(closed == 0, name_.string(), ": cannot be written: ", system_reason());
+    return;
   }
-  const int closed = ::close(descriptor_);
-  descriptor_ = -1;
+  if (to_disk && ::fsync(descriptor_) != 0) {  // errno must be read after this call, not in the same argument list
+    fail(name_.string(), ": cannot be written: ", system_reason());
+  }
+  const int closed = ::close(std::exchange(descriptor_, -1));
   if (closed != 0 || ::rename(temporary_.c_str(), target_.c_str()) != 0) {
     const std::string reason = system_reason();
     ::unlink(temporary_.c_str());
-    fail(target_.string(), ": cannot be written: ", reason);
+    fail(name_.string(), ": cannot be written: ", reason);
   }
-  sync_folder(target_.parent_path());
+  if (to_disk) {
+    sync_folder(target_.parent_path());
+  }
 }
 
 void write_file_atomically(const fs::path& path, std::string_view bytes) {
   AtomicFile file(path);
   file.write(bytes);
   file.commit();
+}
+
+void append_to_file(const fs::path& path, std::string_view bytes) {
+  const FileDescriptor file = open_for_writing(path, O_APPEND | O_CREAT);
+  const bool is_written = write_all(file.get(), bytes);
+  require(is_written, path.string(), ": cannot be written: ", system_reason());
 }
 
 void ensure_writable_folder(const fs::path& folder) {
@@ -133,7 +196,8 @@ void remove_stale_temporaries(const fs::path& folder) {
         infix != std::string::npos &&
         std::sscanf(name.c_str() + infix + kInfix.size(), "%d.%d%n", &process, &counter, &length) == 2 &&
         infix + kInfix.size() + static_cast<size_t>(length) == name.size() && process > 0;
-    if (is_temporary && (process == ::getpid() || (::kill(process, 0) != 0 && errno == ESRCH))) {
+    if (is_temporary && entry.symlink_status(ignored).type() == fs::file_type::regular &&
+        (process == ::getpid() || (::kill(process, 0) != 0 && errno == ESRCH))) {
       stale.push_back(entry.path());
     }
   }
@@ -149,10 +213,9 @@ MappedFile::Mapping::~Mapping() {
 }
 
 MappedFile::MappedFile(const fs::path& path) : path_(path), mapping_(std::make_shared<Mapping>()) {
+  const FileDescriptor file = open_file(path, O_RDONLY);
   struct stat status {};
-  // Without O_NONBLOCK, opening a pipe would wait for its writer.
-  const FileDescriptor file = open_for_reading(path, status, O_NONBLOCK);
-  require(S_ISREG(status.st_mode), path.string(), ": expected a regular file, found a pipe or a device");
+  require(::fstat(file.get(), &status) == 0, path.string(), ": cannot be read: ", system_reason());
   mapping_->size = static_cast<size_t>(status.st_size);
   if (mapping_->size == 0) {
     return;

@@ -8,9 +8,11 @@
 #include <clocale>
 #include <cstdio>
 #include <cstring>
+#include <iostream>
 #include <stdexcept>
 
 #include "base/signals.h"
+#include "minimind/base/error.h"
 
 namespace minimind {
 
@@ -135,8 +137,19 @@ class EditedLines : public LineSource {
 }  // namespace
 
 std::optional<std::string> StreamLines::next(const std::string& /*prompt*/) {
+  constexpr size_t kLongestLine = size_t{1} << 20U;
+  constexpr const char* kCure = "; is it the right file?";
   std::string line;
-  if (!std::getline(input_, line)) {
+  char next = 0;
+  while (input_.get(next) && next != '\n') {
+    require(next != 0, "standard input: expected lines of text, found a zero byte", kCure);
+    require(line.size() < kLongestLine, "standard input: expected lines of at most ", kLongestLine,
+            " bytes, found a longer line", kCure);
+    line += next;
+  }
+  // The stream itself takes an error for the end.
+  require(&input_ != &std::cin || std::ferror(stdin) == 0, "standard input: cannot be read: ", std::strerror(errno));
+  if (!input_ && line.empty()) {
     return std::nullopt;
   }
   if (!line.empty() && line.back() == '\r') {

@@ -6,6 +6,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "base/output.h"
 #include "base/utf8.h"
 #include "chat/image_paths.h"
 #include "minimind/base/error.h"
@@ -36,7 +37,7 @@ std::string speed_text(const Answer& answer) {
 void ask(const TerminalChat& chat, const std::string& question, const std::vector<at::Tensor>& features) {
   const Answer answer = chat.session.ask(question, features, [&](std::string_view piece) {
     chat.out << piece << std::flush;
-    return !(chat.stop_wanted && chat.stop_wanted());
+    return chat.out.good() && !(chat.stop_wanted && chat.stop_wanted());
   });
   chat.out << (answer.text.ends_with('\n') ? "" : "\n") << std::flush;
   if (!answer.notice.empty()) {
@@ -149,6 +150,7 @@ int run_terminal(const TerminalChat& chat) {
       state.failed = true;
       show_error(chat, error);
     }
+    require_written(chat.out);
   }
   if (!chat.lines.is_terminal() && !chat.first_images.empty() && !state.asked && !state.failed) {
     ask_about_pending(chat, "", state);
@@ -176,6 +178,7 @@ int ask_about_folder(const TerminalChat& chat, const std::filesystem::path& fold
       chat.out << "\n" << std::flush;
       show_error(chat, error);
     }
+    require_written(chat.out);
   }
   return failed ? 1 : 0;
 }

@@ -1,6 +1,7 @@
 #include "minimind/cli/run_main.h"
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -13,6 +14,7 @@
 #include <variant>
 
 #include "base/cpu_watch.h"
+#include "base/output.h"
 #include "cli/field_text.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
@@ -158,13 +160,20 @@ std::string_view first_line(std::string_view message) {
 }  // namespace
 
 int run_main(int argc, const char* const* argv, const CommandLine& command_line, const std::function<int()>& body) {
+  reserve_standard_descriptors();
+  // A reader of the output that ends (`| head`, a `tee` that a signal ends) must not end a training.
+  std::signal(SIGPIPE, SIG_IGN);
   log_to_stderr();
   try {
-    if (!read_command_line(argc, argv, command_line)) {
-      return kSuccess;
+    int code = kSuccess;
+    if (read_command_line(argc, argv, command_line)) {
+      const CpuWatch watch;
+      code = body();
     }
-    const CpuWatch watch;
-    return body();
+    if (code == kSuccess) {
+      require_written(std::cout);
+    }
+    return code;
   } catch (const UsageError& error) {
     print_error(error.what());
     return kUsage;

@@ -65,10 +65,9 @@ void write_image(const fs::path& path, const SampleImage& sample, const SampleDa
   bool png = path.extension() == ".png";
   std::string bytes = png ? encode_png(image) : encode_jpeg(image, static_cast<int>(options.jpeg_quality));
   // Images are not synced one by one, which would take minutes. The JSON files come last and make the sample complete.
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  require(file.good(), path.string(), ": cannot write the image (", bytes.size(), " bytes); is the disk full?");
+  AtomicFile file(path);
+  file.write(bytes);
+  file.commit(/*to_disk=*/false);
 }
 
 // Draws and writes the images on options.threads threads. Image i has the random stream first_stream + i.

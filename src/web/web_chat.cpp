@@ -8,6 +8,7 @@
 #include <ostream>
 #include <utility>
 
+#include "base/output.h"
 #include "base/signals.h"
 #include "base/stopwatch.h"
 #include "minimind/base/error.h"
@@ -131,6 +132,7 @@ int run_web_chat(const WebChatOptions& options, std::ostream& out) {
   }
   out << "MiniMind-V chat at " << server.url() << "/   (API: " << server.url() << "/v1, model " << options.model_name
       << "; Ctrl-C ends)" << std::endl;
+  require_written(out);
   std::optional<Stopwatch> since_signal;
   server.run([&] {
     service.sweep();

@@ -10,13 +10,16 @@ namespace minimind {
 
 namespace fs = std::filesystem;
 
-/// Reads the whole file. Throws Error with the path and the system's reason.
+/// Reads a whole regular file of at most 1 GiB. Throws Error with the path and the reason, at once for a folder, a
+/// pipe, a socket or a device.
 std::string read_file(const fs::path& path);
 
 /// Writes a temporary file beside the target. commit() syncs it to disk and renames it over the target, so that a
 /// reader sees the old file or the whole new file. Without commit() the target stays, and the destructor removes the
-/// temporary file. Throws Error with the path and the system's reason on every failure (full disk, read-only or missing
-/// folder).
+/// temporary file. A replaced file's mode stays. Of a link, the file that it names is written; the link stays. A pipe,
+/// a character device (/dev/null) and the file of a standard stream (/dev/stdout) are never replaced: write() writes
+/// into them, and commit() adds nothing. Throws Error with the path and the reason on every failure (full disk,
+/// read-only or missing folder, write-protected file, folder or disk in the target's place).
 class AtomicFile {
  public:
   explicit AtomicFile(fs::path target);
@@ -28,17 +31,25 @@ class AtomicFile {
   void write(const void* data, size_t size);
   /// The number of bytes written so far.
   size_t size() const { return size_; }
-  void commit();
+  /// Without `to_disk` a power cut may lose the file.
+  void commit(bool to_disk = true);
 
  private:
-  fs::path target_;
-  fs::path temporary_;
+  void open_temporary();
+
+  fs::path name_;       // the caller's, for messages
+  fs::path target_;     // behind all links
+  fs::path temporary_;  // empty: written in place
   int descriptor_ = -1;
   size_t size_ = 0;
 };
 
 /// Writes the whole file by an AtomicFile.
 void write_file_atomically(const fs::path& path, std::string_view bytes);
+
+/// Appends to a file, which is made if it is missing, or writes into a pipe or a character device. Throws Error with
+/// the path and the reason.
+void append_to_file(const fs::path& path, std::string_view bytes);
 
 /// Creates the folder and its parents. Throws Error if no file can be written in it.
 void ensure_writable_folder(const fs::path& folder);

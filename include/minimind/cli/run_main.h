@@ -31,7 +31,8 @@ struct CommandLine {
 /// Lists are repeated or separated by spaces. An optional takes `none`. Further flags: `--config FILE.json` (one flat
 /// object; defaults < file < flags; unknown keys are errors), `--print_config` (prints such an object), `--help` (the
 /// fields with `in_help`), `--help_all`, `--version`.
-/// Exit codes: 0; 1 after an Error or another exception (one line `error: …` on stderr); 2 for wrong usage.
+/// Exit codes: 0; 1 after an Error or another exception (one line `error: …` on stderr), and if standard output cannot
+/// be written; 2 for wrong usage. SIGPIPE is ignored: a reader of the output that ends does not end the program.
 int run_main(int argc, const char* const* argv, const CommandLine& command_line, const std::function<int()>& body);
 
 /// Ends the program with `code` after all its files are closed: flushes the standard streams and skips the destructors

@@ -198,7 +198,10 @@ MetricsLog::MetricsLog(std::filesystem::path folder, std::string model, std::str
       kept += line + "\n";
     }
   };
-  std::ifstream input(path_);
+  std::ifstream input;
+  if (std::filesystem::is_regular_file(path_)) {  // not a pipe or a device, which the user may have put there
+    input.open(path_);
+  }
   for (std::string line; std::getline(input, line);) {
     keep(metrics_from_json<MetricsRecord>(line), records_, line);
     keep(metrics_from_json<ValidationRecord>(line), validations_, line);
@@ -211,12 +214,11 @@ void MetricsLog::append(Record record, std::vector<Record>& records) {
   record.model = model_;
   record.stage = stage_;
   records.push_back(record);
-  std::ofstream output(path_, std::ios::app);
-  output << metrics_to_json(record) << '\n';
-  output.flush();
-  require(output.good(), path_.string(),
-          ": expected to append a line, found that the file cannot be written (full disk?); free some space, then "
-          "continue with --resume");
+  try {
+    append_to_file(path_, metrics_to_json(record) + "\n");
+  } catch (const Error& error) {
+    fail(error.what(), "; then continue with --resume");
+  }
 }
 
 void MetricsLog::add(MetricsRecord record) {
