@@ -1,5 +1,7 @@
 #include "base/zip_directory.h"
 
+#include <zlib.h>
+
 #include <algorithm>
 #include <array>
 #include <string_view>
@@ -25,6 +27,7 @@ constexpr size_t kEntrySize = 46;
 constexpr size_t kLocalSize = 30;
 constexpr size_t kMaxComment = 65535;
 constexpr uint16_t kZip64Extra = 1;
+constexpr uint16_t kUnicodePathExtra = 0x7075;
 constexpr uint64_t kMaxDirectory = uint64_t{1} << 30U;
 constexpr const char* kCure = "; the file is truncated or damaged, copy or download it again";
 
@@ -36,6 +39,9 @@ struct Directory {
   uint64_t offset = 0;
   uint64_t size = 0;
   uint64_t entries = 0;
+  uint64_t end = 0;  ///< where the bytes behind the directory begin
+  uint64_t stub =
+      0;  ///< bytes in front of the archive that the writer's offsets do not count: a program that unpacks it
 };
 
 std::string read_bytes(const ReadAt& read, uint64_t offset, size_t size) {
@@ -54,14 +60,32 @@ Directory read_zip64_end(const ReadAt& read, uint64_t file_bytes, const std::str
   if (u32(locator, 0) != kZip64LocatorSignature) {
     return directory;
   }
-  const uint64_t offset = u64(locator, 8);
+  uint64_t offset = u64(locator, 8);
+  const uint64_t before = end_offset - kZip64LocatorSize;
+  if (before >= kZip64EndSize && u32(read_bytes(read, before - kZip64EndSize, 4), 0) == kZip64EndSignature) {
+    offset = before - kZip64EndSize;  // its usual place, which a stub in front of the archive does not move
+  }
   require(offset < file_bytes && file_bytes - offset >= kZip64EndSize, where,
           ": expected the ZIP64 end record inside the file of ", file_bytes, " bytes, found it at byte ", offset,
           kCure);
   const std::string record = read_bytes(read, offset, kZip64EndSize);
   require(u32(record, 0) == kZip64EndSignature, where, ": expected the ZIP64 end record at byte ", offset,
           ", found other bytes", kCure);
-  return {u64(record, 48), u64(record, 40), u64(record, 32)};
+  return {u64(record, 48), u64(record, 40), u64(record, 32), offset};
+}
+
+// Finds the directory of an archive that stands behind a stub: it ends where the end record begins.
+Directory behind_stub(const ReadAt& read, Directory directory) {
+  if (directory.size < kEntrySize || directory.size > directory.end ||
+      directory.offset >= directory.end - directory.size) {
+    return directory;
+  }
+  const uint64_t place = directory.end - directory.size;
+  if (u32(read_bytes(read, place, 4), 0) == kEntrySignature) {
+    directory.stub = place - directory.offset;
+    directory.offset = place;
+  }
+  return directory;
 }
 
 Directory find_directory(const ReadAt& read, uint64_t file_bytes, const std::string& where) {
@@ -75,9 +99,27 @@ Directory find_directory(const ReadAt& read, uint64_t file_bytes, const std::str
     require(u16(tail, at + 4) == u16(tail, at + 6), where,
             ": expected a zip archive in one file, found a part of a split archive");
     return read_zip64_end(read, file_bytes, where, tail_offset + at,
-                          {u32(tail, at + 16), u32(tail, at + 12), u16(tail, at + 10)});
+                          {u32(tail, at + 16), u32(tail, at + 12), u16(tail, at + 10), tail_offset + at});
   }
   fail(where, ": expected a zip archive, found no directory in the last ", tail_size, " bytes", kCure);
+}
+
+// The name in the Unicode Path field, which writers add if the name is not in UTF-8; empty if there is none, or one of
+// another name.
+std::string unicode_path(std::string_view extra, std::string_view name) {
+  constexpr size_t kHead = 5;  // a version and the checksum of the name
+  for (size_t size = 0; extra.size() >= 4; extra.remove_prefix(4 + size)) {
+    size = u16(extra, 2);
+    if (size > extra.size() - 4) {
+      break;
+    }
+    const std::string_view field = extra.substr(4, size);
+    if (u16(extra, 0) == kUnicodePathExtra && size > kHead && field[0] == 1 &&
+        u32(field, 1) == ::crc32_z(0, reinterpret_cast<const Bytef*>(name.data()), name.size())) {
+      return std::string(field.substr(kHead));
+    }
+  }
+  return "";
 }
 
 // The ZIP64 extra field holds, in this order, each number that is 0xFFFFFFFF in the entry. Returns false if the field
@@ -111,7 +153,7 @@ bool read_zip64_extra(std::string_view extra, ZipEntry& entry) {
 
 void read_zip_directory(const ReadAt& read, uint64_t file_bytes, const std::string& where,
                         const std::function<void(ZipEntry&&)>& on_entry) {
-  const Directory directory = find_directory(read, file_bytes, where);
+  const Directory directory = behind_stub(read, find_directory(read, file_bytes, where));
   require(directory.offset <= file_bytes && directory.size <= file_bytes - directory.offset, where,
           ": expected the zip directory inside the file of ", file_bytes, " bytes, found it at byte ", directory.offset,
           " with ", directory.size, " bytes", kCure);
@@ -138,6 +180,11 @@ void read_zip_directory(const ReadAt& read, uint64_t file_bytes, const std::stri
     if (!read_zip64_extra(bytes.substr(kEntrySize + name_size, extra_size), entry)) {
       fail(where, ": entry ", printable(entry.name), ": expected its sizes in a ZIP64 field, found a damaged field",
            kCure);
+    }
+    entry.header_offset += directory.stub;
+    if (std::string name = unicode_path(bytes.substr(kEntrySize + name_size, extra_size), entry.name); !name.empty()) {
+      entry.name = std::move(name);
+      entry.flags |= kZipNameIsUtf8;
     }
     on_entry(std::move(entry));
     bytes.remove_prefix(entry_size);

@@ -14,6 +14,7 @@
 #include "base/machine_limits.h"
 #include "base/progress.h"
 #include "base/stopwatch.h"
+#include "image/exif.h"
 #include "minimind/base/error.h"
 #include "minimind/image/decode.h"
 
@@ -89,8 +90,13 @@ void AuditPass::check_image(const std::string& name) {
   try {
     const std::string found = find_image(input_.images, name, prefix_);
     bad.problem = SampleProblem::kCorruptImage;
-    decode_image(input_.images.read(found), found);
-    return;
+    const std::string bytes = input_.images.read(found), label = image_label(name, found);
+    decode_image(bytes, label);
+    if (const std::string turned = turned_by_exif(bytes); !turned.empty()) {
+      bad = {SampleProblem::kTurnedImage, concat(label, ": ", turned)};
+    } else {
+      return;
+    }
   } catch (const Error& error) {
     bad.detail = error.what();
   }
@@ -111,6 +117,9 @@ void AuditPass::check_sample(int64_t index) {
     }
   } catch (const Error& error) {
     add_finding(SampleProblem::kNotEncoded, index, error.what());
+  }
+  if (!sample.note.empty()) {
+    add_finding(SampleProblem::kRolesOutOfOrder, index, sample.note);
   }
   for (const auto& name : sample.images) {
     check_image(name);
@@ -162,7 +171,8 @@ void AuditPass::find_bad_images() {
     for (const auto& name : input_.dataset.sample(index).images) {
       const auto found = bad_.find(name);
       if (found != bad_.end()) {
-        facts_[static_cast<size_t>(index)].usable = false;
+        SampleFacts& facts = facts_[static_cast<size_t>(index)];
+        facts.usable = facts.usable && found->second.problem == SampleProblem::kTurnedImage;
         add_finding(found->second.problem, index, found->second.detail);
       }
     }

@@ -34,6 +34,8 @@ constexpr std::array<ProblemText, kSampleProblems> kProblems = {{
     {"nothing_supervised", "no supervised token"},
     {"bad_sample", "cannot be encoded"},
     {"duplicate_id", "id used before (not skipped)"},
+    {"roles_out_of_order", "message left out by its role (not skipped)"},
+    {"turned_picture", "photo read as stored, unturned (not skipped)"},
 }};
 
 double percent(int64_t part, int64_t whole) {

@@ -15,6 +15,7 @@ namespace {
 
 struct ImageFile {
   std::string name;
+  std::string label;  ///< for messages
   std::string bytes;  ///< empty until read
 };
 
@@ -22,7 +23,9 @@ std::vector<ImageFile> find_files(const ImageInput& input, const std::vector<std
   std::vector<ImageFile> files;
   files.reserve(names.size());
   for (const auto& name : names) {
-    files.push_back({find_image(input.source, name, input.prefix), {}});
+    std::string found = find_image(input.source, name, input.prefix);
+    std::string label = image_label(name, found);
+    files.push_back({std::move(found), std::move(label), {}});
   }
   return files;
 }
@@ -45,7 +48,7 @@ void decode_into(const ImageInput& input, ImageFile& file, const at::Tensor& pix
     file.bytes = input.source.read(file.name);
   }
   uint8_t* const out = pixel_values.data_ptr<uint8_t>() + row * pixel_values.stride(0);
-  resize_to_planar(decode_image(file.bytes, file.name), input.image_size, out);
+  resize_to_planar(decode_image(file.bytes, file.label), input.image_size, out);
 }
 
 }  // namespace

@@ -37,6 +37,9 @@ void Dataset::append(const Sample& sample) {
   if (!sample.problem.empty()) {
     problems_.emplace(size(), sample.problem);
   }
+  if (!sample.note.empty()) {
+    notes_.emplace(size(), sample.note);
+  }
   starts_.push_back(text_.size());
 }
 
@@ -66,6 +69,9 @@ Sample Dataset::sample(int64_t index) const {
   }
   if (const auto problem = problems_.find(index); problem != problems_.end()) {
     sample.problem = problem->second;
+  }
+  if (const auto note = notes_.find(index); note != notes_.end()) {
+    sample.note = note->second;
   }
   return sample;
 }

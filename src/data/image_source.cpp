@@ -7,10 +7,13 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <optional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/file_descriptor.h"
+#include "base/file_format.h"
 #include "base/zip_directory.h"
 #include "data/zip_index.h"
 #include "minimind/base/error.h"
@@ -67,7 +70,12 @@ struct stat status_of(const FileDescriptor& file, const std::string& where) {
 
 class FolderImageSource final : public ImageSource {
  public:
-  explicit FolderImageSource(const fs::path& folder) : prefix_((folder / "").string()) {}
+  explicit FolderImageSource(const fs::path& folder) : prefix_((folder / "").string()) {
+    std::error_code failure;
+    for (const fs::path& path : {fs::absolute(folder, failure), fs::canonical(folder, failure)}) {
+      absolute_.push_back((path.lexically_normal() / "").string());
+    }
+  }
 
   bool contains(const std::string& name) const override {
     struct stat status {};
@@ -76,14 +84,21 @@ class FolderImageSource final : public ImageSource {
 
   std::string why_rejected(const std::string& name) const override { return why_outside(name, prefix_); }
 
+  std::string relative_name(const std::string& name) const override {
+    const std::string path = name.starts_with('/') ? fs::path(name).lexically_normal().string() : "";
+    for (const std::string& folder : absolute_) {
+      if (path.starts_with(folder)) {
+        return path.substr(folder.size());
+      }
+    }
+    return name;
+  }
+
   std::string read(const std::string& name) const override {
     require_inside(name, prefix_);
     const std::string path = prefix_ + name;
-    // Opening a pipe must not wait for its writer.
-    const FileDescriptor file = open_file(path, O_RDONLY | O_NONBLOCK);
+    const FileDescriptor file = open_file(path, O_RDONLY);
     const struct stat status = status_of(file, path);
-    require(S_ISREG(status.st_mode), path, ": expected an image file, found ",
-            S_ISDIR(status.st_mode) ? "a folder" : "a pipe or a device");
     require(static_cast<uint64_t>(status.st_size) <= kMaxImageBytes, path, ": expected an image, found a file of ",
             status.st_size, " bytes");
     std::string bytes(static_cast<size_t>(status.st_size), '\0');
@@ -95,6 +110,7 @@ class FolderImageSource final : public ImageSource {
 
  private:
   std::string prefix_;
+  std::vector<std::string> absolute_;  // the folder's path as given and without links, with a slash at the end
 };
 
 std::string inflate_entry(const ZipEntry& entry, std::string& packed, const std::string& where) {
@@ -214,6 +230,16 @@ std::pair<fs::path, std::string> split_at_zip(fs::path path) {
   return {};
 }
 
+// Throws Error if the file is an archive of another kind, an image, a failed download.
+void require_no_other_format(const fs::path& path) {
+  const FileDescriptor file = open_file(path, O_RDONLY);
+  char head[512];
+  const std::optional<FileFormat> format = recognise_format({head, read_up_to(file.get(), head, sizeof(head), 0)});
+  require(!format || format->name.find("zip archive") != std::string_view::npos || format->name == "a program",
+          path.string(), ": expected a folder of images or a zip archive, found ", format ? format->name : "", "; ",
+          format ? format->cure : "");
+}
+
 }  // namespace
 
 std::string ImageSource::why_rejected(const std::string& /*name*/) const {
@@ -240,20 +266,8 @@ std::unique_ptr<ImageSource> open_image_source(const std::filesystem::path& path
   require(S_ISREG(status.st_mode), path.string(),
           ": expected a folder of images or a zip archive, found a pipe or a "
           "device");
+  require_no_other_format(path);
   return std::make_unique<ZipImageSource>(path, "");
-}
-
-std::string find_image(const ImageSource& images, const std::string& name, const std::string& prefix) {
-  for (const std::string& candidate : {prefix + name, name}) {
-    if (images.contains(candidate)) {
-      return candidate;
-    }
-  }
-  for (const std::string& candidate : {prefix + name, name}) {
-    const std::string reason = images.why_rejected(candidate);
-    require(reason.empty(), "image ", candidate, " ", reason);
-  }
-  fail("image ", prefix, name, " not found in ", images.description());
 }
 
 }  // namespace minimind

@@ -1,9 +1,38 @@
 #include "data/json_text.h"
 
+#include <algorithm>
+#include <array>
+
 #include "base/utf8.h"
 #include "minimind/base/error.h"
 
 namespace minimind::detail {
+
+namespace {
+
+struct Literal {
+  std::string_view text;
+  std::string_view digits;  ///< of the same length; a number that no writer makes
+};
+
+constexpr std::array kLiterals = {Literal{"NaN", "0E0"}, Literal{"Infinity", "0E000000"},
+                                  Literal{"-Infinity", "-0E000000"}};
+
+}  // namespace
+
+void JsonCursor::begin_literal() {
+  const std::string_view rest(next_, static_cast<size_t>(end_ - next_));
+  for (const Literal& literal : kLiterals) {
+    if (rest.starts_with(literal.text)) {
+      substitute_ = literal.digits;
+      has_literals_ = true;
+    }
+  }
+}
+
+bool JsonCursor::is_literal(std::string_view digits) const {
+  return has_literals_ && std::ranges::find(kLiterals, digits, &Literal::digits) != kLiterals.end();
+}
 
 std::string character_at(std::string_view text, size_t offset) {
   if (offset >= text.size()) {

@@ -27,6 +27,8 @@ class ZipIndex {
 
  private:
   using Iterator = std::vector<ZipEntry>::const_iterator;
+  /// Turns the names into UTF-8 with slashes.
+  void read_names(const std::string& where);
   std::pair<Iterator, Iterator> range_ending(std::string_view ending) const;
 
   /// Sorted by their names read backwards, so that names with a common ending are neighbours. Names begin with `/`.

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/machine_limits.h"
+#include "base/output.h"
 #include "base/progress.h"
 #include "base/stopwatch.h"
 #include "base/utf8.h"
@@ -31,6 +32,7 @@ struct Question {
   std::string text;
   std::string truth;
   std::vector<std::string> images;  ///< names in the image source
+  std::vector<std::string> labels;  ///< of the images, for messages
 };
 
 /// What the questions of one evaluation share.
@@ -64,10 +66,11 @@ Question question_of(const Sample& sample, const Evaluation& evaluation) {
   require(sample.problem.empty(), sample.problem);
   require(!sample.turns.empty(), "expected a question with an answer, found no question");
   const auto& [text, truth] = sample.turns.front();
-  Question question{sample.id, text, truth, {}};
+  Question question{sample.id, text, truth, {}, {}};
   const std::string prefix = evaluation.options.kind == "sft" ? evaluation.options.image_prefix : "";
   for (const std::string& name : sample.images) {
     question.images.push_back(find_image(*evaluation.images, name, prefix));
+    question.labels.push_back(image_label(name, question.images.back()));
   }
   const std::vector<Message> asked = {{"user", text}};
   require_image_for_each_span(count_image_placeholders(evaluation.model->pattern(), asked), std::ssize(question.images),
@@ -125,6 +128,7 @@ std::vector<Question> swap_images(const std::vector<Question>& questions, const 
       if (fits) {
         swapped.push_back(questions[i]);
         swapped.back().images = questions[other].images;
+        swapped.back().labels = questions[other].labels;
         break;
       }
     }
@@ -163,6 +167,7 @@ void score(const Question& question, const std::string& answer, Evaluation& eval
   }
   if (result.samples++ < evaluation.options.show) {
     show_answer(question, answer, verdict, evaluation);
+    require_written(evaluation.out);
   }
 }
 
@@ -171,8 +176,8 @@ void score(const Question& question, const std::string& answer, Evaluation& eval
 Prompt prompt_for(const Question& question, const Evaluation& evaluation) {
   ChatModel& model = *evaluation.model;
   std::vector<at::Tensor> features;
-  for (const std::string& name : question.images) {
-    features.push_back(model.features(decode_image(evaluation.images->read(name), name)));
+  for (size_t i = 0; i < question.images.size(); ++i) {
+    features.push_back(model.features(decode_image(evaluation.images->read(question.images[i]), question.labels[i])));
   }
   Prompt prompt = make_prompt(model.tokenizer(), model.pattern(), {{"user", question.text}}, std::move(features));
   cut_prompt(prompt, evaluation.options.max_seq_len - 1, std::ssize(model.pattern().ids));

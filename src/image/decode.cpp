@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 
+#include "base/file_format.h"
 #include "base/text.h"
 #include "image/decode_formats.h"
+#include "image/exif.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "minimind/base/log.h"
 
 namespace minimind {
 namespace {
@@ -103,12 +107,18 @@ Image decode_image(std::string_view bytes, const std::string& name, const Decode
   if (bytes.starts_with("BM")) {
     return detail::decode_bmp(request);
   }
-  fail(name, ": expected a JPEG, PNG, BMP, GIF or WebP image, found ", first_bytes(bytes),
-       "; convert the file or fetch it again");
+  const std::optional<FileFormat> format = recognise_format(bytes.substr(0, 512));
+  fail(name, ": expected a JPEG, PNG, BMP, GIF or WebP image, found ", format ? format->name : first_bytes(bytes), "; ",
+       format ? format->cure : "convert the file or fetch it again");
 }
 
 Image load_image(const std::filesystem::path& path, const DecodeLimits& limits) {
-  return decode_image(read_file(path), path.string(), limits);
+  const std::string bytes = read_file(path);
+  Image image = decode_image(bytes, path.string(), limits);
+  if (const std::string turned = turned_by_exif(bytes); !turned.empty()) {
+    log_info(concat("note: ", path.string(), ": ", turned));
+  }
+  return image;
 }
 
 bool has_image_name(const std::filesystem::path& path) {

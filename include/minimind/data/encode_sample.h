@@ -33,8 +33,10 @@ enum class SampleProblem {
   kNothingSupervised,          ///< truncation leaves no token of an answer
   kNotEncoded,                 ///< cannot be encoded for another reason
   kDuplicateId,                ///< is reported; such a sample is not skipped
+  kRolesOutOfOrder,            ///< messages are left out; is reported; such a sample is not skipped
+  kTurnedImage,                ///< a photo is read as stored, not as its EXIF says; is reported, not skipped
 };
-constexpr int kSampleProblems = 11;
+constexpr int kSampleProblems = 13;
 
 /// A sample as token ids.
 struct EncodedSample {
