@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "io/dtype_names.h"
+#include "io/model_part.h"
 #include "io/pickle_program.h"
 
 namespace minimind {
@@ -270,9 +271,10 @@ PickledState read_pickled_state(std::string_view program, const std::string& whe
   require(program.size() <= kLargestProgram, where, ": expected a state dict's pickle of at most ", kLargestProgram,
           " bytes, found ", program.size(), "; save the weights alone: torch.save(model.state_dict(), path)");
   PickleMachine machine(program, where);
-  const PickleNode& result = machine.run();
-  require(result.kind == Kind::kDict, where, ": expected a dict of tensors, found ", result.kind_name(),
+  const PickleNode& whole = machine.run();
+  require(whole.kind == Kind::kDict, where, ": expected a dict of tensors, found ", whole.kind_name(),
           "; save the weights as torch.save(model.state_dict(), path)");
+  const PickleNode& result = model_part(whole);
   PickledState state;
   std::unordered_set<std::string_view> seen;
   for (size_t i = 0; i < result.items.size(); i += 2) {

@@ -22,7 +22,8 @@ struct PickledTensor {
 
 using PickledState = std::vector<std::pair<std::string, PickledTensor>>;
 
-/// Runs the pickle program of a state dict (dict or OrderedDict of tensors) on a machine that knows containers,
+/// Runs the pickle program of a state dict (dict or OrderedDict of tensors), or of a dict that holds one under `model`,
+/// `state_dict` or the like (what a training program saves to resume), on a machine that knows containers,
 /// numbers, strings and the names that torch.save uses for tensors. It reaches no other name and calls nothing. Its
 /// memory is bounded by a multiple of the program's size. `where` names the file. Throws Error if the program holds
 /// anything else.

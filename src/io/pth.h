@@ -14,8 +14,15 @@ bool is_zip(const MappedFile& file);
 /// runs no code of the pickle. Throws Error with path, expected, found and the cure.
 StateDict read_pth(const MappedFile& file);
 
+/// The record of a `.pth` that holds the model's configuration as JSON. Python's torch.load passes over it.
+inline constexpr const char* kPthConfigRecord = "minimind_config.json";
+
+/// The configuration in a `.pth`; "" if it holds none. Throws Error if the archive is damaged.
+std::string read_pth_config(const MappedFile& file);
+
 /// Writes a file that Python's torch.load(weights_only=True) reads: zip container, pickled OrderedDict. Tensors that
-/// share a storage stay shared. Equal state dicts give equal bytes. Throws Error if the file cannot be written.
-void write_pth(const std::filesystem::path& path, const StateDict& state);
+/// share a storage stay shared. `config`: for kPthConfigRecord, unless it is empty. Equal state dicts give equal bytes.
+/// Throws Error if the file cannot be written.
+void write_pth(const std::filesystem::path& path, const StateDict& state, const std::string& config = "");
 
 }  // namespace minimind

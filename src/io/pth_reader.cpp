@@ -128,6 +128,15 @@ class PthReader {
     has_checksums_ = version == nullptr || fits_checksum(*version);
   }
 
+  std::string config() const {
+    const ZipRecord* record = zip_.find(folder_ + "/" + kPthConfigRecord);
+    if (record == nullptr) {
+      return "";
+    }
+    check(*record, kPthConfigRecord);
+    return std::string(record->bytes);
+  }
+
   StateDict read() {
     const ZipRecord& pickle = *zip_.find(folder_ + std::string(kPickleName));
     check(pickle, "data.pkl");
@@ -200,6 +209,10 @@ bool is_zip(const MappedFile& file) {
 
 StateDict read_pth(const MappedFile& file) {
   return PthReader(file).read();
+}
+
+std::string read_pth_config(const MappedFile& file) {
+  return PthReader(file).config();
 }
 
 }  // namespace minimind

@@ -133,13 +133,16 @@ class RecordWriter {
 
 }  // namespace
 
-void write_pth(const std::filesystem::path& path, const StateDict& state) {
+void write_pth(const std::filesystem::path& path, const StateDict& state, const std::string& config) {
   StorageList storages;
   const std::string pickle = pickle_state(state, storages);
   try {
     RecordWriter writer(path);
     writer.add("data.pkl", pickle);
     writer.add("byteorder", "little");
+    if (!config.empty()) {
+      writer.add(kPthConfigRecord, config);
+    }
     for (size_t i = 0; i < storages.storages().size(); ++i) {
       writer.add("data/" + std::to_string(i), tensor_bytes(storages.storages()[i].cpu()));
     }

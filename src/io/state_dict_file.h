@@ -11,4 +11,10 @@ namespace minimind {
 /// found and the cure.
 StateDict read_state_dict(const std::filesystem::path& path);
 
+/// The end of the name of a file that lists the parts of a model's weights, as Hugging Face's libraries write it.
+inline constexpr const char* kWeightsIndexEnd = ".index.json";
+
+/// Whether the path is such a list; read_state_dict() reads its parts.
+bool is_weights_index(const std::filesystem::path& path);
+
 }  // namespace minimind

@@ -6,11 +6,13 @@
 #include <utility>
 #include <vector>
 
+#include "base/hub_folder.h"
 #include "base/json.h"
 #include "io/mapped_pages.h"
 #include "io/state_dict_file.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "minimind/base/log.h"
 #include "minimind/model/clip_vision.h"
 #include "minimind/model/weights.h"
 #include "model/skip_init.h"
@@ -76,13 +78,49 @@ void read_preprocessing(const fs::path& path, int64_t image_size, ClipVisionOpti
   read_normalisation(object, path.string(), options);
 }
 
+bool any_key(const StateDict& state, auto&& predicate) {
+  return std::ranges::any_of(state.entries(),
+                             [&](const StateDict::Entry& entry) { return predicate(plain_key(entry.first)); });
+}
+
+/// The tensors under the keys of transformers' CLIPModel. A larger model has another prefix in front of its encoder, an
+/// encoder that was saved alone none: it is the text in front of a key that every encoder has. Other keys of a larger
+/// model are dropped.
+StateDict with_usual_prefix(const StateDict& state, const std::string& where) {
+  constexpr std::string_view kUsual = "vision_model.", kKnown = "embeddings.patch_embedding.weight";
+  if (any_key(state, [&](const std::string& key) { return key.starts_with(kUsual); })) {
+    return state;
+  }
+  const auto found = std::ranges::find_if(
+      state.entries(), [&](const StateDict::Entry& entry) { return plain_key(entry.first).ends_with(kKnown); });
+  if (found == state.entries().end()) {
+    return state;
+  }
+  const std::string key = plain_key(found->first), prefix = key.substr(0, key.size() - kKnown.size());
+  StateDict renamed;
+  for (const auto& [name, tensor] : state.entries()) {
+    const std::string plain = plain_key(name);
+    const bool is_part = std::ranges::any_of(std::array{"embeddings.", "pre_layrnorm.", "encoder.", "post_layernorm."},
+                                             [&](const char* part) { return plain.starts_with(prefix + part); });
+    if (is_part) {
+      renamed.add(std::string(kUsual) + plain.substr(prefix.size()), tensor);
+    }
+  }
+  log_info(
+      concat("note: ", where, ": the encoder's keys have the prefix \"", prefix, "\" in place of \"", kUsual, "\""));
+  return renamed;
+}
+
 std::string clip_cause(const StateDict& state, const fs::path& config) {
-  const bool has_tower = std::ranges::any_of(state.entries(), [](const StateDict::Entry& entry) {
-    return plain_key(entry.first).starts_with("vision_model.");
-  });
+  const bool has_tower = any_key(state, [](const std::string& key) { return key.starts_with("vision_model."); });
+  if (any_key(state, [](const std::string& key) { return key.find("resblocks.") != std::string::npos; })) {
+    return "these are the key names of open_clip or of OpenAI's own files (visual.transformer.resblocks): take the "
+           "same "
+           "model in transformers' form, for example openai/clip-vit-base-patch32";
+  }
   if (!has_tower) {
-    return "no key begins with vision_model. as in Hugging Face's CLIP: save its CLIPModel or CLIPVisionModel again "
-           "with save_pretrained()";
+    return "no key has the prefix vision_model. as in Hugging Face's CLIP, and none holds an encoder behind another "
+           "prefix: save its CLIPModel or CLIPVisionModel again with save_pretrained()";
   }
   return "does " + config.string() + " belong to these weights?";
 }
@@ -100,13 +138,14 @@ at::Tensor in_bfloat16(const std::string& key, const at::Tensor& tensor) {
 
 }  // namespace
 
-ClipVision load_clip_vision(const fs::path& clip_dir, LoadReport* report, bool map_weights, ClipVisionOptions options) {
-  require(fs::is_directory(clip_dir), clip_dir.string(), ": expected a CLIP folder (config.json and weights), found ",
-          fs::exists(clip_dir) ? "a file" : "nothing there");
+ClipVision load_clip_vision(const fs::path& folder, LoadReport* report, bool map_weights, ClipVisionOptions options) {
+  require(fs::is_directory(folder), folder.string(), ": expected a CLIP folder (config.json and weights), found ",
+          fs::exists(folder) ? "a file" : "nothing there");
+  const fs::path clip_dir = hub_snapshot(folder);
   const fs::path config_path = clip_dir / "config.json";
   const ClipVisionConfig config = clip_config_from_json(read_file(config_path), config_path.string());
   const fs::path weights = folder_weights(clip_dir);
-  const StateDict state = read_state_dict(weights);
+  const StateDict state = with_usual_prefix(read_state_dict(weights), weights.string());
   const std::string cause = clip_cause(state, config_path);
   require_like_size(config.approximate_parameters(), state, weights.string(), cause);
   read_preprocessing(clip_dir / "preprocessor_config.json", config.image_size, options);

@@ -138,7 +138,7 @@ void copy_files(const std::vector<fs::path>& files, const fs::path& folder, std:
 std::vector<fs::path> export_pth(const fs::path& target, const StateDict& state, const std::string& config) {
   const fs::path beside = fs::path(target).replace_extension(".json");
   require_replaceable_config(beside);
-  write_pth(target, state);
+  write_pth(target, state, config);
   write_file_atomically(beside, config);
   return {target, beside};
 }
@@ -155,7 +155,7 @@ std::vector<fs::path> export_folder(const ExportOptions& options, const StateDic
   ensure_writable_folder(folder);
   std::vector<fs::path> written = {folder / weights, folder / "config.json"};
   if (options.weights == "bin") {
-    write_pth(written[0], state);
+    write_pth(written[0], state, config);
   } else {
     write_safetensors(written[0], without_head(state), metadata);
   }

@@ -150,7 +150,7 @@ std::vector<StateDict::Entry> named_weights(const torch::nn::Module& module) {
 std::string plain_key(std::string_view name) {
   for (bool stripped = true; stripped;) {
     stripped = false;
-    for (const std::string_view prefix : {"_orig_mod.", "module."}) {
+    for (const std::string_view prefix : {"_orig_mod.", "module.", "model."}) {
       if (name.starts_with(prefix)) {
         name.remove_prefix(prefix.size());
         stripped = true;

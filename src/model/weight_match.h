@@ -42,7 +42,7 @@ void require_like_size(double parameters, const StateDict& state, const std::str
 /// The parameters of a module under their state keys.
 std::vector<StateDict::Entry> named_weights(const torch::nn::Module& module);
 
-/// A key without `_orig_mod.` and `module.`, which wrappers of a model put in front.
+/// A key without `_orig_mod.`, `module.` and `model.`, which wrappers of a model put in front.
 std::string plain_key(std::string_view name);
 
 /// Whether a key is a leftover of the original's buffers: `mask`, `pos_cis`.

@@ -4,9 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "base/hub_folder.h"
 #include "base/json.h"
 #include "base/utf8.h"
 #include "io/checkpoint_keys.h"
+#include "io/pth.h"
 #include "io/safetensors.h"
 #include "io/state_dict_file.h"
 #include "minimind/base/error.h"
@@ -48,8 +50,35 @@ void take_checkpoint(ModelFile& file, const std::string& description) {
   file.state = model_of_checkpoint(file.state);
 }
 
-/// Sets config and stage from the metadata of a safetensors file.
+fs::path own_config(fs::path weights) {
+  return weights.replace_extension(".json");
+}
+
+/// Tells that a configuration beside a `.pth` does not count, because the file holds another.
+void note_other_config(ModelFile& file) {
+  const fs::path own = own_config(file.weights);
+  if (!fs::exists(own)) {
+    return;
+  }
+  const LmConfig beside = lm_config_from_json(read_file(own), own.string());
+  if (lm_config_to_json(beside) != lm_config_to_json(file.config)) {
+    file.notice = own.string() + " was ignored: the weights file holds another configuration";
+  }
+}
+
+/// Sets config and stage from the metadata of a safetensors file, or config from its record in a `.pth`.
 void read_metadata(ModelFile& file) {
+  if (is_weights_index(file.weights)) {
+    return;
+  }
+  if (const MappedFile archive(file.weights); is_zip(archive)) {
+    if (const std::string config = read_pth_config(archive); !config.empty()) {
+      file.config = lm_config_from_json(config, concat(file.weights.string(), " (record ", kPthConfigRecord, ")"));
+      file.config_is_given = true;
+      note_other_config(file);
+    }
+    return;
+  }
   const auto metadata = read_safetensors_metadata(file.weights);
   if (const auto checkpoint = metadata.find(kCheckpointMetadataKey); checkpoint != metadata.end()) {
     take_checkpoint(file, checkpoint->second);
@@ -63,15 +92,11 @@ void read_metadata(ModelFile& file) {
   }
 }
 
-fs::path own_config(fs::path weights) {
-  return weights.replace_extension(".json");
-}
-
 /// Takes the file's own `NAME.json`, which a training run writes, or config.json beside the weights. Beside a single
 /// file config.json may belong to another model; it counts only if the shapes agree.
 void read_config_beside(ModelFile& file, bool is_folder, const std::vector<StateDict::Entry>& entries) {
   const fs::path own = own_config(file.weights);
-  if (fs::exists(own)) {
+  if (fs::exists(own) && !is_weights_index(file.weights)) {
     file.config = lm_config_from_json(read_file(own), own.string());
     file.config_is_given = true;
     return;
@@ -131,9 +156,14 @@ fs::path folder_weights(const fs::path& folder) {
     }
   }
   for (const std::string name : kFolderWeights) {
-    require(!fs::exists(folder / (name + ".index.json")), folder.string(),
-            ": expected one weight file, found the parts listed in ", name,
-            ".index.json; save the model again in one piece (max_shard_size)");
+    if (fs::path index = folder / (name + kWeightsIndexEnd); fs::exists(index)) {
+      return index;
+    }
+  }
+  for (const char* name : {"open_clip_model.safetensors", "open_clip_pytorch_model.bin", "open_clip_config.json"}) {
+    require(
+        !fs::exists(folder / name), folder.string(), ": expected model.safetensors or pytorch_model.bin, found ", name,
+        ", which is open_clip's; take the same model in transformers' form (for example openai/clip-vit-base-patch32)");
   }
   fail(folder.string(),
        ": expected model.safetensors or pytorch_model.bin in this folder, found no such file; to use "
@@ -146,7 +176,7 @@ ModelFile find_model(const fs::path& path) {
           "and weights), found nothing there");
   const bool is_folder = fs::is_directory(path);
   ModelFile file;
-  file.weights = is_folder ? folder_weights(path) : path;
+  file.weights = is_folder ? folder_weights(hub_snapshot(path)) : path;
   file.state = read_state_dict(file.weights);
   read_metadata(file);
   const std::vector<StateDict::Entry> entries = clean_keys(file.state, is_leftover);

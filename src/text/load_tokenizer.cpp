@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/hub_folder.h"
 #include "minimind/base/error.h"
 #include "text/byte_bpe.h"
 #include "text/sentencepiece_tokenizer.h"
@@ -40,7 +41,7 @@ std::filesystem::path tokenizer_file(const std::filesystem::path& path) {
   std::error_code error;
   require(fs::exists(path, error), path.string(), ": expected a tokenizer.json, a sentencepiece .model, ",
           "or a folder with one of them, found no such file or folder");
-  return fs::is_directory(path, error) ? tokenizer_file_in(path) : path;
+  return fs::is_directory(path, error) ? tokenizer_file_in(hub_snapshot(path)) : path;
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path) {

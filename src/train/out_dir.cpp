@@ -131,8 +131,12 @@ RunLock::RunLock(const std::filesystem::path& folder, std::chrono::seconds patie
   if (lock_file(file_.get(), patience)) {
     char host[256] = {};
     ::gethostname(host, sizeof(host) - 1);
-    // The name serves messages alone: a process that cannot write it still has the lock.
-    if (::ftruncate(file_.get(), 0) == 0) {
+    // The name serves messages alone: a process that cannot write it still has the lock. A file of another kind stays.
+    constexpr std::string_view kBegin = "process ";
+    char begin[kBegin.size()] = {};
+    const size_t size = read_up_to(file_.get(), begin, sizeof(begin), 0);
+    const bool is_ours = std::string_view(begin, size) == kBegin.substr(0, size);
+    if (is_ours && ::ftruncate(file_.get(), 0) == 0) {
       write_all(file_.get(), concat("process ", ::getpid(), " on ", host), 0);
     }
     remove_half_written_files(folder);
@@ -234,8 +238,10 @@ std::optional<Checkpoint> CheckpointStore::newest(const RunFilter& counts) const
 void write_weights(const std::filesystem::path& out_dir, const std::string& stem, const LmConfig& config,
                    const StateDict& weights) {
   // The shapes of the tensors do not tell the numbers of heads: the configuration does.
-  write_file_atomically(out_dir / (stem + ".json"), lm_config_to_json(config) + "\n");
-  write_pth(out_dir / (stem + ".pth"), weights);
+  const std::string text = lm_config_to_json(config) + "
+";
+  write_file_atomically(out_dir / (stem + ".json"), text);
+  write_pth(out_dir / (stem + ".pth"), weights, text);
 }
 
 std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, Stage stage, ProcessGroup& group) {

@@ -8,6 +8,7 @@
 #include <iostream>
 #include <utility>
 
+#include "base/hub_folder.h"
 #include "base/primitive_cache.h"
 #include "data/audit.h"
 #include "io/dtype_names.h"
@@ -241,7 +242,7 @@ TrainingSetup make_equal_setup(const TrainOptions& options, Stage stage, Process
 
 int check_data(const TrainOptions& options, Stage stage) {
   ensure_writable_folder(options.out_dir);
-  const std::filesystem::path config_path = std::filesystem::path(options.clip_dir) / "config.json";
+  const std::filesystem::path config_path = hub_snapshot(options.clip_dir) / "config.json";
   const ClipVisionConfig vision = clip_config_from_json(read_file(config_path), config_path.string());
   const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(options.tokenizer);
   const ImagePattern pattern = make_image_pattern(

@@ -106,6 +106,14 @@ torch.save(state, out + '/no_checksum.pth')
 torch.save(state, out + '/legacy.pth', _use_new_zipfile_serialization=False)
 torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), out + '/script.pth')
 torch.save({'model': dict(state), 'epoch': 3}, out + '/checkpoint.pth')
+layer = torch.nn.Linear(2, 2)
+optimizer = torch.optim.AdamW(layer.parameters(), lr=1e-3)
+layer(torch.ones(1, 2)).sum().backward()
+optimizer.step()
+torch.save({'epoch': 3, 'step': 70000, 'state_dict': state, 'optimizer': optimizer.state_dict(), 'scaler': {'scale': 65536.0, '_growth_tracker': 0},
+            'wandb_id': None, 'best': 0.5, 'done': False, 'rng': torch.get_rng_state()}, out + '/resume.pth')
+torch.save({'model': {'state_dict': state}}, out + '/nested.pth')
+torch.save({'other': dict(state), 'epoch': 3}, out + '/unknown.pth')
 torch.save(Net(), out + '/module.pth')
 )PY";
 
@@ -114,8 +122,8 @@ TEST(Python, FilesOfItsAreReadEqual) {
   const TemporaryFolder folder;
   run_python(folder, std::string(kSafetensors) + kWriteFiles, folder.path().string());
   const StateDict expected = read_state_dict(folder / "expected.safetensors");
-  for (const char* name :
-       {"ordered_2.pth", "ordered_3.pth", "ordered_4.pth", "ordered_5.pth", "plain.bin", "no_checksum.pth"}) {
+  for (const char* name : {"ordered_2.pth", "ordered_3.pth", "ordered_4.pth", "ordered_5.pth", "plain.bin",
+                           "no_checksum.pth", "checkpoint.pth", "resume.pth", "nested.pth"}) {
     const StateDict found = read_state_dict(folder / name);
     ASSERT_EQ(found.size(), expected.size()) << name;
     for (const auto& [key, tensor] : expected.entries()) {
@@ -157,7 +165,7 @@ TEST(Python, FilesOfOtherKindsAreRefusedWithTheCure) {
   const auto error = [&](const char* name) { return error_of([&] { read_state_dict(folder / name); }); };
   EXPECT_NE(error("legacy.pth").find("torch.save(torch.load(path"), std::string::npos) << error("legacy.pth");
   EXPECT_NE(error("script.pth").find("TorchScript"), std::string::npos) << error("script.pth");
-  EXPECT_NE(error("checkpoint.pth").find("checkpoint[\"model\"]"), std::string::npos) << error("checkpoint.pth");
+  EXPECT_NE(error("unknown.pth").find("checkpoint[\"other\"]"), std::string::npos) << error("unknown.pth");
   EXPECT_NE(error("module.pth").find("__main__.Net"), std::string::npos) << error("module.pth");
 }
 

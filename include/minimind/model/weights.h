@@ -38,7 +38,7 @@ ModelFile find_model(const std::filesystem::path& path);
 /// have an index file: the same name and `.index.json`.
 inline constexpr std::array<const char*, 2> kFolderWeights = {"model.safetensors", "pytorch_model.bin"};
 
-/// The weight file of a Hugging Face folder. Throws Error if there is none, and if the weights are in parts.
+/// The weight file of a Hugging Face folder, or the index of its parts. Throws Error if there is neither.
 std::filesystem::path folder_weights(const std::filesystem::path& folder);
 
 /// A warning for the user if the file's stage precedes the stage `meant`; empty if it fits or is unknown.
