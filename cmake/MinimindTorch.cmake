@@ -88,6 +88,13 @@ if(MINIMIND_WITH_CUDA)
 endif()
 list(TRANSFORM _library_folders PREPEND "-L" OUTPUT_VARIABLE _search)
 list(TRANSFORM _libraries PREPEND "-l:")
+# libsentencepiece and libc10 both define FLAGS_minloglevel, an object of 32 bytes and an int. The first library in this
+# order gives both of them its own. It must be libsentencepiece: its constructor would write over what lies behind
+# libc10's int. libc10 itself reads and writes that int in its flag parser alone, which nobody calls. CTest: symbols.
+find_library(MINIMIND_SENTENCEPIECE sentencepiece)
+if(MINIMIND_SENTENCEPIECE)
+  list(PREPEND _libraries "${MINIMIND_SENTENCEPIECE}")
+endif()
 list(JOIN _library_folders ":" _run_path)
 set(MINIMIND_TORCH_LINK ${_search} -Wl,--push-state,--no-as-needed ${_libraries} -Wl,--pop-state
     "-Wl,--disable-new-dtags,-rpath,${_run_path}")
