@@ -1,7 +1,9 @@
 #include "base/json.h"
 
 #include <algorithm>
+#include <optional>
 
+#include "base/file_format.h"
 #include "minimind/base/error.h"
 
 namespace minimind {
@@ -10,6 +12,9 @@ namespace {
 
 template <class Value>
 Value parse_within(std::string_view text, const std::string& where, const JsonLimits& limits) {
+  if (const std::optional<FileFormat> format = recognise_format(text.substr(0, 512))) {
+    fail(where, ": expected JSON in UTF-8, found ", format->name, "; ", format->cure);
+  }
   check_json_limits(text, where, limits);
   try {
     return Value::parse(text);

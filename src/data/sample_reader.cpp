@@ -199,7 +199,7 @@ void SampleReader::end_sample() {
     sample_.id = concat("#", samples_);
   }
   if (!has_conversations_) {
-    set_problem(concat("expected a key \"conversations\" (or \"messages\"), found ",
+    set_problem(concat("expected a key \"conversations\" or \"messages\", found ",
                        keys_.empty() ? "no such key" : "the keys " + printable(keys_)));
   }
   pair_turns();
@@ -233,7 +233,7 @@ void SampleReader::fail_at(size_t offset, std::string_view expected, const std::
 bool SampleReader::parse_error(size_t position, const std::string& /*token*/, const Json::exception& error) {
   const std::string hint = parser_hint(error.what());
   const bool is_encoding = hint.find("UTF-8") != std::string::npos;
-  fail_at(parsed_ + std::max<size_t>(position, 1) - 1, is_encoding ? "valid JSON in UTF-8" : "valid JSON",
+  fail_at(parsed_ + std::max<size_t>(position, 1) - 1, "valid JSON",
           concat(" (", hint, ")",
                  is_encoding ? "; is the file in GBK or another encoding? Convert it: iconv -f GBK -t UTF-8 FILE > NEW"
                              : ""));

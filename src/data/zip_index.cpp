@@ -57,7 +57,9 @@ ZipIndex::ZipIndex(const ReadAt& read, uint64_t file_bytes, const std::string& w
 
 void ZipIndex::read_names(const std::string& where) {
   const auto is_foreign = [](const ZipEntry& entry) {
-    return (entry.flags & kZipNameIsUtf8) == 0 && repair_utf8(entry.name) != entry.name;
+    const auto is_ascii = [](char byte) { return static_cast<uint8_t>(byte) < 0x80; };
+    return (entry.flags & kZipNameIsUtf8) == 0 && !std::ranges::all_of(entry.name, is_ascii) &&
+           repair_utf8(entry.name) != entry.name;
   };
   std::vector<ZipEntry*> foreign;
   for (ZipEntry& entry : entries_) {

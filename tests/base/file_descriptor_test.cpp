@@ -34,7 +34,7 @@ TEST(FileDescriptor, ReadsAndWritesAtAnOffset) {
 }
 
 TEST(FileDescriptor, IsClosedByItsLastOwner) {
-  FileDescriptor first = open_file("/dev/null", O_RDONLY);
+  FileDescriptor first = open_file("/proc/self/status", O_RDONLY);
   const int number = first.get();
   {
     const FileDescriptor second = std::move(first);

@@ -20,6 +20,8 @@ TEST(ParseJson, NamesLineAndColumnOfAMistake) {
   EXPECT_EQ(error_of(R"({"ä": [1, 2]})"), "");
   EXPECT_EQ(error_of("{\n \"ä\": ,}"), "f.json: malformed JSON at line 2, column 7");
   EXPECT_EQ(error_of(""), "f.json: malformed JSON at line 1, column 1");
+  EXPECT_NE(error_of("\x1F\x8B\x08").find("expected JSON in UTF-8, found a gzip file"), std::string::npos);
+  EXPECT_NE(error_of("<html>").find("found a web page"), std::string::npos);
 }
 
 TEST(ParseJson, KeepsToTheLimits) {

@@ -110,7 +110,8 @@ TEST_F(DatasetFiles, DatasetSizesFollowTheText) {
 TEST_F(DatasetFiles, DatasetRefusesMalformedJsonWithLineAndColumn) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"", "line 1, column 1: expected valid JSON, found the end of the file"},
-      {"{}", "line 1, column 1: expected an array of samples '[', found '{'"},
+      {"7", "line 1, column 1: expected an array of samples '[', found '7'"},
+      {"{}", "line 1, column 1: expected an array of samples '[' or samples {id, image, conversations}, found 1"},
       {"[\n  {\"id\": \"ü\", x}]",
        "line 2, column 15: expected valid JSON, found 'x' (invalid literal; expected string"},
       {"[{\"conversations\": []}\n",
@@ -131,7 +132,7 @@ TEST_F(DatasetFiles, DatasetRefusesMalformedJsonWithLineAndColumn) {
       {"[{\"a\": 01}]", "line 1, column 9: expected valid JSON, found '1'"},
       {"[{\"a\": nul}]", "line 1, column 11: expected valid JSON, found '}' (invalid literal)"},
       {"[{\"a\": [1, 2}]}]", "line 1, column 13: expected valid JSON, found '}' (unexpected '}'; expected ']')"},
-      {"[{\"a\": NaN}]", "line 1, column 8: expected valid JSON, found 'N' (invalid literal)"},
+      {"[{\"a\": Nan}]", "line 1, column 8: expected valid JSON, found 'N' (invalid literal)"},
       {"[{\"a\": 1e999}]", "line 1, column 12: expected valid JSON, found '9' (number overflow"},
       {"[{\"id\": \"abc", "line 1, column 13: expected valid JSON, found the end of the file (invalid string: missing"},
       {"[\n{\"id\": \"a\\ud800\\u0041\"}]",
@@ -158,7 +159,7 @@ TEST_F(DatasetFiles, DatasetKeepsASampleOfAWrongShapeWithItsProblem) {
   const std::vector<Case> cases = {
       {R"({"conversations": {"a": 1}, "id": "late"})", "late",
        "conversations: expected an array of {from, value}, found an object"},
-      {R"({"id": "x"})", "x", "expected a key \"conversations\", found no such key"},
+      {R"({"id": "x"})", "x", "expected a key \"conversations\" or \"messages\", found the keys \"id\""},
       {"7", "#1", "element: expected an object {id, image, conversations}, found a number"},
       {R"({"id": "x", "image": {"a": 1}, "conversations": []})", "x",
        "image: expected a string of file names or an array of them, found an object"},

@@ -171,7 +171,7 @@ TEST(ImageSource, PrefersThePrefixedName) {
   EXPECT_EQ(find_image(*source, "1.jpg", ""), "1.jpg");
   EXPECT_EQ(find_image(*source, "2.jpg", "COCO_"), "2.jpg");
   EXPECT_EQ(error_of([&] { find_image(*source, "3.jpg", "COCO_"); }),
-            "image COCO_3.jpg not found in " + (folder / "p/").string());
+            concat("image 3.jpg not found in ", (folder / "p/").string(), ", nor COCO_3.jpg (--image_prefix)"));
 }
 
 TEST(ImageSource, NamesTheSourceAndTheFileInErrors) {

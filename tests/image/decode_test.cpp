@@ -52,7 +52,8 @@ TEST(DecodeImage, ReadsEveryFormat) {
 
 TEST(DecodeImage, NamesWhatAFileIsThatIsNoImage) {
   EXPECT_TRUE(contains(decode_error(""), "image: expected a JPEG, PNG, BMP, GIF or WebP image, found an empty file"));
-  EXPECT_TRUE(contains(decode_error("<html><body>404</body>"), "found a file that begins with '<html><body>'"));
+  EXPECT_TRUE(contains(decode_error("<html><body>404</body>"), "found a web page"));
+  EXPECT_TRUE(contains(decode_error("a letter"), "found a file that begins with 'a letter'"));
   EXPECT_TRUE(contains(decode_error(std::string("\0\1\2", 3)), "found a file that begins with the bytes 00 01 02"));
 }
 
