@@ -89,6 +89,7 @@ TEST(ForeignWeights, OfAHubCacheAreReadFromItsSnapshot) {
   EXPECT_EQ(error_of([&] { load_clip_vision(cache); }), "");
   write_cache(cache, kClip, "def");
   EXPECT_TRUE(says(error_of([&] { load_clip_vision(cache); }), "found 2 revisions"));
+  fs::create_directories(cache / "refs");
   write_file_atomically(cache / "refs/main", "def\n");
   EXPECT_EQ(error_of([&] { load_clip_vision(cache); }), "");
 }
