@@ -57,12 +57,14 @@ BatchBuilder::BatchBuilder(ImageInput& input, int64_t images) : input_(input) {
   if (images == 0) {
     return;
   }
-  batch_.pixel_values =
-      at::empty({images, 3, input.image_size, input.image_size}, at::TensorOptions().dtype(at::kByte));
+  batch_.pixel_values = at::empty({images, 3, input.image_size, input.image_size}, options(at::kByte));
   if (input.cache != nullptr) {
-    batch_.features = at::empty({images, input.cache->tokens(), input.cache->width()},
-                                at::TensorOptions().dtype(input.cache->dtype()));
+    batch_.features = at::empty({images, input.cache->tokens(), input.cache->width()}, options(input.cache->dtype()));
   }
+}
+
+at::TensorOptions BatchBuilder::options(at::ScalarType dtype) const {
+  return at::TensorOptions(dtype).pinned_memory(input_.pinned);
 }
 
 void BatchBuilder::add(int64_t index, const Sample& sample, EncodedSample encoded) {
@@ -97,10 +99,12 @@ void BatchBuilder::pad_tokens() {
   for (const EncodedSample& sample : samples_) {
     width = std::max(width, std::ssize(sample.ids) - 1);
   }
+  const int64_t multiple = input_.length_multiple;
+  width = (width + multiple - 1) / multiple * multiple;
   const std::vector<int64_t> shape = {std::ssize(samples_), width};
-  batch_.ids = at::empty(shape, at::TensorOptions().dtype(at::kLong));
-  batch_.targets = at::empty(shape, at::TensorOptions().dtype(at::kLong));
-  batch_.mask = at::empty(shape, at::TensorOptions().dtype(at::kBool));
+  batch_.ids = at::empty(shape, options(at::kLong));
+  batch_.targets = at::empty(shape, options(at::kLong));
+  batch_.mask = at::empty(shape, options(at::kBool));
   auto* ids = batch_.ids.data_ptr<int64_t>();
   auto* targets = batch_.targets.data_ptr<int64_t>();
   auto* mask = batch_.mask.data_ptr<bool>();

@@ -20,6 +20,8 @@ struct ImageInput {
   std::string prefix;         ///< file-name prefix of the images; may be empty
   int64_t image_size;         ///< side of the resized images in pixels
   const FeatureCache* cache;  ///< null: decode every image
+  bool pinned;                ///< LoaderOptions::pinned
+  int64_t length_multiple;    ///< LoaderOptions::length_multiple
   /// With a cache: the content hashes of each sample's images, once known. Later epochs look up features by them
   /// without reading the files.
   std::vector<std::vector<ContentHash>> known_hashes;
@@ -38,12 +40,13 @@ class BatchBuilder {
   /// image cannot be read or decoded; the batch is then as before.
   void add(int64_t index, const Sample& sample, EncodedSample encoded);
 
-  /// Pads the samples to the length of the longest one and shifts the targets by one position. The batch is empty if no
-  /// sample was added. Ends the use of the builder.
+  /// Pads the samples to the length of the longest one, rounded up to `length_multiple`, and shifts the targets by one
+  /// position. The batch is empty if no sample was added. Ends the use of the builder.
   Batch build();
 
  private:
   void pad_tokens();
+  at::TensorOptions options(at::ScalarType dtype) const;
 
   ImageInput& input_;
   std::vector<EncodedSample> samples_;

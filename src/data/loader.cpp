@@ -35,9 +35,10 @@ void check_options(const LoaderInput& input, const LoaderOptions& options) {
           most_threads(), ", found ", options.num_workers);
   require(options.max_seq_len > 1, "max_seq_len: expected at least 2, found ", options.max_seq_len);
   require(options.prefetch >= 0, "prefetch: expected at least 0, found ", options.prefetch);
-  if (options.world_size < 1 || options.rank < 0 || options.rank >= options.world_size || options.image_size < 1) {
-    throw std::logic_error(
-        concat("Loader: rank ", options.rank, " of ", options.world_size, ", image size ", options.image_size));
+  if (options.world_size < 1 || options.rank < 0 || options.rank >= options.world_size || options.image_size < 1 ||
+      options.length_multiple < 1) {
+    throw std::logic_error(concat("Loader: rank ", options.rank, " of ", options.world_size, ", image size ",
+                                  options.image_size, ", length multiple ", options.length_multiple));
   }
   require(input.cache == nullptr || input.cache->tokens() == std::ssize(input.pattern.ids),
           "feature cache: expected rows of ", input.pattern.ids.size(), " tokens, like the image pattern");
@@ -98,7 +99,13 @@ Loader::State::State(const LoaderInput& loader_input, const LoaderOptions& loade
     : input(loader_input),
       options(loader_options),
       encoding{input.tokenizer, input.pattern, options.max_seq_len, options.supervision},
-      images{input.images, options.image_prefix(input.kind), options.image_size, input.cache, {}},
+      images{.source = input.images,
+             .prefix = options.image_prefix(input.kind),
+             .image_size = options.image_size,
+             .cache = input.cache,
+             .pinned = options.pinned,
+             .length_multiple = options.length_multiple,
+             .known_hashes = {}},
       lengths(estimate_lengths(input, options.max_seq_len)) {
   if (input.cache != nullptr) {
     images.known_hashes.resize(lengths.size());

@@ -9,6 +9,7 @@
 #include "minimind/base/error.h"
 #include "model/all_finite.h"
 #include "model/bfloat16_products.h"
+#include "model/device_copy.h"
 #include "model/ops/activations.h"
 #include "model/skip_init.h"
 #include "model/small_gemm.h"
@@ -123,6 +124,8 @@ ClipVisionImpl::ClipVisionImpl(const ClipVisionConfig& config, const ClipVisionO
   for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
     layers_->add(ClipBlock(config_, options_));
   }
+  mean_ = register_buffer("mean", channel_values(options_.mean));
+  deviation_ = register_buffer("std", channel_values(options_.std));
   for (at::Tensor& parameter : parameters()) {
     parameter.requires_grad_(false);
   }
@@ -184,9 +187,8 @@ torch::Tensor ClipVisionImpl::encode(const torch::Tensor& images) {
   const at::NoGradGuard without_gradients;
   require(images.scalar_type() == at::kByte && images.dim() == 4,
           "vision encoder: expected uint8 images [N, 3, H, W], found ", images.scalar_type(), " ", images.sizes());
-  const auto device = patch_weight_.device();
-  const at::Tensor mean = channel_values(options_.mean).to(device), deviation = channel_values(options_.std).to(device);
-  const at::Tensor features = forward(images.to(device).to(at::kFloat).div_(255.0).sub_(mean).div_(deviation));
+  const at::Tensor pixels = copy_to_device(images, patch_weight_.device()).to(at::kFloat);
+  const at::Tensor features = forward(pixels.div_(255.0).sub_(mean_).div_(deviation_));
   require(!features.is_cpu() || detail::all_finite(features),
           "vision encoder: expected numbers, found NaN or infinity; are the weights in --clip_dir damaged?");
   return features;

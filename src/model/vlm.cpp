@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "minimind/base/error.h"
+#include "model/device_copy.h"
 
 namespace minimind {
 
@@ -32,20 +33,20 @@ at::Tensor splice_images(const at::Tensor& embeddings, const at::Tensor& vision_
   const int64_t width = vision_tokens.size(1);
   require(vision_tokens.dim() == 3 && vision_tokens.size(2) == dim, "vision tokens: expected [N, P, ", dim, "], found ",
           vision_tokens.sizes());
-  at::Tensor positions = at::empty({images * width}, at::kLong);
-  int64_t* position = positions.data_ptr<int64_t>();
+  std::vector<int64_t> positions;
+  positions.reserve(static_cast<size_t>(images * width));
   for (const ImageSpan& span : spans) {
     require(span.row >= 0 && span.row < batch && span.position >= 0 && span.position + width <= length,
             "image span: expected ", width, " positions inside a batch of ", batch, " rows of ", length,
             " tokens, found row ", span.row, ", position ", span.position);
     for (int64_t token = 0; token < width; ++token) {
-      *position++ = span.row * length + span.position + token;
+      positions.push_back(span.row * length + span.position + token);
     }
   }
   const at::Tensor source = vision_tokens.reshape({-1, dim}).to(embeddings.scalar_type());
-  return embeddings.reshape({-1, dim})
-      .index_copy(0, positions.to(embeddings.device()), source)
-      .view(embeddings.sizes());
+  const c10::Device device = embeddings.device();
+  const at::Tensor places = copy_to_device(index_tensor(positions, device), device);
+  return embeddings.reshape({-1, dim}).index_copy(0, places, source).view(embeddings.sizes());
 }
 
 }  // namespace

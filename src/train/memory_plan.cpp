@@ -75,6 +75,18 @@ int64_t extrapolated_peak(const std::vector<int64_t>& a, int64_t samples_a, cons
   return peak;
 }
 
+int64_t kept_images(const TrainOptions& options, const TrainingSetup& setup) {
+  if (setup.cache || options.feature_memory_mb == 0) {
+    return 0;
+  }
+  int64_t images = 0;
+  for (int64_t index = 0; index < setup.dataset->size(); ++index) {
+    images += setup.dataset->sample_size(index).images;
+  }
+  const int64_t row_bytes = feature_row_bytes(setup.encoder->config(), setup.dtype);
+  return feature_rows(images, row_bytes, options.feature_memory_mb * 1'000'000, setup.device);
+}
+
 namespace {
 
 int64_t parameter_bytes(const torch::nn::Module& module, bool only_trained) {
@@ -158,13 +170,11 @@ int64_t images_of_run(const TrainOptions& options, const Dataset& dataset, int64
 
 /// Bytes of the features that the run keeps in memory.
 int64_t kept_features(const TrainOptions& options, const TrainingSetup& setup, int64_t world_size) {
-  if (setup.cache) {
-    return 0;
-  }
-  const int64_t images = images_of_run(options, *setup.dataset, world_size);
-  const ClipVisionConfig& encoder = setup.encoder->config();
-  const int64_t element = setup.dtype == at::kFloat ? 4 : 2;
-  return std::min(options.feature_memory_mb * 1'000'000, images * encoder.tokens() * encoder.hidden_size * element);
+  const int64_t rows = kept_images(options, setup);
+  // A GPU reserves all of the rows; on a CPU the system provides a page when a row of it is filled.
+  const int64_t used =
+      setup.device.is_cpu() ? std::min(rows, images_of_run(options, *setup.dataset, world_size)) : rows;
+  return used * feature_row_bytes(setup.encoder->config(), setup.dtype);
 }
 
 int64_t loader_bytes(const TrainOptions& options, const TrainingSetup& setup, int64_t batch_size, int64_t tokens) {

@@ -33,6 +33,9 @@ class AllocationTrace {
 int64_t extrapolated_peak(const std::vector<int64_t>& a, int64_t samples_a, const std::vector<int64_t>& b,
                           int64_t samples_b, int64_t samples);
 
+/// How many images keep their features in memory (--feature_memory_mb): see feature_rows().
+int64_t kept_images(const TrainOptions& options, const TrainingSetup& setup);
+
 /// Upper bounds of the memory of one process, in bytes: on a CPU all of its memory, on a GPU its tensors.
 struct MemoryPlan {
   struct Row {

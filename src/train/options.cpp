@@ -170,8 +170,10 @@ Fields TrainOptions::data_fields() {
       of_host({"feature_cache", &feature_cache, "folder of the image-feature cache; empty: no cache on disk"}),
       rare({"feature_cache_dtype", &feature_cache_dtype, "dtype of cached features; auto: the dtype of --dtype",
             dtype_choices()}),
-      rare(of_host({"feature_memory_mb", &feature_memory_mb,
-                    "image features kept in memory, in MB, if --feature_cache is empty; 0 disables it"})),
+      rare(
+          of_host({"feature_memory_mb", &feature_memory_mb,
+                   "image features kept in memory, in MB, if --feature_cache is empty; on a GPU those of all images or "
+                   "none; 0 disables it"})),
   };
 }
 

@@ -215,12 +215,18 @@ LoaderOptions loader_options(const TrainOptions& options, int64_t image_size, in
   return loader;
 }
 
+void suit_device(LoaderOptions& loader, const c10::Device& device) {
+  loader.pinned = !device.is_cpu();
+  loader.length_multiple = device.is_cpu() ? 1 : 16;
+}
+
 std::unique_ptr<Loader> make_loader(const TrainingSetup& setup, const TrainOptions& options, Stage stage, int64_t rank,
                                     int64_t world_size) {
   const LoaderInput input{*setup.dataset, data_kind(stage), *setup.tokenizer,
                           setup.pattern,  *setup.images,    setup.cache.get()};
   LoaderOptions loader = loader_options(options, setup.encoder->config().image_size, rank, world_size);
   loader.block_size = setup.order_block;
+  suit_device(loader, setup.device);
   return std::make_unique<Loader>(input, loader);
 }
 

@@ -57,6 +57,10 @@ TrainingSetup make_equal_setup(const TrainOptions& options, Stage stage, Process
 
 LoaderOptions loader_options(const TrainOptions& options, int64_t image_size, int64_t rank, int64_t world_size);
 
+/// For a GPU: batches that the host does not wait to copy, and few different lengths, so that memory and kernels of one
+/// batch serve the next.
+void suit_device(LoaderOptions& loader, const c10::Device& device);
+
 /// The loader of one rank. The setup outlives it.
 std::unique_ptr<Loader> make_loader(const TrainingSetup& setup, const TrainOptions& options, Stage stage, int64_t rank,
                                     int64_t world_size);

@@ -1,13 +1,10 @@
 #include "train/train_step.h"
 
 #include <ATen/Context.h>
-#include <ATen/autocast_mode.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/cumsum.h>
-#include <ATen/ops/index_copy.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
 
@@ -23,6 +20,7 @@
 #include "minimind/model/language_model.h"
 #include "model/bfloat16_products.h"
 #include "model/gpu_support.h"
+#include "train/autocast.h"
 
 namespace minimind {
 namespace {
@@ -49,23 +47,35 @@ std::vector<at::Tensor> parameters_in_forward_order(const Adam& adam) {
   return parameters;
 }
 
+struct DeviceBatch {
+  at::Tensor ids;      ///< [B, S]
+  at::Tensor rows;     ///< supervised_rows()
+  at::Tensor targets;  ///< of the rows
+  at::Tensor valid;    ///< bool [B, S]: false on padding; undefined unless it is needed
+  at::Tensor images;   ///< FeatureProvider::input_of()
+};
+
+DeviceBatch copy_batch(const Batch& batch, bool needs_valid, const StepContext& context) {
+  // The mask is on the CPU, so the search for rows runs there: on CUDA it would wait for the device.
+  const at::Tensor rows = supervised_rows(batch.mask);
+  const std::vector<at::Tensor> copies =
+      context.copies.copy({batch.ids, rows, batch.targets.reshape({-1}).index_select(0, rows),
+                           needs_valid ? real_positions(batch.ids) : at::Tensor(), context.features.input_of(batch)});
+  return {copies[0], copies[1], copies[2], copies[3], copies[4]};
+}
+
 /// The scalar whose gradient a micro-batch adds to the step.
 at::Tensor objective(TrainState& state, StepContext& context, const Batch& batch, const StepCounts& counts,
                      StepResult& result) {
-  const c10::Device device = state.model->head_weight().device();
+  const DeviceBatch on_device = copy_batch(batch, state.model->config().use_moe, context);
   VlmInput input;
-  input.ids = batch.ids.to(device, /*non_blocking=*/true);
-  input.features = context.features.features(batch);
+  input.ids = on_device.ids;
+  input.features = context.features.features(batch, on_device.images);
   input.spans = batch.spans;
-  if (state.model->config().use_moe) {
-    input.valid = real_positions(batch.ids).to(device, /*non_blocking=*/true);
-  }
-  const AutocastScope autocast(device.type(), context.dtype);
-  // The mask is on the CPU, so the search for rows runs there: on CUDA it would wait for the device.
-  const at::Tensor rows = supervised_rows(batch.mask);
-  const at::Tensor targets = batch.targets.reshape({-1}).index_select(0, rows).to(device, /*non_blocking=*/true);
-  const at::Tensor hidden = state.model->hidden_rows(input, rows.to(device, /*non_blocking=*/true));
-  const MaskedLoss loss = cross_entropy_of_rows(hidden, state.model->head_weight(), targets);
+  input.valid = on_device.valid;
+  const AutocastScope autocast(context.device.type(), context.dtype);
+  const at::Tensor hidden = state.model->hidden_rows(input, on_device.rows);
+  const MaskedLoss loss = cross_entropy_of_rows(hidden, state.model->head_weight(), on_device.targets);
   add_to(result.loss_sum, loss.sum.detach());
   at::Tensor total = loss.sum / static_cast<double>(counts.supervised_tokens);
   const at::Tensor auxiliary = state.model->auxiliary_loss();
@@ -147,97 +157,6 @@ at::ScalarType training_dtype(const std::string& flag, const c10::Device& device
   return dtype;
 }
 
-AutocastScope::AutocastScope(c10::DeviceType device, at::ScalarType dtype)
-    : device_(device), active_(dtype != at::kFloat) {
-  if (!active_) {
-    return;
-  }
-  previous_enabled_ = at::autocast::is_autocast_enabled(device_);
-  previous_dtype_ = at::autocast::get_autocast_dtype(device_);
-  at::autocast::set_autocast_enabled(device_, true);
-  at::autocast::set_autocast_dtype(device_, dtype);
-  at::autocast::increment_nesting();
-}
-
-AutocastScope::~AutocastScope() {
-  if (!active_) {
-    return;
-  }
-  if (at::autocast::decrement_nesting() == 0) {
-    at::autocast::clear_cache();
-  }
-  at::autocast::set_autocast_enabled(device_, previous_enabled_);
-  at::autocast::set_autocast_dtype(device_, previous_dtype_);
-}
-
-FeatureProvider::FeatureProvider(ClipVision encoder, c10::Device device, at::ScalarType dtype, FeatureCache* cache,
-                                 int64_t memory_bytes)
-    : encoder_(std::move(encoder)),
-      device_(device),
-      dtype_(dtype),
-      cache_(cache),
-      memory_left_(cache == nullptr ? memory_bytes : 0) {}
-
-at::Tensor FeatureProvider::encode(const at::Tensor& images) {
-  const c10::NoGradGuard no_grad;
-  const AutocastScope autocast(device_.type(), dtype_);
-  encoded_ += images.size(0);
-  return encoder_->encode(images.to(device_, /*non_blocking=*/true));
-}
-
-at::Tensor FeatureProvider::encode_missing(const Batch& batch) {
-  std::vector<at::Tensor> rows;
-  std::vector<int64_t> missing;
-  for (const std::string& name : batch.image_names) {
-    const auto found = memory_.find(name);
-    if (found == memory_.end()) {
-      missing.push_back(std::ssize(rows));
-    }
-    rows.push_back(found == memory_.end() ? at::Tensor() : found->second);
-  }
-  if (!missing.empty()) {
-    const at::Tensor encoded = encode(batch.pixel_values.index_select(0, at::tensor(missing, at::kLong)));
-    const int64_t row_bytes = static_cast<int64_t>(encoded.nbytes()) / encoded.size(0);
-    for (size_t i = 0; i < missing.size(); ++i) {
-      const auto image = static_cast<size_t>(missing[i]);
-      rows[image] = encoded[static_cast<int64_t>(i)];
-      if (memory_left_ >= row_bytes) {
-        memory_left_ -= row_bytes;
-        memory_.emplace(batch.image_names[image], rows[image].clone());
-      }
-    }
-  }
-  return at::stack(rows);
-}
-
-at::Tensor FeatureProvider::encode_and_store(const Batch& batch) {
-  // Rounded to the dtype of the cache, so that the first epoch equals later epochs.
-  const at::Tensor encoded = encode(batch.pixel_values).to(cache_->dtype());
-  const at::Tensor rows = encoded.cpu();
-  const bool is_part = batch.features.defined();
-  for (int64_t k = 0; k < rows.size(0); ++k) {
-    const int64_t image = is_part ? batch.missing[static_cast<size_t>(k)] : k;
-    cache_->put(batch.image_hashes[static_cast<size_t>(image)], rows[k]);
-  }
-  if (!is_part) {
-    return encoded;
-  }
-  return batch.features.to(device_).index_copy(0, at::tensor(batch.missing, at::kLong).to(device_), encoded);
-}
-
-at::Tensor FeatureProvider::features(const Batch& batch) {
-  if (batch.features.defined() && batch.missing.empty()) {
-    return batch.features.to(device_, /*non_blocking=*/true);
-  }
-  if (!batch.pixel_values.defined()) {
-    return {};
-  }
-  if (cache_ != nullptr && batch.image_hashes.size() == batch.image_names.size()) {
-    return encode_and_store(batch);
-  }
-  return encode_missing(batch);
-}
-
 StepCounts count_batches(const std::vector<Batch>& batches) {
   StepCounts counts;
   for (const Batch& batch : batches) {
@@ -254,6 +173,8 @@ StepCounts count_batches(const std::vector<Batch>& batches) {
 StepContext::StepContext(const TrainOptions& options, at::ScalarType matmul_dtype, const TrainState& state,
                          FeatureProvider& feature_provider, ProcessGroup& group)
     : features(feature_provider),
+      device(state.model->head_weight().device()),
+      copies(device),
       reducer(group, parameters_in_forward_order(state.adam), options.bucket_mb * 1'000'000),
       dtype(matmul_dtype),
       grad_clip(options.grad_clip),

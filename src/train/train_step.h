@@ -5,14 +5,13 @@
 
 #include <cstdint>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "dist/process_group.h"
 #include "minimind/data/batch.h"
-#include "minimind/data/feature_cache.h"
-#include "minimind/model/clip_vision.h"
 #include "minimind/train/options.h"
+#include "model/device_copy.h"
+#include "train/feature_provider.h"
 #include "train/train_state.h"
 
 namespace minimind {
@@ -23,48 +22,6 @@ bool has_native_bfloat16(const c10::Device& device);
 /// The dtype of the matmuls for `--dtype`. `auto`: bfloat16 on CUDA (on Turing float16), float32 on a CPU. Throws Error
 /// for float16 on a CPU, where training overflows without loss scaling. Warns if a GPU has no native bfloat16.
 at::ScalarType training_dtype(const std::string& flag, const c10::Device& device);
-
-/// Autocast to `dtype` while the object lives; no effect for float32. Weights stay float32.
-class AutocastScope {
- public:
-  AutocastScope(c10::DeviceType device, at::ScalarType dtype);
-  ~AutocastScope();
-  AutocastScope(const AutocastScope&) = delete;
-  AutocastScope& operator=(const AutocastScope&) = delete;
-
- private:
-  c10::DeviceType device_;
-  bool active_;
-  bool previous_enabled_ = false;
-  at::ScalarType previous_dtype_ = at::kFloat;
-};
-
-/// The features of the images of a batch: from the batch itself (where the loader has the feature cache), from memory,
-/// or from the frozen encoder.
-class FeatureProvider {
- public:
-  /// `dtype`: of the encoder's matmuls. `cache`: stores newly encoded features; may be null. `memory_bytes`: features
-  /// kept in memory for later epochs, by file name, if there is no cache.
-  FeatureProvider(ClipVision encoder, c10::Device device, at::ScalarType dtype, FeatureCache* cache,
-                  int64_t memory_bytes);
-  /// [N, P, W] on the device; undefined if the batch has no image.
-  at::Tensor features(const Batch& batch);
-  /// Images that the encoder has encoded so far.
-  int64_t encoded() const { return encoded_; }
-
- private:
-  at::Tensor encode(const at::Tensor& images);
-  at::Tensor encode_missing(const Batch& batch);
-  at::Tensor encode_and_store(const Batch& batch);
-
-  ClipVision encoder_;
-  c10::Device device_;
-  at::ScalarType dtype_;
-  FeatureCache* cache_;
-  int64_t memory_left_;
-  int64_t encoded_ = 0;
-  std::unordered_map<std::string, at::Tensor> memory_;
-};
 
 /// The size of a step: of one rank, or of all ranks after ProcessGroup::sum(counts.numbers()).
 struct StepCounts {
@@ -85,6 +42,8 @@ struct StepContext {
               FeatureProvider& feature_provider, ProcessGroup& group);
 
   FeatureProvider& features;
+  c10::Device device;
+  SideCopies copies;
   GradientReducer reducer;
   at::ScalarType dtype;
   double grad_clip;     ///< 0: no clipping

@@ -1,7 +1,7 @@
 #include "train/validation.h"
 
 #include <ATen/ops/index_select.h>
-#include <ATen/ops/tensor.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 
@@ -13,7 +13,9 @@
 
 #include "minimind/base/error.h"
 #include "minimind/model/language_model.h"
+#include "model/device_copy.h"
 #include "train/agreement.h"
+#include "train/autocast.h"
 #include "train/train_step.h"
 
 namespace minimind {
@@ -59,9 +61,11 @@ int64_t batch_size_for_swaps(int64_t samples, int64_t wanted) {
 std::vector<int64_t> swapped_images(const Batch& batch, const at::Tensor& features) {
   const ImagesOfRows images = images_by_row(batch);
   std::vector<int64_t> others(batch.spans.size(), -1);
+  // Copied once: on a GPU each comparison would wait for the device.
+  const at::Tensor compared = features.cpu();
   const auto differ = [&](int64_t a, int64_t b) {
     return batch.image_names[static_cast<size_t>(a)] != batch.image_names[static_cast<size_t>(b)] &&
-           !features[a].equal(features[b]);
+           !compared[a].equal(compared[b]);
   };
   for (auto own = images.begin(); own != images.end(); ++own) {
     for (auto other = std::next(own);; ++other) {
@@ -96,16 +100,17 @@ Validation::Validation(const TrainOptions& options, Stage stage, const TrainingS
   LoaderOptions loader = loader_options(options, setup.encoder->config().image_size, group.rank(), group.world_size());
   loader.original_order = true;
   loader.bucket_by_length = false;
+  suit_device(loader, setup.device);
   loader.batch_size = batch_size_for_swaps(dataset_.size(), options.batch_size);
   const LoaderInput input{dataset_,      data_kind(stage), *setup.tokenizer,
                           setup.pattern, *setup.images,    setup.cache.get()};
   loader_ = std::make_unique<Loader>(input, loader);
 }
 
-double Validation::loss_of(const VlmInput& input, const at::Tensor& rows, const at::Tensor& targets) {
+at::Tensor Validation::loss_of(const VlmInput& input, const at::Tensor& rows, const at::Tensor& targets) {
   const AutocastScope autocast(device_.type(), dtype_);
   const at::Tensor hidden = model_->hidden_rows(input, rows);
-  return cross_entropy_of_rows(hidden, model_->head_weight(), targets).sum.item<double>();
+  return cross_entropy_of_rows(hidden, model_->head_weight(), targets).sum;
 }
 
 void Validation::add(const Batch& batch, Sums& sums) {
@@ -113,7 +118,7 @@ void Validation::add(const Batch& batch, Sums& sums) {
     return;
   }
   VlmInput input;
-  input.ids = batch.ids.to(device_);
+  input.ids = copy_to_device(batch.ids, device_);
   input.features = features_.features(batch);
   input.spans = batch.spans;
   std::vector<int64_t> others = swapped_images(batch, input.features);
@@ -130,16 +135,20 @@ void Validation::add(const Batch& batch, Sums& sums) {
   if (cpu_rows.numel() == 0) {
     return;
   }
-  const at::Tensor rows = cpu_rows.to(device_);
-  const at::Tensor targets = batch.targets.reshape({-1}).index_select(0, cpu_rows).to(device_);
+  const at::Tensor rows = copy_to_device(cpu_rows, device_);
+  const at::Tensor targets = copy_to_device(batch.targets.reshape({-1}).index_select(0, cpu_rows), device_);
   sums.tokens += static_cast<double>(cpu_rows.numel());
   sums.samples += compared.sum().item<double>();
-  sums.right += loss_of(input, rows, targets);
-  input.features = input.features.index_select(0, at::tensor(others, at::kLong).to(device_));
-  sums.swapped += loss_of(input, rows, targets);
+  const at::Tensor right = loss_of(input, rows, targets);
+  input.features = input.features.index_select(0, copy_to_device(index_tensor(others, device_), device_));
+  const at::Tensor swapped = loss_of(input, rows, targets);
   input.features = at::Tensor();
   input.spans.clear();
-  sums.none += loss_of(input, rows, targets);
+  // Read together, so that a GPU is waited for once.
+  const at::Tensor losses = at::stack({right, swapped, loss_of(input, rows, targets)}).cpu();
+  sums.right += double{losses.const_data_ptr<float>()[0]};
+  sums.swapped += double{losses.const_data_ptr<float>()[1]};
+  sums.none += double{losses.const_data_ptr<float>()[2]};
 }
 
 ValidationRecord Validation::run() {

@@ -46,7 +46,7 @@ class Validation {
     std::vector<double*> numbers() { return {&right, &swapped, &none, &tokens, &samples}; }
   };
   void add(const Batch& batch, Sums& sums);
-  double loss_of(const VlmInput& input, const at::Tensor& rows, const at::Tensor& targets);
+  at::Tensor loss_of(const VlmInput& input, const at::Tensor& rows, const at::Tensor& targets);
 
   Vlm model_;
   at::ScalarType dtype_;

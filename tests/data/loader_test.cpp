@@ -74,6 +74,30 @@ TEST_F(LoaderOfAHundred, FillsABatchAsTheModelWantsIt) {
   EXPECT_EQ(indices_of(batches.back()), (std::vector<int64_t>{96, 97, 98, 99}));
 }
 
+TEST_F(LoaderOfAHundred, PadsToAMultipleOfALength) {
+  Loader exact(input(), options());
+  LoaderOptions rounded = options();
+  rounded.length_multiple = 16;
+  Loader padded(input(), rounded);
+  const std::vector<Batch> expected = take_epoch(exact, 0), found = take_epoch(padded, 0);
+  ASSERT_EQ(found.size(), expected.size());
+  bool has_longer = false;
+  for (size_t i = 0; i < found.size(); ++i) {
+    const int64_t length = expected[i].ids.size(1), width = found[i].ids.size(1);
+    EXPECT_EQ(width, (length + 15) / 16 * 16);
+    has_longer = has_longer || width > length;
+    for (const auto& [exact_part, padded_part] :
+         {std::pair(expected[i].ids, found[i].ids), std::pair(expected[i].targets, found[i].targets),
+          std::pair(expected[i].mask, found[i].mask)}) {
+      EXPECT_TRUE(padded_part.narrow(1, 0, length).equal(exact_part));
+      EXPECT_FALSE(padded_part.narrow(1, length, width - length).any().item<bool>());
+    }
+    EXPECT_EQ(found[i].tokens, expected[i].tokens);
+    EXPECT_EQ(found[i].supervised_tokens, expected[i].supervised_tokens);
+  }
+  EXPECT_TRUE(has_longer);
+}
+
 TEST_F(LoaderOfAHundred, GivesTheSameBatchesWithAnyNumberOfThreads) {
   Loader reference(input(), options(0));
   for (const int64_t epoch : {0, 1}) {

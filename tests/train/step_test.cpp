@@ -1,5 +1,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
@@ -136,6 +137,21 @@ TEST_P(TrainStepKinds, LeavesTheProjectionAloneInAStepWithoutImages) {
   EXPECT_TRUE(bench.step({make_batch(2, 3, false)}).is_updated);
   EXPECT_TRUE(before.equal(bench.model->projection()->weight));
   EXPECT_FALSE(head.equal(bench.model->head_weight()));
+}
+
+// A GPU gets batches whose length is rounded up.
+TEST_P(TrainStepKinds, LearnsTheSameFromABatchWithMorePadding) {
+  Bench exact(GetParam()), padded(GetParam());
+  const Batch batch = make_batch(1, 4, true);
+  Batch longer = batch;
+  longer.ids = at::constant_pad_nd(batch.ids, {0, 7});
+  longer.targets = at::constant_pad_nd(batch.targets, {0, 7});
+  longer.mask = at::constant_pad_nd(batch.mask, {0, 7});
+  for (int step = 0; step < 3; ++step) {
+    const StepResult one = exact.step({batch}), other = padded.step({longer});
+    EXPECT_NEAR(one.loss_sum.item<double>(), other.loss_sum.item<double>(), 1e-5 * one.loss_sum.item<double>());
+  }
+  EXPECT_LT(largest_difference(exact.weights(), padded.weights()), 1e-5);
 }
 
 INSTANTIATE_TEST_SUITE_P(TrainStep, TrainStepKinds, ::testing::Bool(),

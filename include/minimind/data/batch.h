@@ -11,7 +11,8 @@
 
 namespace minimind {
 
-/// A micro-batch on the CPU, ready for the model. S is the length of the longest sample minus one.
+/// A micro-batch on the CPU, ready for the model. S is the length of the longest sample minus one, rounded
+/// up to LoaderOptions::length_multiple.
 struct Batch {
   at::Tensor ids;                ///< [B, S] int64: each sample's ids[:-1], padded with 0
   at::Tensor targets;            ///< [B, S] int64: each sample's ids[1:], padded with 0

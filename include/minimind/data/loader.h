@@ -26,6 +26,8 @@ struct LoaderOptions {
   uint64_t seed = 1337;
   bool original_order = false;   ///< keep the file order in every epoch
   bool bucket_by_length = true;  ///< batch samples of similar length; every epoch still has each sample once
+  bool pinned = false;           ///< batches in page-locked memory, whose copies to a GPU run beside the host
+  int64_t length_multiple = 1;   ///< pad the samples of a batch to a multiple of this length
   int64_t block_size = 0;        ///< samples per order block (epoch_order()); 0: batch_size * world_size
   Supervision supervision = Supervision::kLastAnswer;
   int64_t rank = 0;

@@ -97,6 +97,8 @@ class ClipVisionImpl : public torch::nn::Module {
   torch::Tensor class_embedding_;     ///< [W]
   torch::Tensor patch_weight_;        ///< [W, 3, patch, patch]
   torch::Tensor position_embedding_;  ///< [P, W]
+  torch::Tensor mean_;                ///< [3, 1, 1] of the channels
+  torch::Tensor deviation_;           ///< [3, 1, 1]
   LayerNorm pre_layrnorm_ = nullptr;
   std::shared_ptr<ModuleListImpl<ClipBlock>> layers_;
 };
