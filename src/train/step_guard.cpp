@@ -2,10 +2,8 @@
 
 #include <cmath>
 
-#include "dist/process_group.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
-#include "train/train_state.h"
 
 namespace minimind {
 namespace {
@@ -15,12 +13,11 @@ constexpr const char* kCure = "; try a lower --learning_rate, a warm-up (--warmu
 
 }  // namespace
 
-StepVerdict judge_step(double loss, double grad_norm, const LossScaler& scaler, ProcessGroup& group) {
-  const bool has_bad_loss = group.sum(int64_t{std::isfinite(loss) ? 0 : 1}) > 0;
+StepVerdict judge_step(bool has_bad_loss, double grad_norm, const std::optional<double>& loss_scale) {
   if (!has_bad_loss && std::isfinite(grad_norm)) {
     return StepVerdict::kGood;
   }
-  const bool can_be_too_high = scaler.enabled() && scaler.scale().item<double>() >= 1;
+  const bool can_be_too_high = loss_scale && *loss_scale >= 1;
   return has_bad_loss || !can_be_too_high ? StepVerdict::kBad : StepVerdict::kScaleTooHigh;
 }
 
@@ -33,15 +30,13 @@ void StepGuard::accept(double grad_norm) {
   }
 }
 
-void StepGuard::skip(int64_t micro_step, double loss, double grad_norm, const std::vector<Batch>& batches,
+void StepGuard::skip(int64_t micro_step, double loss, double grad_norm, const std::vector<std::string>& sample_ids,
                      const std::string& kept) {
   ++in_a_row_;
   ++skipped_;
   std::string samples, norms;
-  for (const Batch& batch : batches) {
-    for (const std::string& id : batch.sample_ids) {
-      samples += (samples.empty() ? "" : ", ") + id;
-    }
+  for (const std::string& id : sample_ids) {
+    samples += (samples.empty() ? "" : ", ") + id;
   }
   for (const double norm : norms_) {
     norms += concat(norms.empty() ? "" : ", ", norm);

@@ -2,15 +2,11 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "minimind/data/batch.h"
-
 namespace minimind {
-
-class LossScaler;
-class ProcessGroup;
 
 enum class StepVerdict {
   kGood,
@@ -18,9 +14,9 @@ enum class StepVerdict {
   kBad,
 };
 
-/// What all ranks make of a step. `loss`: of this rank; `grad_norm`: of all ranks. All ranks call it in every step. A
-/// loss scale below 1 is not too high.
-StepVerdict judge_step(double loss, double grad_norm, const LossScaler& scaler, ProcessGroup& group);
+/// What all ranks make of a step. `has_bad_loss`: whether the loss of any rank is not finite; `grad_norm`: of all
+/// ranks; `loss_scale`: after the step, none without loss scaling. A loss scale below 1 is not too high.
+StepVerdict judge_step(bool has_bad_loss, double grad_norm, const std::optional<double>& loss_scale);
 
 /// The policy for steps whose loss or gradient is not finite. Such a step is skipped; too many in a row end the run,
 /// and their weights do not replace older ones. All ranks count alike.
@@ -32,7 +28,7 @@ class StepGuard {
   void accept(double grad_norm);
   /// Warns with the sample ids and the latest gradient norms. Throws Error after `max_in_a_row` steps. `kept`: which
   /// checkpoint the run can continue from, for the message.
-  void skip(int64_t micro_step, double loss, double grad_norm, const std::vector<Batch>& batches,
+  void skip(int64_t micro_step, double loss, double grad_norm, const std::vector<std::string>& sample_ids,
             const std::string& kept);
   /// False after a skipped step: then the weights may be ruined.
   bool is_verified() const { return in_a_row_ == 0; }

@@ -27,6 +27,7 @@
 #include "train/report/reporter.h"
 #include "train/setup.h"
 #include "train/step_guard.h"
+#include "train/step_judge.h"
 #include "train/train_step.h"
 #include "train/validation.h"
 
@@ -43,7 +44,9 @@ class Trainer {
  private:
   std::vector<Batch> next_batches();
   StepCounts sum_counts(const std::vector<Batch>& batches);
-  void handle_result(const StepResult& result, const StepCounts& counts, const std::vector<Batch>& batches);
+  StartedStep start_step(const std::vector<Batch>& batches, const StepCounts& counts);
+  void finish_step(const StartedStep& step, StepVerdict verdict);
+  void add_update(const StartedStep& step, StepVerdict verdict);
   void validate();
   void save(bool waits);
   bool save_at_end();
@@ -63,6 +66,7 @@ class Trainer {
   int64_t first_micro_step_ = 0;
   std::optional<Validation> validation_;
   std::optional<Reporter> reporter_;
+  StepJudge judge_;
   SignalCatcher signals_{{SIGINT, SIGTERM}, SignalCatcher::SecondSignal::kEndsProgram};
   int stop_signal_ = 0;       // the same on all ranks
   bool is_save_due_ = false;  // the same on all ranks
@@ -81,6 +85,8 @@ Trainer::Trainer(const TrainOptions& options, Stage stage, ProcessGroup& group, 
       context_(options, setup_.dtype, state_, features_, group),
       checkpoints_(checkpoint_folder(options, setup_.config(), stage), stage_name(stage), options.keep_last),
       guard_(options.max_bad_steps),
+      judge_(group, !setup_.device.is_cpu(),
+             [this](const StartedStep& step, StepVerdict verdict) { finish_step(step, verdict); }),
       saver_(options.save_minutes, setup_.device) {
   const int64_t all_steps = options.epochs * loader_->micro_steps_per_epoch();
   total_ = options.max_steps > 0 ? std::min(all_steps, options.max_steps) : all_steps;
@@ -114,27 +120,23 @@ RunSummary Trainer::run() {
       if (batches.empty()) {
         break;
       }
-      const StepCounts counts = sum_counts(batches);
-      const std::vector<double> rates = {schedule_.at(position.micro_step - 1),
-                                         projection_schedule_.at(position.micro_step - 1)};
-      if (counts.supervised_tokens > 0) {
-        seed_dropout(setup_.config(), options_.seed, position.micro_step, group_.rank());
-        const StepResult result = train_step(state_, context_, batches, counts, rates);
-        reporter_->add_step(counts, result.expert_load);
-        handle_result(result, counts, batches);
-      }
+      StartedStep step = start_step(batches, sum_counts(batches));
       const bool is_last = position.micro_step == total_;
       const auto has_passed = [&](int64_t interval) {
         return interval > 0 && position.micro_step / interval > before / interval;
       };
-      reporter_->show(position.micro_step, rates[0], has_passed(*options_.log_interval) || is_last || before == 0);
+      step.is_log_step = has_passed(*options_.log_interval) || is_last || before == 0;
+      judge_.add(std::move(step));
       is_save_due_ = is_save_due_ || has_passed(options_.save_interval);
-      const bool has_learned = first_micro_step_ > 0 || reporter_->samples() > 0;
-      if (is_save_due_ && !is_last && stop_signal_ == 0 && has_learned && guard_.is_verified()) {
-        is_save_due_ = false;
-        save(/*waits=*/false);
+      if (is_save_due_ && !is_last && stop_signal_ == 0) {
+        judge_.judge_all();
+        if ((first_micro_step_ > 0 || reporter_->samples() > 0) && guard_.is_verified()) {
+          is_save_due_ = false;
+          save(/*waits=*/false);
+        }
       }
     }
+    judge_.judge_all();
     if (stop_signal_ != 0 || position.micro_step >= total_) {
       break;
     }
@@ -178,33 +180,56 @@ std::vector<Batch> Trainer::next_batches() {
 StepCounts Trainer::sum_counts(const std::vector<Batch>& batches) {
   StepCounts counts = count_batches(batches);
   int64_t interrupts = SignalCatcher::last() == SIGINT, terminations = SignalCatcher::last() == SIGTERM;
+  int64_t bad_losses = judge_.bad_losses();
   std::vector<int64_t*> numbers = counts.numbers();
   int64_t saves = group_.is_main() && saver_.is_due();
-  numbers.insert(numbers.end(), {&interrupts, &terminations, &saves});
+  numbers.insert(numbers.end(), {&interrupts, &terminations, &saves, &bad_losses});
   group_.sum(numbers);
+  judge_.judge_next(bad_losses);
   is_save_due_ = is_save_due_ || saves > 0;
   stop_signal_ = terminations > 0 ? SIGTERM : interrupts > 0 ? SIGINT : 0;
   return counts;
 }
 
-void Trainer::handle_result(const StepResult& result, const StepCounts& counts, const std::vector<Batch>& batches) {
-  const auto value_of = [](const at::Tensor& scalar) { return scalar.defined() ? scalar.item<double>() : 0.0; };
-  const double loss_sum = value_of(result.loss_sum), norm = value_of(result.grad_norm);
-  const int64_t own_tokens = count_batches(batches).supervised_tokens;
-  const double loss = own_tokens > 0 ? loss_sum / static_cast<double>(own_tokens) : 0;
-  const StepVerdict verdict = judge_step(loss, norm, state_.scaler, group_);
+/// Starts the step of the micro-batches. `counts`: of all ranks.
+StartedStep Trainer::start_step(const std::vector<Batch>& batches, const StepCounts& counts) {
+  const int64_t micro_step = state_.position.micro_step;
+  StartedStep step{micro_step, schedule_.at(micro_step - 1), false, counts, count_batches(batches).supervised_tokens};
+  for (const Batch& batch : batches) {
+    step.sample_ids.insert(step.sample_ids.end(), batch.sample_ids.begin(), batch.sample_ids.end());
+  }
+  if (counts.supervised_tokens > 0) {
+    seed_dropout(setup_.config(), options_.seed, micro_step, group_.rank());
+    const StepResult result =
+        train_step(state_, context_, batches, counts, {step.learning_rate, projection_schedule_.at(micro_step - 1)});
+    step.reading.emplace(result, state_.scaler);
+  }
+  return step;
+}
+
+void Trainer::finish_step(const StartedStep& step, StepVerdict verdict) {
+  if (step.numbers) {
+    add_update(step, verdict);
+  }
+  reporter_->show(step.micro_step, step.learning_rate, step.is_log_step);
+}
+
+void Trainer::add_update(const StartedStep& step, StepVerdict verdict) {
+  const StepNumbers& numbers = *step.numbers;
+  const double loss = step.loss();
+  reporter_->add_step(step.counts, numbers.expert_load);
   if (verdict == StepVerdict::kBad) {
     reporter_->end_line();
     saver_.wait();  // The message names the newest checkpoint.
-    guard_.skip(state_.position.micro_step, loss, norm, batches, checkpoints_.newest_own_text());
+    guard_.skip(step.micro_step, loss, numbers.grad_norm, step.sample_ids, checkpoints_.newest_own_text());
   }
   if (verdict != StepVerdict::kGood) {
     return;
   }
-  guard_.accept(norm);
-  reporter_->add_loss(loss_sum, own_tokens, value_of(result.expert_loss), norm);
+  guard_.accept(numbers.grad_norm);
+  reporter_->add_loss(numbers.loss_sum, step.supervised_tokens, numbers.expert_loss, numbers.grad_norm);
   const double uniform = std::log(static_cast<double>(setup_.config().vocab_size));
-  const bool is_first = reporter_->samples() == counts.samples && first_micro_step_ == 0;
+  const bool is_first = reporter_->samples() == step.counts.samples && first_micro_step_ == 0;
   if (is_first && group_.is_main() && loss >= uniform && options_.init_from != "none") {
     log_warning(concat("first loss ", loss, ": expected less than ln(", setup_.config().vocab_size, ") = ", uniform,
                        ", the loss of guessing; the language model is probably untrained: see --init_from"));
