@@ -24,15 +24,18 @@ torch::Tensor MoeFeedForwardImpl::forward(const torch::Tensor& input, const torc
   if (config_.norm_topk_prob && config_.num_experts_per_tok > 1) {
     weights = weights / (weights.sum(-1, /*keepdim=*/true) + 1e-20);
   }
-  at::Tensor output = run_experts(tokens, chosen, weights);
+  // How often each token chose each expert: [B*S, E].
+  at::Tensor choices = at::zeros_like(scores).scatter_(1, chosen, 1.0);
+  at::Tensor output = tokens.is_cpu()
+                          ? run_experts(tokens, chosen, weights)
+                          : run_all_experts(tokens, choices, at::zeros_like(scores).scatter(1, chosen, weights));
   if (!shared_experts_.is_empty()) {
     output = output + shared_experts_->forward(tokens);
   }
 
-  // How often each token chose each expert: [B*S, E]; 0 on padding.
-  at::Tensor choices = at::zeros_like(scores).scatter_(1, chosen, 1.0);
+  // Padding does not count.
   if (valid.defined()) {
-    choices.mul_(valid.reshape({-1, 1}));
+    choices = choices * valid.reshape({-1, 1});
   }
   expert_load_ = choices.sum(0).to(at::kLong);
   auxiliary_loss_ = is_training() ? balance_loss(scores, choices, valid, input) : at::Tensor();
@@ -66,6 +69,20 @@ torch::Tensor MoeFeedForwardImpl::run_experts(const torch::Tensor& tokens, const
   }
   const at::Tensor scattered = at::cat(outputs).index_select(0, inverse).view({n_tokens, top_k, dim});
   return (scattered * weights.unsqueeze(-1).to(scattered.scalar_type())).sum(1);
+}
+
+torch::Tensor MoeFeedForwardImpl::run_all_experts(const torch::Tensor& tokens, const torch::Tensor& choices,
+                                                  const torch::Tensor& weights) {
+  const at::Tensor input = to_autocast_dtype(tokens);
+  const auto of_each_expert = [&](const at::Tensor& numbers) {  // [tokens, E] → [E, tokens, 1]
+    return numbers.to(input.scalar_type()).t().unsqueeze(2);
+  };
+  // Tokens of other experts are zeros, and so is what the expert makes of them: nothing can overflow there.
+  std::vector<at::Tensor> rows = (input.unsqueeze(0) * of_each_expert(choices)).unbind();
+  for (size_t expert = 0; expert < rows.size(); ++expert) {
+    rows[expert] = experts_->items()[expert]->forward(rows[expert]);
+  }
+  return (at::stack(rows) * of_each_expert(weights)).sum(0);
 }
 
 torch::Tensor MoeFeedForwardImpl::balance_loss(const torch::Tensor& scores, const torch::Tensor& choices,

@@ -29,6 +29,10 @@ class MoeFeedForwardImpl : public torch::nn::Module {
 
  private:
   torch::Tensor run_experts(const torch::Tensor& tokens, const torch::Tensor& chosen, const torch::Tensor& weights);
+  /// For a GPU: how many tokens an expert has is known there alone, and the host would wait for it in each layer. Each
+  /// expert runs on all tokens; those that did not choose it are zeros. choices, weights: [tokens, E].
+  torch::Tensor run_all_experts(const torch::Tensor& tokens, const torch::Tensor& choices,
+                                const torch::Tensor& weights);
   torch::Tensor balance_loss(const torch::Tensor& scores, const torch::Tensor& choices, const torch::Tensor& valid,
                              const torch::Tensor& input) const;
 
