@@ -5,6 +5,7 @@
 #endif
 
 #include "infer/fused_decoder.h"
+#include "infer/graph_decoder.h"
 #include "infer/layer_decoder.h"
 #include "kernels/gemv.h"
 #include "minimind/base/error.h"
@@ -47,7 +48,11 @@ std::unique_ptr<Decoder> make_decoder(const Vlm& model, int64_t capacity, Decode
   require(has_format,
           "weights: expected float32, found bfloat16 or int8, which need a model without experts on a CPU; use "
           "--weights float32");
-  return std::make_unique<LayerDecoder>(std::shared_ptr<LanguageModelImpl>(model.ptr()), capacity);
+  const c10::Device device = model->head_weight().device();
+  if (!device.is_cpu()) {
+    return std::make_unique<GraphDecoder>(model.ptr(), capacity, graph_recorder(device));
+  }
+  return std::make_unique<LayerDecoder>(model.ptr(), capacity);
 }
 
 }  // namespace minimind
