@@ -16,7 +16,6 @@ RUNS = {
     "experts": ([*FLOAT32, *MOE], 1e-6),
     "experts in bfloat16": (["--dtype", "bfloat16", *MOE], 3e-4),
     "accumulation": ([*FLOAT32, "--accumulation_steps", 3], 1e-6),
-    "dropout": ([*FLOAT32, "--dropout", 0.1], 1e-6),
     "frozen language model": ([*FLOAT32, "--freeze", "language_model"], 1e-6),
     "frozen middle layers": ([*FLOAT32, "--n_layers", 3, "--freeze", "middle_layers"], 1e-6),
     "no kept features": ([*FLOAT32, "--feature_memory_mb", 0], 1e-6),
@@ -51,6 +50,13 @@ class OnTheCard(Training):
                 self.assertGreater(self.counts(f"card{index}")["sum_operation"], 100)
                 self.assertEqual(self.counts(f"card{index}")["peak_bytes_0"], 0)
                 self.assertEqual(self.counts(f"card{index}")["sum_race"], 0)
+
+    def test_dropout_draws_the_same_numbers_in_each_run(self):
+        """Other numbers than on the CPU: the card's batches are longer."""
+        for name, flags in {"first": ["--dropout", 0.1], "second": ["--dropout", 0.1], "none": []}.items():
+            self.on_card(name, *FLOAT32, "--max_steps", 8, *flags)
+        self.assertEqual(losses(self.out / "first"), losses(self.out / "second"))
+        self.assertNotEqual(losses(self.out / "first"), losses(self.out / "none"))
 
     def test_the_feature_cache_serves_the_card_cold_and_warm(self):
         cache = [*FLOAT32, "--max_steps", 8, "--feature_cache", self.out / "cache", "--feature_cache_dtype", "float32", "--feature_memory_mb", 0]
