@@ -1,12 +1,15 @@
 #include "chat/image_paths.h"
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
+#include <optional>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "base/text.h"
+#include "chat/path_search.h"
+#include "chat/path_text.h"
 #include "minimind/base/error.h"
 #include "minimind/image/decode.h"
 
@@ -14,149 +17,150 @@ namespace minimind {
 
 namespace {
 
-/// A word of a line.
-struct TypedWord {
-  size_t begin = 0;
-  size_t end = 0;       ///< one past its last byte in the line
-  std::string meaning;  ///< without quotes and backslashes
+/// A line has at most this many paths that are looked at.
+constexpr size_t kMostPaths = 256;
+
+std::string shortened(std::string_view text) {
+  constexpr size_t kShown = 200;
+  return text.size() > kShown ? concat(text.substr(0, kShown), "…") : std::string(text);
+}
+
+std::string note_of_url(std::string_view url) {
+  return concat(shortened(url),
+                ": not seen; this program fetches no URL. Save the image and give the path of its file");
+}
+
+/// The search through one line.
+class LineSearch {
+ public:
+  explicit LineSearch(std::string_view line) : line_(line) {}
+
+  DroppedImages run() {
+    size_t looked_at = 0;
+    for (size_t dot = line_.find('.'); dot != line_.npos && looked_at < kMostPaths; dot = line_.find('.', dot + 1)) {
+      if (const std::optional<size_t> end = dot < done_ ? std::nullopt : image_name_end(line_, dot)) {
+        ++looked_at;
+        take_or_note(*end);
+        done_ = std::max(done_, *end);
+      }
+    }
+    if (looked_at == kMostPaths) {
+      found_.notes.push_back(concat("only the first ", kMostPaths, " names of images in a line are looked at"));
+    }
+    note_other_words();
+    std::string text;
+    size_t copied = 0;
+    for (const Range& range : taken_) {
+      text += line_.substr(copied, range.begin - copied);
+      copied = range.end;
+    }
+    found_.text = strip(text + std::string(line_.substr(copied)));
+    return std::move(found_);
+  }
+
+ private:
+  void take_or_note(size_t end) {
+    if (std::optional<FoundPath> file = file_before(line_, done_, end)) {
+      if (!stands_alone(line_, file->range)) {
+        found_.notes.push_back(concat(file->path, ": taken as an image of the question"));
+      }
+      found_.images.push_back(std::move(file->path));
+      taken_.push_back(with_pair(line_, file->range));
+      done_ = taken_.back().end;
+      return;
+    }
+    const Range range = seeming_path(line_, done_, end);
+    named_.push_back(range);
+    const std::string_view text = range.of(line_);
+    if (is_foreign_url(text)) {
+      found_.notes.push_back(note_of_url(text));
+      return;
+    }
+    const std::string path = path_of_text(text);
+    const bool is_word = path.find_first_of(kWhiteSpace) == path.npos;
+    require(!(is_word && is_explicit_path(text)), shortened(text), ": expected an image file, found no such file");
+    found_.notes.push_back(concat(shortened(text), ": not seen as an image; there is no such file"));
+  }
+
+  /// Names what else begins as a path or a URL, and folders.
+  void note_other_words() {
+    for (size_t at = line_.find_first_not_of(kWhiteSpace); at != line_.npos;
+         at = line_.find_first_not_of(kWhiteSpace, at)) {
+      const size_t end = std::min(line_.find_first_of(kWhiteSpace, at), line_.size());
+      const Range word{at, end};
+      const auto overlaps = [&](const Range& other) { return other.begin < word.end && word.begin < other.end; };
+      if (std::ranges::none_of(taken_, overlaps) && std::ranges::none_of(named_, overlaps)) {
+        note_word(strip(word.of(line_), "\"'`()[]{}<>,;!?"));
+      }
+      at = end;
+    }
+  }
+
+  void note_word(std::string_view word) {
+    const bool is_path =
+        is_explicit_path(word) && word.find_first_of("/\\", 1) != word.npos && has_name_character(word);
+    const size_t glued = is_path ? 0 : path_behind_letters(word);
+    word.remove_prefix(glued);
+    std::error_code failure;
+    if (is_foreign_url(word)) {
+      found_.notes.push_back(note_of_url(word));
+    } else if (word.find('/') != word.npos && has_name_character(word) &&
+               std::filesystem::is_directory(path_of_text(word), failure)) {
+      found_.notes.push_back(concat(shortened(word), ": a folder, so not seen; --image_dir asks about its images"));
+    } else if (is_path || glued > 0) {
+      found_.notes.push_back(concat(shortened(word), existing_file(word)
+                                                         ? ": not seen, for its name is none of an image; /image PATH "
+                                                           "takes it all the same"
+                                                         : ": not seen as an image; there is no such file"));
+    }
+  }
+
+  std::string_view line_;
+  size_t done_ = 0;  ///< what is before belongs to a path that was taken or named
+  std::vector<Range> taken_;
+  std::vector<Range> named_;
+  DroppedImages found_;
 };
 
-/// The word at `begin`, where no blank stands. A quote counts at the start of a word only: elsewhere it is an
-/// apostrophe.
-TypedWord read_word(const std::string& line, size_t begin) {
-  TypedWord word{begin, begin, ""};
-  const char quote = line[begin];
-  if (quote == '\'' || quote == '"') {
-    const size_t close = line.find(quote, begin + 1);
-    if (close != std::string::npos) {
-      word.meaning = line.substr(begin + 1, close - begin - 1);
-      word.end = close + 1;
-      return word;
-    }
+/// The end of the word at `begin`: blanks inside quotes or behind backslashes belong to it.
+size_t word_end(std::string_view text, size_t begin) {
+  const char quote = text[begin];
+  size_t end = begin;
+  if ((quote == '\'' || quote == '"') && text.find(quote, begin + 1) != text.npos) {
+    end = text.find(quote, begin + 1) + 1;
   }
-  while (word.end < line.size() && kWhiteSpace.find(line[word.end]) == std::string_view::npos) {
-    if (line[word.end] == '\\' && word.end + 1 < line.size()) {
-      ++word.end;
-    }
-    word.meaning += line[word.end++];
+  while (end < text.size() && kWhiteSpace.find(text[end]) == text.npos) {
+    end += text[end] == '\\' && end + 1 < text.size() ? 2U : 1U;
   }
-  return word;
-}
-
-std::vector<TypedWord> read_words(const std::string& line) {
-  std::vector<TypedWord> words;
-  for (size_t at = line.find_first_not_of(kWhiteSpace); at != std::string::npos;
-       at = line.find_first_not_of(kWhiteSpace, at)) {
-    words.push_back(read_word(line, at));
-    at = words.back().end;
-  }
-  return words;
-}
-
-/// `file:///a%20b.png` → `/a b.png`; any other text stays unchanged.
-std::string path_of_url(const std::string& word) {
-  constexpr std::string_view kScheme = "file://";
-  if (!word.starts_with(kScheme)) {
-    return word;
-  }
-  std::string path;
-  for (size_t i = kScheme.size(); i < word.size(); ++i) {
-    const char* digits = &word[i] + 1;
-    unsigned byte = 0;
-    if (word[i] == '%' && i + 2 < word.size() && std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
-      path += static_cast<char>(byte);
-      i += 2;
-    } else {
-      path += word[i];
-    }
-  }
-  return path;
-}
-
-bool is_image_file(const std::string& path) {
-  std::error_code failure;
-  return has_image_name(path) && std::filesystem::is_regular_file(path, failure);
-}
-
-bool is_folder(const std::filesystem::path& path) {
-  std::error_code failure;
-  return std::filesystem::is_directory(path, failure);
-}
-
-/// Entries of a folder for which `wanted` is true, in name order.
-template <class Wanted>
-std::vector<std::filesystem::path> sorted_entries(const std::filesystem::path& folder, const Wanted& wanted) {
-  std::error_code failure;
-  std::vector<std::filesystem::path> entries;
-  for (std::filesystem::directory_iterator entry(folder, failure), end; !failure && entry != end;
-       entry.increment(failure)) {
-    if (wanted(entry->path())) {
-      entries.push_back(entry->path());
-    }
-  }
-  require(!failure, folder.string(), ": expected a folder of images, found: ", failure.message());
-  std::sort(entries.begin(), entries.end());
-  return entries;
+  return end;
 }
 
 }  // namespace
 
-std::vector<std::string> split_words(const std::string& text) {
-  std::vector<std::string> words;
-  for (const TypedWord& word : read_words(text)) {
-    words.push_back(path_of_url(word.meaning));
+std::vector<std::string> split_paths(const std::string& text) {
+  if (const std::optional<std::string> whole = existing_file(strip(text))) {
+    return {*whole};
   }
-  return words;
+  std::vector<std::string> paths;
+  for (size_t at = text.find_first_not_of(kWhiteSpace); at != text.npos; at = text.find_first_not_of(kWhiteSpace, at)) {
+    const size_t end = word_end(text, at);
+    const std::string_view word = std::string_view(text).substr(at, end - at);
+    std::optional<std::string> path = existing_file(word);
+    path = path ? path : existing_file(strip(word, ",;"));
+    const bool is_windows = word.find(":\\") != word.npos || word.starts_with("\\\\");
+    paths.push_back(path ? *path : is_windows ? std::string(word) : path_of_text(word));
+    at = end;
+  }
+  return paths;
 }
 
 DroppedImages take_images_out(const std::string& line) {
-  if (const std::string whole(strip(line)); is_image_file(whole)) {
-    return {{whole}, ""};
+  const std::string_view whole = strip(line);
+  if (const std::optional<std::string> path = existing_file(whole);
+      path && (has_image_name(*path) || is_explicit_path(whole))) {
+    return {{*path}, "", {}};
   }
-  DroppedImages found;
-  size_t copied = 0;
-  for (const TypedWord& word : read_words(line)) {
-    const std::string path = path_of_url(word.meaning);
-    if (is_image_file(path)) {
-      found.images.push_back(path);
-      found.text += line.substr(copied, word.begin - copied);
-      copied = word.end;
-    } else if (path.starts_with('/') && has_image_name(path)) {
-      fail(path, ": expected an image file, found no such file");
-    }
-  }
-  found.text = strip(found.text + line.substr(copied));
-  return found;
-}
-
-std::vector<ImageGroup> image_groups(const std::filesystem::path& folder, bool together) {
-  require(is_folder(folder), folder.string(), ": expected a folder of images, found no such folder");
-  const auto is_image = [](const std::filesystem::path& path) { return !is_folder(path) && has_image_name(path); };
-  std::vector<ImageGroup> groups;
-  const auto add_together = [&](const std::filesystem::path& from) {
-    ImageGroup group{from.filename().string(), {}};
-    for (const auto& image : sorted_entries(from, is_image)) {
-      group.images.push_back(image.string());
-    }
-    if (!group.images.empty()) {
-      groups.push_back(std::move(group));
-    }
-  };
-  if (together) {
-    for (const auto& subfolder : sorted_entries(folder, is_folder)) {
-      add_together(subfolder);
-    }
-    if (groups.empty()) {
-      add_together(folder);
-    }
-  } else {
-    for (const auto& image : sorted_entries(folder, is_image)) {
-      groups.push_back({image.filename().string(), {image.string()}});
-    }
-  }
-  require(!groups.empty(), folder.string(), ": expected images (jpg, png, bmp, gif, webp)",
-          together ? " in subfolders" : "", ", found no image");
-  return groups;
+  return LineSearch(line).run();
 }
 
 }  // namespace minimind

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -10,24 +9,16 @@ namespace minimind {
 struct DroppedImages {
   std::vector<std::string> images;  ///< paths
   std::string text;
+  std::vector<std::string> notes;  ///< of paths that stand in the text without a blank around, or that are not taken
 };
 
-/// Finds the paths of existing image files in a line. Terminals and file managers quote dropped paths, escape blanks by
-/// backslashes or write file:// URLs. The whole line may also be one path with blanks. Throws Error if the line names
-/// an absolute path of an image that does not exist.
+/// Finds the paths of existing image files in a line: with or without blanks, quotes or brackets around, as terminals
+/// and file managers write dropped paths (existing_file()). The whole line may also be one path with blanks. What looks
+/// like an image's path or URL and is no file gets a note. Throws Error if it cannot be anything but the path of an
+/// image.
 DroppedImages take_images_out(const std::string& line);
 
-/// The words of a command's arguments, with quotes, backslashes and URLs as in take_images_out().
-std::vector<std::string> split_words(const std::string& text);
-
-/// The images of one question.
-struct ImageGroup {
-  std::string name;                 ///< file or folder name
-  std::vector<std::string> images;  ///< paths, in name order
-};
-
-/// One group for each image of a folder, in name order. With `together`, one group for all images of each subfolder, or
-/// of the folder itself if no subfolder holds an image. Throws Error if the path is no folder or holds no image.
-std::vector<ImageGroup> image_groups(const std::filesystem::path& folder, bool together);
+/// The paths of a command's arguments. An argument that is no file's path stays as path_of_text() reads it.
+std::vector<std::string> split_paths(const std::string& text);
 
 }  // namespace minimind

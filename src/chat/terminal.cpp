@@ -5,10 +5,13 @@
 #include <iomanip>
 #include <sstream>
 #include <string_view>
+#include <system_error>
 
 #include "base/output.h"
 #include "base/utf8.h"
+#include "chat/image_groups.h"
 #include "chat/image_paths.h"
+#include "chat/path_text.h"
 #include "minimind/base/error.h"
 #include "minimind/image/decode.h"
 
@@ -74,9 +77,15 @@ void add_images(const TerminalChat& chat, const std::vector<std::string>& paths,
   // If one image cannot be read, no image becomes pending: the question would lack it.
   std::vector<at::Tensor> features;
   for (const std::string& path : paths) {
-    features.push_back(chat.session.model().features(load_image(path)));
+    features.push_back(chat.session.model().features(load_image(existing_file(path).value_or(path))));
   }
   state.pending.insert(state.pending.end(), features.begin(), features.end());
+}
+
+void show_notes(const TerminalChat& chat, const std::vector<std::string>& notes) {
+  for (const std::string& note : notes) {
+    chat.notes << "note: " << printable(note) << "\n" << std::flush;
+  }
 }
 
 void show_pending(const TerminalChat& chat, const TerminalState& state) {
@@ -99,7 +108,7 @@ void run_command(const TerminalChat& chat, const std::string& line, TerminalStat
     chat.session.clear();
     state.pending.clear();
   } else if (name == "/image") {
-    const std::vector<std::string> paths = split_words(rest);
+    const std::vector<std::string> paths = split_paths(rest);
     require(!paths.empty(), "/image: expected the path of an image, found no path");
     add_images(chat, paths, state);
     show_pending(chat, state);
@@ -113,11 +122,13 @@ void run_line(const TerminalChat& chat, const std::string& line, TerminalState& 
   const std::string text = first == std::string::npos ? "" : line.substr(first);
   const bool is_command =
       text.starts_with('/') && text.substr(1, text.find_first_of(" \t") - 1).find('/') == std::string::npos;
-  if (is_command && !std::filesystem::exists(split_words(text).front())) {
+  std::error_code failure;
+  if (is_command && !std::filesystem::exists(split_paths(text).front(), failure)) {
     run_command(chat, text, state);
     return;
   }
   const DroppedImages parts = take_images_out(line);
+  show_notes(chat, parts.notes);
   add_images(chat, parts.images, state);
   if (!parts.text.empty() || (parts.images.empty() && !state.pending.empty())) {
     ask_about_pending(chat, parts.text, state);
@@ -128,6 +139,14 @@ void run_line(const TerminalChat& chat, const std::string& line, TerminalState& 
 
 void show_error(const TerminalChat& chat, const Error& error) {
   chat.notes << "error: " << printable(error.what()) << "\n" << std::flush;
+}
+
+/// Asks about `images` and those of the question.
+void ask_about(const TerminalChat& chat, const std::vector<std::string>& images, const DroppedImages& question) {
+  TerminalState state;
+  add_images(chat, images, state);
+  add_images(chat, question.images, state);
+  ask_about_pending(chat, question.text, state);
 }
 
 }  // namespace
@@ -159,20 +178,23 @@ int run_terminal(const TerminalChat& chat) {
 }
 
 void ask_once(const TerminalChat& chat, const std::vector<std::string>& images, const std::string& question) {
-  TerminalState state;
-  add_images(chat, images, state);
-  ask_about_pending(chat, question, state);
+  const DroppedImages parts = take_images_out(question);
+  show_notes(chat, parts.notes);
+  ask_about(chat, images, parts);
 }
 
 int ask_about_folder(const TerminalChat& chat, const std::filesystem::path& folder, const std::string& question,
                      bool together) {
-  const std::vector<ImageGroup> groups = image_groups(folder, together);
+  const ImageFolder found = image_groups(folder, together);
+  const DroppedImages parts = take_images_out(question);
+  show_notes(chat, found.notes);
+  show_notes(chat, parts.notes);
   bool failed = false;
-  for (const ImageGroup& group : groups) {
+  for (const ImageGroup& group : found.groups) {
     chat.session.clear();
     chat.out << printable(group.name) << ": " << std::flush;
     try {
-      ask_once(chat, group.images, question);
+      ask_about(chat, group.images, parts);
     } catch (const Error& error) {
       failed = true;
       chat.out << "\n" << std::flush;

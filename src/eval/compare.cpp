@@ -9,6 +9,7 @@
 #include "base/progress.h"
 #include "base/stopwatch.h"
 #include "base/utf8.h"
+#include "chat/image_groups.h"
 #include "chat/image_paths.h"
 #include "eval/report_page.h"
 #include "minimind/base/error.h"
@@ -198,13 +199,20 @@ void require_no_effect_on_scores(const EvalChatOptions& chat) {
 }
 
 /// Asks every checkpoint about the images of `chat.image_dir`. Problems of images and questions stand in the report.
-Report make_report(const EvalChatOptions& chat, const std::vector<std::string>& checkpoints) {
-  const std::vector<ImageGroup> groups = image_groups(chat.image_dir, chat.multi);
-  Report report{settings_summary(chat), {}, report_rows(groups, chat.prompt)};
+Report make_report(EvalChatOptions chat, const std::vector<std::string>& checkpoints) {
+  ImageFolder folder = image_groups(chat.image_dir, chat.multi);
+  const DroppedImages prompt = take_images_out(chat.prompt);
+  std::ranges::for_each(folder.notes, log_warning);
+  std::ranges::for_each(prompt.notes, log_warning);
+  chat.prompt = prompt.text;
+  for (ImageGroup& group : folder.groups) {
+    group.images.insert(group.images.end(), prompt.images.begin(), prompt.images.end());
+  }
+  Report report{settings_summary(chat), {}, report_rows(folder.groups, chat.prompt)};
   require(std::ranges::any_of(report.rows, [](const ReportRow& row) { return row.problem.empty(); }), chat.image_dir,
           ": expected images, found no image that can be read");
   for (const std::string& checkpoint : checkpoints) {
-    report.columns.push_back(ask_checkpoint(chat, checkpoint, groups, report.rows));
+    report.columns.push_back(ask_checkpoint(chat, checkpoint, folder.groups, report.rows));
   }
   return report;
 }

@@ -3,11 +3,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
-#include "chat/image_paths.h"
 #include "chat/toy_chat.h"
 #include "minimind/base/error.h"
 #include "minimind/image/encode.h"
@@ -58,7 +58,6 @@ class TerminalFolder : public ::testing::Test {
 };
 
 using TerminalLoop = TerminalFolder;
-using TerminalWords = TerminalFolder;
 using TerminalWalk = TerminalFolder;
 
 TEST_F(TerminalLoop, AnswersPipedLines) {
@@ -78,6 +77,31 @@ TEST_F(TerminalLoop, ImageCommandGivesImagesToTheNextQuestionOnly) {
 TEST_F(TerminalLoop, PathDroppedIntoALineIsAnImage) {
   EXPECT_EQ(run("what is " + image("a.png") + " like?\n"), 0);
   EXPECT_EQ(session_->messages().at(0).content, "<image>\nwhat is  like?");
+}
+
+TEST_F(TerminalLoop, APathThatIsNotSeenIsNamedBeforeTheAnswer) {
+  EXPECT_EQ(run("what is in missing/cat.jpg?\n"), 0);
+  EXPECT_EQ(notes_.str(), "note: missing/cat.jpg: not seen as an image; there is no such file\n");
+  EXPECT_EQ(session_->messages().at(0).content, "what is in missing/cat.jpg?");
+  EXPECT_EQ(run("what is in /nowhere/cat.jpg?\n"), 1);
+  EXPECT_EQ(session_->messages().size(), 2U);
+}
+
+TEST_F(TerminalLoop, ImageCommandTakesHomeFoldersAndPathsWithBlanks) {
+  image("my cat.png");
+  setenv("HOME", folder_.c_str(), 1);
+  EXPECT_EQ(run("/image ~/my\\ cat.png, " + (folder_ / "my cat.png").string() + "\n"), 1);
+  EXPECT_EQ(run("/image " + (folder_ / "my cat.png").string() + "\nwhat?\n/image '~/my cat.png'\n/clear\n"), 0);
+  EXPECT_EQ(run("/image ~/my\\ cat.png, file://localhost" + folder_.string() + "/my%20cat.png\nsame?\n"), 0);
+  EXPECT_EQ(session_->messages().back().role, "assistant");
+  EXPECT_EQ(session_->messages().at(session_->messages().size() - 2).content, "<image>\n<image>\nsame?");
+}
+
+TEST_F(TerminalLoop, AskOnceTakesTheImagesOfItsQuestion) {
+  ask_once(chat_, {image("a.png")}, "same as (" + image("b.png", 2) + ")?");
+  EXPECT_EQ(session_->messages().at(0).content, "<image>\n<image>\nsame as ?");
+  ask_once(chat_, {}, "and no/c.png?");
+  EXPECT_NE(notes_.str().find("note: no/c.png: not seen"), std::string::npos) << notes_.str();
 }
 
 TEST_F(TerminalLoop, PathAloneWaitsAndAnEmptyLineAsksTheDefaultQuestion) {
@@ -137,29 +161,6 @@ TEST_F(TerminalLoop, FirstImagesGetTheDefaultQuestionWhenNoLineComes) {
   EXPECT_EQ(session_->messages().at(0).content, default_question(1, "<image>"));
 }
 
-TEST_F(TerminalWords, TakePathsAsTerminalsWriteThem) {
-  const std::string spaced = image("a b.png");
-  std::string escaped = spaced;
-  escaped.insert(escaped.find(' '), "\\");
-  std::string url = "file://" + spaced;
-  url.replace(url.find(' '), 1, "%20");
-  for (const std::string& dropped : {"'" + spaced + "'", "\"" + spaced + "\"", escaped, url}) {
-    const DroppedImages parts = take_images_out("see " + dropped + " now");
-    EXPECT_EQ(parts.images, std::vector<std::string>{spaced}) << dropped;
-    EXPECT_EQ(parts.text, "see  now");
-  }
-  EXPECT_EQ(take_images_out(" " + spaced + " ").images, std::vector<std::string>{spaced});
-}
-
-TEST_F(TerminalWords, LeaveOrdinaryTextAlone) {
-  for (const std::string line : {"what's in it, isn't it?", "a\\b \"quoted\" text", "who made a.png?", "它是什么？"}) {
-    const DroppedImages parts = take_images_out(line);
-    EXPECT_TRUE(parts.images.empty());
-    EXPECT_EQ(parts.text, line);
-  }
-  EXPECT_THROW(take_images_out("see /nowhere/a.png"), Error);
-}
-
 TEST_F(TerminalWalk, AnswersEachImageInNameOrder) {
   image("b.png", 2);
   image("a.png", 1);
@@ -199,7 +200,41 @@ TEST_F(TerminalWalk, ShowsControlCharactersOfNamesAsEscapes) {
   EXPECT_EQ((out_.str() + notes_.str()).find('\x1b'), std::string::npos);
 }
 
+TEST_F(TerminalWalk, TellsWhatItLeavesOutAndPassesOverHiddenFiles) {
+  image("a.png");
+  image("b.JFIF", 2);
+  image("inner/c.png", 3);
+  for (const char* name : {"phone.heic", "scan.tif", "._a.png", ".DS_Store", "Thumbs.db"}) {
+    std::ofstream(folder_ / name) << "other bytes";
+  }
+  EXPECT_EQ(ask_about_folder(chat_, folder_, "what?", false), 0);
+  EXPECT_NE(notes_.str().find(": left out inner/, phone.heic, scan.tif (images"), std::string::npos) << notes_.str();
+  EXPECT_EQ((out_.str() + notes_.str()).find("._a"), std::string::npos);
+  notes_.str("");
+  EXPECT_EQ(ask_about_folder(chat_, folder_, "what?", true), 0);
+  EXPECT_NE(notes_.str().find(": left out a.png, b.JFIF, phone.heic, scan.tif (images of sub"), std::string::npos)
+      << notes_.str();
+}
+
+TEST_F(TerminalWalk, TakesTheImagesOfTheQuestionToEachImage) {
+  image("a.png");
+  const std::string other =
+      (fs::temp_directory_path() / ("minimind_other" + std::to_string(getpid()) + ".png")).string();
+  std::ofstream(other, std::ios::binary) << encode_png(toy_image(2));
+  EXPECT_EQ(ask_about_folder(chat_, folder_, "same as " + other, false), 0);
+  EXPECT_EQ(session_->messages().at(0).content, "<image>\n<image>\nsame as");
+  fs::remove(other);
+}
+
 TEST_F(TerminalWalk, RefusesAFolderWithoutImages) {
+  std::ofstream(folder_ / "phone.heic") << "other bytes";
+  try {
+    ask_about_folder(chat_, folder_, "", false);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("found no image but phone.heic"), std::string::npos) << error.what();
+  }
+  fs::remove(folder_ / "phone.heic");
   EXPECT_THROW(ask_about_folder(chat_, folder_, "", false), Error);
   EXPECT_THROW(ask_about_folder(chat_, folder_ / "nowhere", "", false), Error);
 }
