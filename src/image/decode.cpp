@@ -15,7 +15,8 @@
 namespace minimind {
 namespace {
 
-constexpr std::array<std::string_view, 6> kImageEndings = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"};
+constexpr std::array<std::string_view, 10> kImageEndings = {".jpg", ".jpeg", ".jpe", ".jfif", ".jif",
+                                                            ".png", ".bmp",  ".dib", ".gif",  ".webp"};
 constexpr std::string_view kJpegStart("\xFF\xD8\xFF", 3);
 constexpr std::string_view kPngStart("\x89PNG\r\n\x1A\n", 8);
 
@@ -56,7 +57,7 @@ std::string_view file_bytes(const DecodeRequest& request, const char* format, si
   return request.bytes.substr(offset, count);
 }
 
-Image new_image(const DecodeRequest& request, const char* format, int64_t width, int64_t height) {
+void check_pixels(const DecodeRequest& request, const char* format, int64_t width, int64_t height) {
   if (width <= 0 || height <= 0) {
     fail_image(request, format, concat("one of ", width, "x", height, " pixels"));
   }
@@ -65,10 +66,26 @@ Image new_image(const DecodeRequest& request, const char* format, int64_t width,
     fail(request.name, ": expected an image of at most ", limits.max_pixels, " pixels and ", limits.max_side,
          " a side, found a ", format, " of ", width, "x", height, "; make it smaller");
   }
-  if (limits.go_on && !limits.go_on(width * height)) {
+}
+
+void check_size(const DecodeRequest& request, const char* format, const ImageSize& size) {
+  check_pixels(request, format, size.width, size.height);
+  const DecodeLimits& limits = request.limits;
+  const int64_t bytes = 3 * size.pixels() + size.working_bytes;
+  if (bytes > limits.max_bytes) {
+    throw ImageTakesTooMuch(
+        concat(request.name, ": expected an image that takes at most ", limits.max_bytes >> 20, " MB to read, found a ",
+               format, " of ", size.width, "x", size.height, " that takes ", bytes >> 20, " MB; make it smaller"),
+        bytes);
+  }
+  if (limits.go_on && !limits.go_on(size.pixels())) {
     fail_stopped(request);
   }
-  return {width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3))};
+}
+
+Image new_image(const DecodeRequest& request, const char* format, const ImageSize& size) {
+  check_size(request, format, size);
+  return {size.width, size.height, std::vector<uint8_t>(static_cast<size_t>(size.pixels() * 3))};
 }
 
 Palette grey_palette() {

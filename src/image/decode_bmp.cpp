@@ -273,7 +273,7 @@ void read_bmp_color_pixels(const DecodeRequest& request, const BmpHeader& header
 // stb_image decodes no run-length coding, and it widens 5 and 6 bits to other values than Pillow.
 Image decode_bmp(const DecodeRequest& request) {
   const BmpHeader header = read_bmp_header(request);
-  Image image = new_image(request, "BMP", header.width, header.height);
+  Image image = new_image(request, "BMP", {header.width, header.height});
   if (header.bits <= 8) {
     read_bmp_palette_pixels(request, header, image);
   } else {

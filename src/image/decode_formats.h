@@ -34,9 +34,22 @@ inline constexpr const char* kCutShort = "one that is cut short";
 /// `count` bytes of the file at `offset`. Throws Error if the file is shorter.
 std::string_view file_bytes(const DecodeRequest& request, const char* format, size_t offset, size_t count);
 
-/// A black image of this size. Throws Error before it allocates if a side is not positive, if the size is above the
-/// limits, or if `go_on` returns false.
-Image new_image(const DecodeRequest& request, const char* format, int64_t width, int64_t height);
+struct ImageSize {
+  int64_t width = 0;
+  int64_t height = 0;
+  int64_t working_bytes = 0;  ///< what decoding takes at once beside the image
+
+  int64_t pixels() const { return width * height; }
+};
+
+/// Throws Error if a side is not positive or above the limits.
+void check_pixels(const DecodeRequest& request, const char* format, int64_t width, int64_t height);
+
+/// Throws Error after check_pixels() if the memory is above the limit, or if `go_on` returns false.
+void check_size(const DecodeRequest& request, const char* format, const ImageSize& size);
+
+/// A black image of this size, after check_size().
+Image new_image(const DecodeRequest& request, const char* format, const ImageSize& size);
 
 /// The RGB colour of each palette index.
 using Palette = std::array<std::array<uint8_t, 3>, 256>;

@@ -216,7 +216,7 @@ Image decode_gif(const DecodeRequest& request) {
   }
   width = std::max(width, frame_x + frame_width);
   height = std::max(height, frame_y + frame_height);
-  Image image = new_image(request, "GIF", width, height);
+  Image image = new_image(request, "GIF", {width, height, frame_width * frame_height});
   fill_gif(image, palette[static_cast<size_t>(std::max(transparent, 0))]);
   GifLzw codes(request, bytes, bytes.next());
   std::vector<uint8_t> indices(static_cast<size_t>(frame_width * frame_height));

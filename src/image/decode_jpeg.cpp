@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <cstdio>
 #include <jpeglib.h>
+#include <jerror.h>
 // clang-format on
 
 #include <functional>
+#include <new>
 #include <utility>
 
 #include "image/decode_formats.h"
@@ -157,6 +159,25 @@ bool read_jpeg_pixels(JpegReader& reader, uint8_t* out) {
   return true;
 }
 
+/// The coefficients that libjpeg keeps of an image with several scans; otherwise it keeps a few rows.
+int64_t jpeg_working_bytes(jpeg_decompress_struct& info) {
+  int64_t blocks = 0;
+  for (int i = 0; jpeg_has_multiple_scans(&info) && i < info.num_components; ++i) {
+    blocks += int64_t{info.comp_info[i].width_in_blocks} * info.comp_info[i].height_in_blocks;
+  }
+  return blocks * DCTSIZE2 * static_cast<int64_t>(sizeof(JCOEF));
+}
+
+[[noreturn]] void fail_jpeg(const DecodeRequest& request, const JpegReader& reader) {
+  if (reader.stopped) {
+    fail_stopped(request);
+  }
+  if (reader.errors.msg_code == JERR_OUT_OF_MEMORY) {
+    throw std::bad_alloc();
+  }
+  fail_image(request, "JPEG", reader.message);
+}
+
 }  // namespace
 
 // To libjpeg damaged entropy-coded data inside a whole file is only a warning. The result is an image with a damaged
@@ -165,18 +186,16 @@ Image decode_jpeg(const DecodeRequest& request) {
   JpegReader reader;
   reader.go_on = &request.limits.go_on;
   if (!read_jpeg_header(reader, request.data(), request.bytes.size())) {
-    fail_image(request, "JPEG", reader.message);
+    fail_jpeg(request, reader);
   }
   const int components = reader.info.num_components;
   if (components != 1 && components != 3 && components != 4) {
     fail_image(request, "JPEG", std::to_string(components) + " components");
   }
-  Image image = new_image(request, "JPEG", reader.info.image_width, reader.info.image_height);
+  Image image =
+      new_image(request, "JPEG", {reader.info.image_width, reader.info.image_height, jpeg_working_bytes(reader.info)});
   if (!read_jpeg_pixels(reader, image.pixels.data())) {
-    if (reader.stopped) {
-      fail_stopped(request);
-    }
-    fail_image(request, "JPEG", reader.message);
+    fail_jpeg(request, reader);
   }
   return image;
 }

@@ -4,7 +4,9 @@
 #include <array>
 #include <climits>
 #include <cstdlib>
-#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
 
 #include "image/decode_formats.h"
 #include "minimind/base/error.h"
@@ -47,8 +49,10 @@ uint32_t big_endian_32(std::string_view bytes, size_t at) {
 struct PngSummary {
   uint32_t width = 0;
   uint32_t height = 0;
+  int sample_bits = 0;
   int bits_per_pixel = 0;
   bool palette = false;
+  bool interlaced = false;
   size_t palette_at = 0;  ///< offset of the PLTE chunk; 0: none
   size_t palette_size = 0;
   size_t data_size = 0;  ///< compressed bytes
@@ -65,6 +69,8 @@ void read_png_header(const DecodeRequest& request, std::string_view body, PngSum
   summary.width = big_endian_32(body, 0);
   summary.height = big_endian_32(body, 4);
   summary.palette = color == 3;
+  summary.interlaced = body[12] != 0;
+  summary.sample_bits = depth;
   summary.bits_per_pixel = color < 7 ? kChannels[static_cast<size_t>(color)] * depth : 0;
   if (summary.bits_per_pixel == 0 || depth > 16) {
     fail_image(request, "PNG", concat("colour type ", color, " with ", depth, " bits"));
@@ -128,17 +134,34 @@ std::string with_full_palette(std::string_view bytes, const PngSummary& summary)
 
 }  // namespace
 
+/// What stb_image takes at once, less the image, which is made at the end: its copies of the compressed data and the
+/// rows; the rows and their samples; the samples in the file's and in three channels, before it cuts 16 bits to 8.
+int64_t png_working_bytes(const PngSummary& summary, size_t raw) {
+  const int64_t pixels = int64_t{summary.width} * summary.height;
+  const int64_t channels = summary.palette ? 5 : 4;  // a palette's indices, then its colours
+  const int64_t sample_bytes = summary.sample_bits == 16 ? 2 : 1;
+  const int64_t samples = std::min<int64_t>(channels, summary.bits_per_pixel / summary.sample_bits + 1) * pixels;
+  const auto rows = static_cast<int64_t>(raw);
+  const int64_t pass = summary.interlaced ? sample_bytes * samples / 2 : 0;  // the last pass has half the pixels
+  const int64_t most = std::max({2 * static_cast<int64_t>(summary.data_size) + rows,
+                                 rows + sample_bytes * samples + pass, sample_bytes * (samples + channels * pixels)});
+  return std::max<int64_t>(most - 3 * pixels, 3 * pixels);
+}
+
 Image decode_png(const DecodeRequest& request) {
   const PngSummary summary = check_png(request);
   DecodeLimits limits = request.limits;
   limits.max_pixels = std::min(limits.max_pixels, kMaxPngPixels);
-  Image image = new_image({request.bytes, request.name, limits}, "PNG", summary.width, summary.height);
+  const DecodeRequest limited{request.bytes, request.name, limits};
+  check_pixels(limited, "PNG", summary.width, summary.height);
   // stb_image unpacks the whole stream before it checks the size. Refuse more compressed than unpacked bytes.
   const size_t raw = static_cast<size_t>(summary.height) *
                      (1 + (static_cast<size_t>(summary.width) * static_cast<size_t>(summary.bits_per_pixel) + 7) / 8);
   if (summary.data_size > 2 * raw + 65536 || request.bytes.size() > INT_MAX / 2) {
     fail_image(request, "PNG", "more data than its size asks for");
   }
+  const ImageSize size{summary.width, summary.height, png_working_bytes(summary, raw)};
+  check_size(limited, "PNG", size);
   std::string ended;
   std::string filled;
   std::string_view bytes = request.bytes;
@@ -159,19 +182,18 @@ Image decode_png(const DecodeRequest& request) {
   int channels = 0;
   uint8_t* decoded = stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()),
                                            static_cast<int>(bytes.size()), &width, &height, &channels, 3);
+  const std::unique_ptr<uint8_t, void (*)(void*)> owned(decoded, std::free);
   if (decoded == nullptr) {
-    const char* reason = stbi_failure_reason();
-    fail_image(request, "PNG", concat("damaged data (", reason == nullptr ? "unknown" : reason, ")"));
+    const std::string_view reason = stbi_failure_reason() == nullptr ? "unknown" : stbi_failure_reason();
+    if (reason == "outofmem") {
+      throw std::bad_alloc();
+    }
+    fail_image(request, "PNG", concat("damaged data (", reason, ")"));
   }
-  const bool fits = width == image.width && height == image.height;
-  if (fits) {
-    std::memcpy(image.pixels.data(), decoded, image.pixels.size());
-  }
-  std::free(decoded);
-  if (!fits) {
+  if (width != size.width || height != size.height) {
     fail_image(request, "PNG", "a second header");
   }
-  return image;
+  return {size.width, size.height, std::vector<uint8_t>(decoded, decoded + 3 * size.pixels())};
 }
 
 }  // namespace minimind::detail

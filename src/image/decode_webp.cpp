@@ -2,6 +2,7 @@
 #include <webp/demux.h>
 
 #include <memory>
+#include <new>
 
 #include "image/decode_formats.h"
 #include "minimind/base/error.h"
@@ -10,6 +11,9 @@ namespace minimind::detail {
 namespace {
 
 void check_webp_status(const DecodeRequest& request, VP8StatusCode status) {
+  if (status == VP8_STATUS_OUT_OF_MEMORY) {
+    throw std::bad_alloc();
+  }
   if (status != VP8_STATUS_OK) {
     const bool is_cut = status == VP8_STATUS_NOT_ENOUGH_DATA || status == VP8_STATUS_SUSPENDED;
     fail_image(request, "WebP", is_cut ? kCutShort : concat("damaged data (libwebp status ", status, ")"));
@@ -20,6 +24,12 @@ WebPBitstreamFeatures webp_features(const DecodeRequest& request, const WebPData
   WebPBitstreamFeatures features;
   check_webp_status(request, WebPGetFeatures(data.bytes, data.size, &features));
   return features;
+}
+
+/// What libwebp takes beside the image: four bytes a pixel without loss, else a row and one byte of alpha.
+int64_t webp_working_bytes(const WebPBitstreamFeatures& features) {
+  constexpr int kLossy = 1;
+  return int64_t{features.width} * features.height * (features.format == kLossy ? 1 : 4);
 }
 
 /// Decodes a still image into the canvas, its upper left corner at (x, y).
@@ -57,8 +67,10 @@ Image decode_webp_animation(const DecodeRequest& request, const WebPData& data) 
   if (!is_whole) {
     fail_image(request, "WebP", "an animation without a whole first frame");
   }
-  Image canvas = new_image(request, "WebP", WebPDemuxGetI(demuxer.get(), WEBP_FF_CANVAS_WIDTH),
-                           WebPDemuxGetI(demuxer.get(), WEBP_FF_CANVAS_HEIGHT));
+  Image canvas = new_image(
+      request, "WebP",
+      {WebPDemuxGetI(demuxer.get(), WEBP_FF_CANVAS_WIDTH), WebPDemuxGetI(demuxer.get(), WEBP_FF_CANVAS_HEIGHT),
+       webp_working_bytes(webp_features(request, frame.fragment))});
   decode_webp_frame(request, frame.fragment, frame.x_offset, frame.y_offset, canvas);
   return canvas;
 }
@@ -71,7 +83,7 @@ Image decode_webp(const DecodeRequest& request) {
   if (features.has_animation != 0) {
     return decode_webp_animation(request, data);
   }
-  Image image = new_image(request, "WebP", features.width, features.height);
+  Image image = new_image(request, "WebP", {features.width, features.height, webp_working_bytes(features)});
   decode_webp_frame(request, data, 0, 0, image);
   return image;
 }

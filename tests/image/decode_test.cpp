@@ -143,6 +143,24 @@ TEST(DecodeImage, RefusesPngImagesWhoseBytesOverflow32Bits) {
   EXPECT_TRUE(contains(error_of_size(18, 4), "PNG")) << "a size that the data do not have";
 }
 
+TEST(DecodeImage, RefusesAnImageThatTakesMoreMemoryThanAllowed) {
+  for (const testing::SampleFile& file : testing::sample_files()) {
+    SCOPED_TRACE(file.format);
+    DecodeLimits limits;
+    limits.max_bytes = 3 * 13 * 9 - 1;
+    int64_t needed = 0;
+    try {
+      decode_image(file.bytes, "image", limits);
+    } catch (const ImageTakesTooMuch& error) {
+      EXPECT_TRUE(contains(error.what(), "13x9 that takes")) << error.what();
+      needed = error.bytes();
+    }
+    ASSERT_GT(needed, limits.max_bytes);
+    limits.max_bytes = needed;
+    EXPECT_EQ(decode_error(file.bytes, limits), "");
+  }
+}
+
 TEST(DecodeImage, PutsTheFirstFrameOfAWebpAnimationOnABlackCanvas) {
   const Image frame = testing::noise_image(13, 9, 1);
   const Image image = decode_image(testing::animated_webp(20, 4), "image");
@@ -278,7 +296,7 @@ TEST(EncodeJpeg, RefusesQualitiesThatDoNotExist) {
 }
 
 TEST(ImageNames, EndInAKnownFormat) {
-  for (const char* name : {"a.jpg", "b/c.JPEG", "x.Png", "x.bmp", "x.gif", "x.webp"}) {
+  for (const char* name : {"a.jpg", "b/c.JPEG", "x.Png", "x.bmp", "x.gif", "x.webp", "x.JFIF", "x.jpe", "x.dib"}) {
     EXPECT_TRUE(has_image_name(name)) << name;
   }
   for (const char* name : {"a.txt", "jpg", ".jpg", "a.jpg.txt", "a."}) {
