@@ -1,18 +1,13 @@
 #include "web/chat_request.h"
 
 #include <algorithm>
-#include <cmath>
-#include <functional>
-#include <limits>
 #include <map>
 #include <set>
-#include <type_traits>
 #include <utility>
 
-#include "base/bytes.h"
 #include "base/json.h"
-#include "minimind/chat/session.h"
 #include "web/api_error.h"
+#include "web/request_json.h"
 
 namespace minimind {
 
@@ -23,67 +18,11 @@ constexpr size_t kMaxJsonDepth = 16;
 constexpr size_t kMaxStops = 4;
 constexpr size_t kMaxStopBytes = 256;
 
-/// A value as messages quote it, shortened.
-std::string quoted(const Json& value) {
-  if (value.is_object() || value.is_array()) {
-    return value.is_object() ? "an object" : concat("an array of ", value.size());
-  }
-  const std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  return text.size() > 60 ? text.substr(0, 57) + "…" : text;
-}
-
-void require_that(bool condition, const std::string& where, const std::string& expected_and_found,
-                  const std::string& code = "invalid_value") {
-  if (!condition) {
-    throw ApiError(400, concat(where, ": expected ", expected_and_found), where, code);
-  }
-}
-
-void require_field(bool condition, const std::string& where, const std::string& expected, const Json& found,
-                   const std::string& code = "invalid_value") {
-  if (!condition) {
-    require_that(false, where, concat(expected, ", found ", quoted(found)), code);
-  }
-}
-
-/// The field's value; JSON's null if it is absent.
-const Json& field(const Json& object, const std::string& name) {
-  static const Json kNull;
-  const auto found = object.is_object() ? object.find(name) : object.end();
-  return found == object.end() ? kNull : *found;
-}
-
-template <class Value>
-bool has_type(const Json& json) {
-  if constexpr (std::is_same_v<Value, bool>) {
-    return json.is_boolean();
-  } else if constexpr (std::is_same_v<Value, double>) {
-    return json.is_number() && std::isfinite(json.get<double>());
-  } else {
-    return json.is_number_unsigned() ? json.get<uint64_t>() <= std::numeric_limits<int64_t>::max()
-                                     : json.is_number_integer();
-  }
-}
-
-/// Reads a field into `value`, which stays if the field is absent or null. `where` ends in the field's name. Returns
-/// whether it was read. Throws if its type is wrong or `fits` refuses the value.
-template <class Value>
-bool read_field(const Json& object, const std::string& where, const std::string& expected, Value& value,
-                const std::type_identity_t<std::function<bool(Value)>>& fits = {}) {
-  const Json& found = field(object, where.substr(where.rfind('.') + 1));
-  if (found.is_null()) {
-    return false;
-  }
-  require_field(has_type<Value>(found) && (!fits || fits(found.get<Value>())), where, expected, found);
-  value = found.get<Value>();
-  return true;
-}
-
 Json parse_json(std::string_view body) {
   try {
     check_json_limits(body, "body", {body.size(), kMaxJsonDepth, kMaxJsonValues});
     Json json = Json::parse(body);
-    require(json.is_object(), "body: expected a JSON object, found ", quoted(json));
+    require(json.is_object(), "body: expected a JSON object, found ", quoted_json(json));
     return json;
   } catch (const Error& error) {
     throw ApiError(400, error.what(), "", "invalid_json");
@@ -92,118 +31,6 @@ Json parse_json(std::string_view body) {
     throw ApiError(400, concat("body: expected JSON, found a ", what.substr(what.find("] ") + 2, 200)), "",
                    "invalid_json");
   }
-}
-
-/// The bytes of a `data:image/…;base64,…` URL.
-std::string image_of_data_url(std::string_view url, const std::string& where) {
-  require_that(url.starts_with("data:"), where,
-               "an image inside the request, as data:image/…;base64,…, found another URL; this server fetches nothing",
-               "unsupported_image_url");
-  const size_t comma = url.find(',');
-  const std::string_view kind = url.substr(0, comma);
-  require_that(comma != url.npos && kind.starts_with("data:image/") && kind.ends_with(";base64"), where,
-               "data:image/…;base64,…, found a data URL of another form", "invalid_image_url");
-  std::optional<std::string> bytes = decode_base64(url.substr(comma + 1));
-  require_that(bytes.has_value(), where, "base64 (A-Z a-z 0-9 + / with = padding and no blanks), found other text",
-               "invalid_base64");
-  require_that(!bytes->empty(), where, "an image, found no bytes", "invalid_image");
-  return *std::move(bytes);
-}
-
-void read_part(const Json& part, const std::string& where, Message& message, ChatRequest& request) {
-  const Json& type = field(part, "type");
-  require_field(type.is_string(), where, "an object with \"type\": \"text\" or \"image_url\"", part);
-  if (type == "text") {
-    const Json& text = field(part, "text");
-    require_field(text.is_string(), where + ".text", "a string", text);
-    message.content += (message.content.empty() ? "" : "\n") + text.get<std::string>();
-    return;
-  }
-  require_field(type == "image_url", where + ".type", "\"text\" or \"image_url\"", type, "unsupported_content");
-  require_field(message.role == "user", where + ".type", "\"text\": only user messages hold images", type,
-                "unsupported_content");
-  const Json& image = field(part, "image_url");
-  require_field(field(image, "url").is_string(), where + ".image_url", "an object with a \"url\"", image);
-  const std::string place = where + ".image_url.url";
-  request.images.push_back({image_of_data_url(field(image, "url").get_ref<const std::string&>(), place), place});
-}
-
-void read_content(const Json& content, const std::string& where, const ChatRequestRules& rules, Message& message,
-                  ChatRequest& request) {
-  if (content.is_string()) {
-    message.content = content.get<std::string>();
-    return;
-  }
-  require_field(content.is_array() && !content.empty(), where, "a string or an array of parts", content);
-  for (size_t i = 0; i < content.size(); ++i) {
-    read_part(content[i], concat(where, "[", i, "]"), message, request);
-    require_that(std::ssize(request.images) <= rules.images, "messages",
-                 concat("at most ", rules.images, " images, found more"), "too_many_images");
-  }
-}
-
-/// Puts placeholders in front of a user's text that has none. Refuses a text that has another number of placeholders
-/// than `images`, and an empty text.
-void place_images(const std::string& where, const std::string& placeholder, int64_t images, std::string& text) {
-  text = with_image_placeholders(text, images, placeholder);
-  int64_t placeholders = 0;
-  for (size_t at = text.find(placeholder); at != text.npos; at = text.find(placeholder, at + placeholder.size())) {
-    ++placeholders;
-  }
-  require_that(placeholders == images, where,
-               concat("an image for each ", placeholder, " of the text (", placeholders, "), found ", images),
-               "marks_and_images_differ");
-  require_that(!text.empty(), where, "a text or an image, found an empty text");
-}
-
-Message read_message(const Json& json, const std::string& where, const ChatRequestRules& rules, ChatRequest& request) {
-  require_field(json.is_object(), where, "an object with role and content", json);
-  const Json& role = field(json, "role");
-  require_field(role == "system" || role == "developer" || role == "user" || role == "assistant", where + ".role",
-                "\"system\", \"user\" or \"assistant\"", role);
-  for (const auto& [name, value] : json.items()) {
-    const bool is_harmless = name == "name" || value.is_null() || (value.is_array() && value.empty());
-    require_field(name == "role" || name == "content" || is_harmless, concat(where, ".", name),
-                  "no fields but role and content", value, "unknown_parameter");
-  }
-  Message message{role == "developer" ? "system" : role.get<std::string>(), ""};
-  const int64_t images_before = std::ssize(request.images);
-  read_content(field(json, "content"), where + ".content", rules, message, request);
-  if (message.role == "user") {
-    place_images(where + ".content", rules.placeholder, std::ssize(request.images) - images_before, message.content);
-  }
-  return message;
-}
-
-/// Appends a message, or joins it to the last one if both have the same role.
-void add_message(Message message, const std::string& where, std::vector<Message>& messages) {
-  require_field(message.role != "system" || messages.empty(), where + ".role", "the system message first",
-                Json(message.role));
-  const bool follows = !messages.empty() && messages.back().role != "system";
-  require_field(message.role != "assistant" || follows, where + ".role", "\"user\": an answer follows a question",
-                Json(message.role));
-  if (follows && messages.back().role == message.role) {
-    messages.back().content += "\n" + message.content;
-  } else {
-    messages.push_back(std::move(message));
-  }
-}
-
-void read_messages(const Json& messages, const ChatRequestRules& rules, ChatRequest& request) {
-  require_field(messages.is_array() && !messages.empty(), "messages", "an array of messages", messages);
-  require_field(std::ssize(messages) <= rules.messages, "messages", concat("at most ", rules.messages, " messages"),
-                messages);
-  size_t text_bytes = 0;
-  for (size_t i = 0; i < messages.size(); ++i) {
-    const std::string where = concat("messages[", i, "]");
-    Message message = read_message(messages[i], where, rules, request);
-    text_bytes += message.content.size();
-    add_message(std::move(message), where, request.messages);
-  }
-  require_field(request.messages.back().role == "user", concat("messages[", messages.size() - 1, "].role"),
-                "\"user\": the last message is the question", Json(request.messages.back().role));
-  require_that(text_bytes <= rules.text_bytes, "messages",
-               concat("at most ", rules.text_bytes, " bytes of text, found ", text_bytes), "context_length_exceeded");
 }
 
 void read_stops(const Json& stop, std::vector<std::string>& stops) {
@@ -218,29 +45,69 @@ void read_stops(const Json& stop, std::vector<std::string>& stops) {
   }
 }
 
+/// Fields that other servers take and that change no answer of this one.
+const std::set<std::string, std::less<>> kFieldsWithoutEffect = {
+    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls",
+    "cache_prompt", "keep_alive", "id_slot", "slot_id", "n_keep", "priority",
+    // of samplers whose neutral value kNeutralValues demands:
+    "mirostat_tau", "mirostat_eta", "dynatemp_exponent", "xtc_threshold", "dry_base", "dry_allowed_length",
+    "dry_penalty_last_n", "dry_sequence_breakers", "repeat_last_n", "penalize_nl"};
+
+/// Fields of features that this server lacks, with the values that do not use them; the first one stands in messages.
+const std::map<std::string, std::vector<Json>, std::less<>> kNeutralValues = {
+    {"n", {1}},
+    {"best_of", {1}},
+    {"n_predict", {-1}},
+    {"n_probs", {0}},
+    {"echo", {false}},
+    {"logprobs", {false}},
+    {"top_logprobs", {0}},
+    {"tools", {Json::array()}},
+    {"functions", {Json::array()}},
+    {"tool_choice", {"none", "auto"}},
+    {"function_call", {"none", "auto"}},
+    {"response_format", {Json{{"type", "text"}}}},
+    {"grammar", {""}},
+    {"modalities", {Json::array({"text"})}},
+    {"reasoning_effort", {"none"}},
+    {"reasoning_format", {"none", "auto"}},
+    {"enable_thinking", {false}},
+    {"chat_template_kwargs", {Json::object(), Json{{"enable_thinking", false}}}},
+    {"presence_penalty", {0}},
+    {"frequency_penalty", {0}},
+    {"repeat_penalty", {1}},
+    {"length_penalty", {1}},
+    {"logit_bias", {Json::object(), Json::array()}},
+    {"bad_words", {Json::array()}},
+    {"min_p", {0}},
+    {"typical_p", {1}},
+    {"tfs_z", {1}},
+    {"top_a", {0}},
+    {"top_n_sigma", {-1, 0}},
+    {"mirostat", {0}},
+    {"mirostat_mode", {0}},
+    {"dynatemp_range", {0}},
+    {"xtc_probability", {0}},
+    {"dry_multiplier", {0}},
+    {"min_tokens", {0}},
+    {"ignore_eos", {false}},
+    {"stop_token_ids", {Json::array()}},
+    {"include_stop_str_in_output", {false}},
+    {"skip_special_tokens", {true}},
+    {"spaces_between_special_tokens", {true}},
+    {"use_beam_search", {false}},
+    {"early_stopping", {false}},
+    {"timings_per_token", {false}},
+    {"return_progress", {false}},
+};
+
 /// Refuses unknown fields, and fields that ask for features which the server lacks.
 void check_fields(const Json& json) {
-  static const std::set<std::string> kAccepted = {
-      "model", "messages", "stream", "stream_options", "temperature", "top_p", "top_k", "repetition_penalty",
-      "max_tokens", "max_completion_tokens", "stop", "seed",
-      // without effect:
-      "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls"};
-  static const std::map<std::string, std::vector<Json>> kNeutralValues = {
-      {"n", {1}},
-      {"logprobs", {false}},
-      {"top_logprobs", {0}},
-      {"tools", {Json::array()}},
-      {"functions", {Json::array()}},
-      {"tool_choice", {"none", "auto"}},
-      {"function_call", {"none", "auto"}},
-      {"response_format", {Json{{"type", "text"}}}},
-      {"presence_penalty", {0}},
-      {"frequency_penalty", {0}},
-      {"logit_bias", {Json::object()}},
-      {"modalities", {Json::array({"text"})}},
-  };
+  static const std::set<std::string, std::less<>> kRead = {
+      "model", "messages",           "stream",     "stream_options",        "temperature", "top_p",
+      "top_k", "repetition_penalty", "max_tokens", "max_completion_tokens", "stop",        "seed"};
   for (const auto& [name, value] : json.items()) {
-    if (value.is_null() || kAccepted.contains(name)) {
+    if (value.is_null() || kRead.contains(name) || kFieldsWithoutEffect.contains(name)) {
       continue;
     }
     const auto found = kNeutralValues.find(name);
@@ -255,32 +122,39 @@ void check_fields(const Json& json) {
 
 void read_sampling(const Json& json, SamplingOptions& sampling) {
   constexpr double kLeast = SamplingOptions::kLeast;
-  read_field(json, "temperature", concat("0 (greedy), or a number from ", kLeast, " to ", kMaxTemperature),
-             sampling.temperature, [](double t) { return t == 0 || (t >= kLeast && t <= kMaxTemperature); });
-  read_field(json, "top_p", "a number above 0, at most 1", sampling.top_p, [](double p) { return p > 0 && p <= 1; });
-  read_field(json, "repetition_penalty", concat("a number from ", kLeast, " to ", kMaxRepetitionPenalty),
-             sampling.repetition_penalty, [](double p) { return p >= kLeast && p <= kMaxRepetitionPenalty; });
-  read_field(json, "top_k", "a whole number, 0 or more", sampling.top_k, [](int64_t k) { return k >= 0; });
+  read_json_field(json, "temperature", concat("0 (greedy), or a number from ", kLeast, " to ", kMaxTemperature),
+                  sampling.temperature, [](double t) { return t == 0 || (t >= kLeast && t <= kMaxTemperature); });
+  read_json_field(json, "top_p", "a number from 0 to 1", sampling.top_p, [](double p) { return p >= 0 && p <= 1; });
+  sampling.top_p = std::max(sampling.top_p, kLeast);  // 0: the likeliest token alone
+  read_json_field(json, "repetition_penalty", concat("a number from ", kLeast, " to ", kMaxRepetitionPenalty),
+                  sampling.repetition_penalty, [](double p) { return p >= kLeast && p <= kMaxRepetitionPenalty; });
+  read_json_field(json, "top_k", "a whole number, 0 or more", sampling.top_k, [](int64_t k) { return k >= -1; });
+  sampling.top_k = std::max<int64_t>(sampling.top_k, 0);  // -1 is vLLM's number for all tokens
 }
 
+/// Both names of the limit; -1 asks for the server's own limit.
 void read_length(const Json& json, int64_t limit, int64_t& max_new_tokens) {
   const std::string expected = concat("a whole number from 1 to ", limit);
-  const auto fits = [limit](int64_t tokens) { return tokens >= 1 && tokens <= limit; };
-  max_new_tokens = limit;
-  const bool has_old_name = read_field(json, "max_tokens", expected, max_new_tokens, fits);
-  require_that(!(read_field(json, "max_completion_tokens", expected, max_new_tokens, fits) && has_old_name),
-               "max_completion_tokens", "it or max_tokens, found both");
+  const auto fits = [limit](int64_t tokens) { return tokens == -1 || (tokens >= 1 && tokens <= limit); };
+  int64_t old_name = -1;
+  int64_t new_name = -1;
+  const bool has_old_name = read_json_field(json, "max_tokens", expected, old_name, fits);
+  const bool has_new_name = read_json_field(json, "max_completion_tokens", expected, new_name, fits);
+  require_that(!has_old_name || !has_new_name || old_name == new_name, "max_completion_tokens",
+               concat("the value of max_tokens, ", old_name, ", found ", new_name));
+  const int64_t asked = has_new_name ? new_name : old_name;
+  max_new_tokens = asked == -1 ? limit : asked;
 }
 
 void read_stream(const Json& json, ChatRequest& request) {
-  read_field(json, "stream", "true or false", request.stream);
-  const Json& options = field(json, "stream_options");
+  read_json_field(json, "stream", "true or false", request.stream);
+  const Json& options = json_field(json, "stream_options");
   if (options.is_null()) {
     return;
   }
   require_field(options.is_object(), "stream_options", "an object", options);
   require_field(request.stream, "stream_options", "\"stream\": true beside it", Json(false));
-  read_field(options, "stream_options.include_usage", "true or false", request.include_usage);
+  read_json_field(options, "stream_options.include_usage", "true or false", request.include_usage);
 }
 
 }  // namespace
@@ -288,10 +162,10 @@ void read_stream(const Json& json, ChatRequest& request) {
 ChatRequest parse_chat_request(std::string_view body, const ChatRequestRules& rules) {
   const Json json = parse_json(body);
   check_fields(json);
-  const Json& model = field(json, "model");
+  const Json& model = json_field(json, "model");
   require_field(model.is_null() || model.is_string(), "model", "a string", model);
   if (!model.is_null() && model != rules.model) {
-    throw ApiError(404, concat("model: expected \"", rules.model, "\", found ", quoted(model)), "model",
+    throw ApiError(404, concat("model: expected \"", rules.model, "\", found ", quoted_json(model)), "model",
                    "model_not_found");
   }
   ChatRequest request;
@@ -299,12 +173,12 @@ ChatRequest parse_chat_request(std::string_view body, const ChatRequestRules& ru
   read_sampling(json, request.sampling);
   read_length(json, rules.max_new_tokens, request.max_new_tokens);
   int64_t seed = 0;
-  if (read_field(json, "seed", "a whole number of 64 bits", seed)) {
+  if (read_json_field(json, "seed", "a whole number of 64 bits", seed)) {
     request.seed = static_cast<uint64_t>(seed);
   }
   read_stream(json, request);
-  read_stops(field(json, "stop"), request.stop);
-  read_messages(field(json, "messages"), rules, request);
+  read_stops(json_field(json, "stop"), request.stop);
+  read_messages(json_field(json, "messages"), rules, request);
   return request;
 }
 

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "minimind/infer/sampling.h"
 #include "minimind/text/chat_prompt.h"
 
@@ -32,7 +33,8 @@ struct RequestImage {
 
 /// A checked body of POST /v1/chat/completions.
 struct ChatRequest {
-  /// An optional system message, then user and assistant in turn. User texts hold a placeholder for each image.
+  /// An optional system message, then user and assistant in turn. User texts hold a placeholder for each image. An
+  /// assistant message at the end is the beginning of the answer.
   std::vector<Message> messages;
   std::vector<RequestImage> images;  ///< in the order of their placeholders
   SamplingOptions sampling;
@@ -47,5 +49,9 @@ struct ChatRequest {
 /// JSON, wrong types, values out of range, unknown fields, features that the server lacks (tools, several choices, …),
 /// and images that are no base64 data URL.
 ChatRequest parse_chat_request(std::string_view body, const ChatRequestRules& rules);
+
+/// Reads the field `messages` into texts and images of `request`. The texts of all system messages become the first
+/// message, messages of one role in a row one message. Throws ApiError that names the message and its field.
+void read_messages(const Json& messages, const ChatRequestRules& rules, ChatRequest& request);
 
 }  // namespace minimind

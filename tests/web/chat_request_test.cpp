@@ -118,6 +118,55 @@ TEST(ChatRequest, ReadsAConversationAndJoinsWhatOneSpeakerSays) {
   EXPECT_EQ(request.messages[3].content, "d");
 }
 
+TEST(ChatRequest, TakesNeutralValuesOfOtherServersFields) {
+  const ChatRequest request = parse_chat_request(
+      body_with(R"(, "n": 1, "best_of": 1, "logprobs": false, "top_logprobs": 0, "tools": [], "tool_choice": "none",
+                "functions": [], "response_format": {"type": "text"}, "logit_bias": {}, "presence_penalty": 0,
+                "frequency_penalty": 0.0, "repeat_penalty": 1.0, "repeat_last_n": 64, "min_p": 0, "typical_p": 1,
+                "tfs_z": 1.0, "mirostat": 0, "mirostat_tau": 5.0, "cache_prompt": true, "ignore_eos": false,
+                "stop_token_ids": [], "n_predict": -1, "reasoning_effort": "none", "grammar": "", "seed": -1,
+                "keep_alive": "5m", "chat_template_kwargs": {"enable_thinking": false}, "max_tokens": -1)"),
+      rules());
+  EXPECT_EQ(request.max_new_tokens, rules().max_new_tokens);
+  EXPECT_EQ(request.sampling.top_p, rules().sampling.top_p);
+}
+
+TEST(ChatRequest, ReadsTheEndsOfTheSamplersRanges) {
+  const ChatRequest request = parse_chat_request(body_with(R"(, "top_p": 0, "top_k": -1)"), rules());
+  EXPECT_EQ(request.sampling.top_p, SamplingOptions::kLeast);
+  EXPECT_EQ(request.sampling.top_k, 0);
+  EXPECT_NO_THROW(request.sampling.validate());
+}
+
+TEST(ChatRequest, TakesBothNamesOfTheLimitWithOneValue) {
+  const std::string both = R"(, "max_tokens": 3, "max_completion_tokens": 3)";
+  EXPECT_EQ(parse_chat_request(body_with(both), rules()).max_new_tokens, 3);
+}
+
+TEST(ChatRequest, TakesAGreetingFirstAndSystemMessagesAnywhere) {
+  const ChatRequest request = parse_chat_request(
+      body_of_messages(R"({"role": "assistant", "content": "Hello!"}, {"role": "system", "content": "be brief"},
+                       {"role": "user", "content": "a", "id": "7"},
+                       {"role": "assistant", "content": "b", "reasoning_content": "hm", "refusal": "", "audio": null},
+                       {"role": "developer", "content": [{"type": "text", "text": "be kind"}]},
+                       {"role": "user", "content": "c"})"),
+      rules());
+  ASSERT_EQ(request.messages.size(), 5U);
+  EXPECT_EQ(request.messages[0].role, "system");
+  EXPECT_EQ(request.messages[0].content, "be brief\nbe kind");
+  EXPECT_EQ(request.messages[1].content, "Hello!");
+  EXPECT_EQ(request.messages[3].content, "b");
+  EXPECT_EQ(request.messages[4].content, "c");
+}
+
+TEST(ChatRequest, TakesTheBeginningOfTheAnswer) {
+  const ChatRequest request = parse_chat_request(
+      body_of_messages(R"({"role": "user", "content": "a"}, {"role": "assistant", "content": "The", "prefix": true})"),
+      rules());
+  EXPECT_EQ(request.messages.back().role, "assistant");
+  EXPECT_EQ(request.messages.back().content, "The");
+}
+
 TEST(ChatRequest, RefusesMalformedJson) {
   for (const std::string body : {"", "{", "[]", "\"text\"", "nul", "{\"messages\": NaN}", "{\"temperature\": 1e999}",
                                  "{\"a\": 1} x", "{'a': 1}", "{\"a\": \"\xFF\xFE\"}", "{\"a\": \"\\ud800\"}"}) {
@@ -141,8 +190,8 @@ TEST(ChatRequest, RefusesJsonThatWouldFillTheMemory) {
 TEST(ChatRequest, NamesTheFieldThatIsWrong) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> wrong = {
       {"temperature", {"\"hot\"", "-0.1", "2.1", "1e-40", "1e-320", "true", "[]"}},
-      {"top_p", {"0", "-1", "1.5", "\"x\""}},
-      {"top_k", {"-1", "1.5", "\"8\"", "9223372036854775808"}},
+      {"top_p", {"-1", "1.5", "\"x\""}},
+      {"top_k", {"-2", "1.5", "\"8\"", "9223372036854775808"}},
       {"repetition_penalty", {"0", "-1", "11", "1e-40"}},
       {"max_tokens", {"0", "-5", "101", "1.0", "\"9\"", "18446744073709551615"}},
       {"max_completion_tokens", {"0", "101"}},
@@ -155,6 +204,9 @@ TEST(ChatRequest, NamesTheFieldThatIsWrong) {
       {"tools", {"[{\"type\": \"function\"}]"}},
       {"response_format", {"{\"type\": \"json_object\"}"}},
       {"presence_penalty", {"0.5"}},
+      {"min_p", {"0.1"}},
+      {"repeat_penalty", {"1.1"}},
+      {"logit_bias", {"{\"5\": 1}"}},
       {"frobnicate", {"1"}},
   };
   for (const auto& [name, values] : wrong) {
@@ -162,7 +214,7 @@ TEST(ChatRequest, NamesTheFieldThatIsWrong) {
       expect_refused(body_with(", \"" + name + "\": " + value), name);
     }
   }
-  expect_refused(body_with(R"(, "max_tokens": 3, "max_completion_tokens": 3)"), "max_completion_tokens");
+  expect_refused(body_with(R"(, "max_tokens": 3, "max_completion_tokens": 4)"), "max_completion_tokens");
   expect_refused(body_with(R"(, "stream": true, "stream_options": {"include_usage": 1})"),
                  "stream_options.include_usage");
 }
@@ -189,9 +241,8 @@ TEST(ChatRequest, RefusesWrongMessages) {
   expect_refused(body_of_content(R"([{"type": "input_audio", "input_audio": {}}])"), "messages[0].content[0].type");
   expect_refused(body_of_content("\"what is <image>?\""), "messages[0].content", "(1), found 0");
   const std::string user = R"({"role": "user", "content": "x"})";
-  expect_refused(body_of_messages(user + R"(, {"role": "system", "content": "x"})"), "messages[1].role");
-  expect_refused(body_of_messages(R"({"role": "assistant", "content": "x"}, )" + user), "messages[0].role");
-  expect_refused(body_of_messages(user + R"(, {"role": "assistant", "content": "x"})"), "messages[1].role");
+  expect_refused(body_of_messages(R"({"role": "assistant", "content": "x"})"), "messages", "\"user\", found none");
+  expect_refused(body_of_messages(R"({"role": "system", "content": "x"})"), "messages", "\"user\", found none");
   expect_refused(body_of_messages(R"({"role": "user", "content": "x", "tool_calls": [1]})"), "messages[0].tool_calls");
   std::string many = user;
   for (int i = 0; i < 6; ++i) {
@@ -203,15 +254,13 @@ TEST(ChatRequest, RefusesWrongMessages) {
 
 TEST(ChatRequest, OpensNoUrlAndRefusesBadImages) {
   const std::string where = "messages[0].content[0].image_url.url";
-  for (const char* url : {"http://127.0.0.1/x.png", "https://example.org/x.png", "file:///etc/passwd", "/etc/passwd",
-                          "ftp://x/y", "DATA:image/png;base64,QQ=="}) {
+  for (const char* url :
+       {"http://127.0.0.1/x.png", "https://example.org/x.png", "file:///etc/passwd", "/etc/passwd", "ftp://x/y"}) {
     const Refusal refusal = refusal_of(body_of_content("[" + image_part(url) + "]"));
     EXPECT_EQ(refusal.code, "unsupported_image_url") << url;
     EXPECT_EQ(refusal.param, where);
   }
-  for (const char* url : {"data:image/png;base64,a", "data:image/png;base64,a===", "data:image/png;base64,aGVs bG8=",
-                          "data:image/png;base64,aGVsbG8",
-                          "data:image/png;base64,aG=sbG8=", "data:image/png;base64,aGVsbG9=", "data:image/png;base64,",
+  for (const char* url : {"data:image/png;base64,a", "data:image/png;base64,aGVs!G8=", "data:image/png;base64,",
                           "data:image/png,hello", "data:text/plain;base64,QQ==", "data:image/png;base64"}) {
     expect_refused(body_of_content("[" + image_part(url) + "]"), where);
   }
