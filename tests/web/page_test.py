@@ -150,6 +150,18 @@ class Asking(PageTest):
         self.page.type("two")
         self.assertEqual(self.page.run("document.getElementById('question').value"), "one\ntwo")
 
+    def test_the_enter_of_an_input_method_asks_nothing(self):
+        """Chromium marks it as composing. Safari has ended the composition by then and gives the key the code 229 alone."""
+        self.page.run("document.getElementById('question').focus()")
+        self.page.type("你好")
+        for fields in ("isComposing: true, keyCode: 13", "isComposing: false, keyCode: 229"):
+            self.assertTrue(self.page.run("document.getElementById('question').dispatchEvent(new KeyboardEvent('keydown', "
+                                          f"{{key: 'Enter', bubbles: true, cancelable: true, {fields}}}))"), "the default was prevented")
+            self.assertEqual(self.page.run("document.querySelectorAll('.turn').length"), 0)
+            self.assertEqual(self.page.run("document.getElementById('question').value"), "你好")
+        self.page.press("Enter")
+        self.page.wait_for(WRITTEN)
+
     def test_clear_forgets_everything_and_reload_begins_anew(self):
         self.ask("Hello")
         self.page.wait_for(WRITTEN)

@@ -240,6 +240,12 @@ function listenForDrops() {
   });
 }
 
+// Whether the key belongs to an input method that composes a word. Safari ends the composition before its last key, and
+// only the code 229 tells.
+function isInputMethod(event) {
+  return event.isComposing || event.keyCode === 229;
+}
+
 function listenForQuestions() {
   byId('composer').addEventListener('submit', (event) => {
     event.preventDefault();
@@ -250,14 +256,13 @@ function listenForQuestions() {
     showButtons();
   });
   byId('question').addEventListener('keydown', (event) => {
-    // While an input method composes a word, Enter belongs to it.
-    if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+    if (event.key === 'Enter' && !event.shiftKey && !isInputMethod(event)) {
       event.preventDefault();
       ask(byId('question').value);
     }
   });
   document.addEventListener('keydown', (event) => {
-    if (event.key === 'Escape') {
+    if (event.key === 'Escape' && !isInputMethod(event)) {
       stop();
     }
   });
