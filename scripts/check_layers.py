@@ -20,7 +20,7 @@ RESERVED = {
     r"torch/csrc/distributed|gloo/": r"src/dist/",
     r"nlohmann/": r".*\.cpp$|src/base/json\.h$",
     r"stb/|stb_image|jpeglib|webp/": r"src/image/(decode|encode)",
-    r"boost/": r"src/web/http_(server\.cpp|(connection|reader)\.(h|cpp))",
+    r"boost/": r"src/web/http_(server\.cpp|body\.h|(connection|reader|text)\.(h|cpp))",
     r"xxhash": r"src/base/content_hash\.cpp",
     r"CLI/": r"src/cli/",
     r"torch/torch\.h": r"$^",

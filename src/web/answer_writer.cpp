@@ -1,13 +1,12 @@
 #include "web/answer_writer.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+
+#include "base/json.h"
 
 namespace minimind {
 
 namespace {
-
-using OrderedJson = nlohmann::ordered_json;
 
 std::string dump(const OrderedJson& json) {
   return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);

@@ -25,6 +25,9 @@ class ApiError : public Error {
   std::string code_;
 };
 
+/// Status 503 for a request that the memory does not suffice for.
+ApiError out_of_memory();
+
 /// `{"error": {"message", "type", "param", "code"}}`, the form of OpenAI's API.
 std::string api_error_json(const ApiError& error);
 HttpResponse api_error_response(const ApiError& error);

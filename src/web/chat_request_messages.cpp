@@ -2,7 +2,7 @@
 #include <set>
 #include <utility>
 
-#include "minimind/chat/session.h"
+#include "minimind/infer/prompt.h"
 #include "web/chat_request.h"
 #include "web/data_url.h"
 #include "web/request_json.h"

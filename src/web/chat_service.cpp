@@ -12,20 +12,16 @@
 #include "infer/make_decoder.h"
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
-#include "minimind/image/decode.h"
-#include "minimind/image/resize.h"
 #include "minimind/infer/generator.h"
 #include "minimind/infer/prompt.h"
+#include "web/free_memory.h"
+#include "web/request_images.h"
 
 namespace minimind {
 
 namespace {
 
 constexpr const char* kRoute = "/v1/chat/completions";
-
-/// Pixels that one request may make the server read, in largest images. A progressive JPEG counts once a scan (real
-/// files have about ten scans), because other requests wait meanwhile.
-constexpr int64_t kImageBudget = 20;
 
 /// The status of a request whose client has gone: nginx's number, which is never sent.
 constexpr int kClientGone = 499;
@@ -36,10 +32,21 @@ ApiError shutting_down() {
 
 /// Only the first line of the error: LibTorch appends a backtrace.
 ApiError internal_error(const std::exception& error) {
+  if (is_out_of_memory(error)) {
+    log_warning("an answer failed: out of memory");
+    return out_of_memory();
+  }
   const std::string_view what = error.what();
   const std::string_view line = what.substr(0, what.find('\n'));
   log_warning(concat("an answer failed: ", line));
   return ApiError(500, concat("the answer failed: ", line), "", "internal_error");
+}
+
+/// Removes the end that the template gives the last message, so that the model continues it.
+void open_last_answer(EncodedChat& chat, TokenId eos) {
+  const auto end = std::find(chat.ids.rbegin(), chat.ids.rend(), eos);
+  require(end != chat.ids.rend(), "messages: expected a user message at the end: this tokenizer marks no answer's end");
+  chat.ids.erase(std::prev(end.base()), chat.ids.end());
 }
 
 }  // namespace
@@ -189,36 +196,30 @@ void ChatService::read_jobs() {
 }
 
 void ChatService::read_images(Job& job) const {
-  DecodeLimits limits = options_.image_limits;
-  const int64_t budget = kImageBudget * limits.max_pixels;
-  int64_t pixels = 0;
-  limits.go_on = [&](int64_t more) {
-    pixels += more;
-    return pixels <= budget && !end_reason(job);
-  };
-  for (const RequestImage& image : job.request.images) {
-    try {
-      const Image whole = decode_image(image.bytes, image.where, limits);
-      job.images.push_back(resize_bicubic(whole, model_.image_side(), model_.image_side()));
-    } catch (const Error& error) {
-      require_wanted(job);
-      const std::string message =
-          pixels <= budget ? error.what()
-                           : concat(image.where, ": expected images of at most ", budget,
-                                    " pixels in a request (a progressive JPEG counts once a scan), found more; make "
-                                    "them smaller or send fewer");
-      throw ApiError(400, message, image.where, "invalid_image");
-    }
-  }
+  ImageReading reading{options_.image_limits, model_.image_side(), [&] { require_wanted(job); },
+                       [] { return free_memory(); }};
+  reading.limits.go_on = [&](int64_t) { return !end_reason(job); };
+  job.images = read_request_images(job.request.images, reading);
   job.request.images.clear();
-  require_wanted(job);
+}
+
+/// Refuses a body whose parsed form, with the images in it, would take more memory than there is.
+void ChatService::require_memory(const Job& job) {
+  constexpr int64_t kCopies = 4;  // the parser's text, the parsed text, the images, and room
+  if (kCopies * std::ssize(job.http.body) > free_memory()) {
+    throw out_of_memory();
+  }
 }
 
 void ChatService::prepare(Job& job) const {
+  require_memory(job);
   job.request = parse_chat_request(job.http.body, options_.rules);
   job.http = {};
   read_images(job);
   job.chat = encode_chat(model_.tokenizer(), model_.pattern(), job.request.messages);
+  if (job.request.messages.back().role == "assistant") {
+    open_last_answer(job.chat, model_.tokenizer().eos_id());
+  }
   require_image_for_each_span(std::ssize(job.chat.spans), std::ssize(job.images), model_.pattern().placeholder);
   const int64_t length = std::ssize(job.chat.ids);
   const int64_t reserve = std::min(job.request.max_new_tokens, options_.context / 4);

@@ -65,6 +65,7 @@ class ChatService {
   JobPointer next(Queue& queue);
   /// Parses the request, decodes its images, encodes its text. Throws ApiError if the request is wrong or not wanted.
   void prepare(Job& job) const;
+  static void require_memory(const Job& job);
   void read_images(Job& job) const;
   void answer(Job& job);
   /// Why the work on a request ends early: its client has gone, its time is over, or the server ends.

@@ -3,13 +3,14 @@
 #include <poll.h>
 
 #include <boost/asio/post.hpp>
-#include <boost/beast/http/status.hpp>
 #include <exception>
 #include <ios>
+#include <new>
 #include <stdexcept>
 #include <utility>
 
 #include "minimind/base/log.h"
+#include "web/http_text.h"
 
 namespace minimind {
 
@@ -27,24 +28,7 @@ constexpr auto kIdleTime = std::chrono::seconds(60);    // without a request
 constexpr auto kStallTime = std::chrono::seconds(30);   // without a byte of the answer that the client takes
 constexpr auto kLingerTime = std::chrono::seconds(10);  // from the end of the last answer to the client's own end
 constexpr size_t kHeadBytes = size_t{16} << 10;         // limit of request line and headers
-constexpr size_t kMaxBodies = 8;                        // of the largest size: limit of all bodies together
 constexpr auto kNever = Clock::time_point::max();
-
-/// `framing`: the header that says where the body ends, or nothing if the end of the connection says it.
-std::string head_text(const HttpResponse& response, const std::string& framing, bool keep_alive) {
-  const auto reason = boost::beast::http::obsolete_reason(static_cast<boost::beast::http::status>(response.status));
-  std::string head =
-      concat("HTTP/1.1 ", response.status, ' ', reason, "\r\nContent-Type: ", response.content_type, "\r\n", framing);
-  for (const auto& [name, value] : response.headers) {
-    head += concat(name, ": ", value, "\r\n");
-  }
-  return head + "X-Content-Type-Options: nosniff\r\nConnection: " + (keep_alive ? "keep-alive" : "close") + "\r\n\r\n";
-}
-
-std::string whole_text(const HttpResponse& response, bool keep_alive, bool head_only = false) {
-  return head_text(response, concat("Content-Length: ", response.body.size(), "\r\n"), keep_alive) +
-         (head_only ? "" : response.body);
-}
 
 /// The answer to one request. The thread that writes it never waits for the client.
 class ConnectionReply : public Reply {
@@ -178,18 +162,7 @@ void HttpConnection::read(std::string_view bytes) {
     if (before < State::kBody && state == State::kBody) {
       deadline_ += kBodyTime - kHeadTime;
     }
-    if (const size_t size = reader_.body_size(); size > 0) {
-      if (held_ == nullptr) {
-        held_ = {new size_t(0), [&total = server_.held_bytes](const size_t* held) {
-                   total -= *held;
-                   delete held;
-                 }};
-      }
-      const size_t more = size - std::exchange(*held_, size);
-      if ((server_.held_bytes += more) > kMaxBodies * server_.body_bytes) {
-        throw ApiError(503, "the server holds too many large requests; try again later", "", "too_much_data");
-      }
-    }
+    count_body();
     if (state == State::kWhole) {
       answer();
     } else if (state == State::kBody && reader_.take_wants_continue()) {
@@ -197,6 +170,26 @@ void HttpConnection::read(std::string_view bytes) {
     }
   } catch (const ApiError& error) {
     refuse(error);
+  } catch (const std::bad_alloc&) {
+    refuse(out_of_memory());
+  }
+}
+
+/// Counts the body's memory among the memory of all bodies.
+void HttpConnection::count_body() {
+  const size_t size = reader_.body_bytes();
+  if (size == 0) {
+    return;
+  }
+  if (held_ == nullptr) {
+    held_ = {new size_t(0), [&total = server_.held_bytes](const size_t* held) {
+               total -= *held;
+               delete held;
+             }};
+  }
+  const size_t more = size - std::exchange(*held_, size);
+  if ((server_.held_bytes += more) > server_.held_limit) {
+    throw ApiError(503, "the server holds too many large requests; try again later", "", "too_much_data");
   }
 }
 
@@ -218,6 +211,7 @@ void HttpConnection::answer() {
 void HttpConnection::refuse(const ApiError& error) {
   phase_ = Phase::kClosing;
   deadline_ = kNever;
+  reader_.clear();
   held_.reset();
   send(whole_text(server_.refusal(error), /*keep_alive=*/false), Next::kClose);
 }

@@ -20,7 +20,8 @@ class HttpConnection;
 
 /// What a server and its connections share.
 struct HttpShared {
-  size_t body_bytes = 0;  ///< limit of one body
+  size_t body_bytes = size_t{24} << 20;   ///< limit of one body
+  size_t held_limit = size_t{192} << 20;  ///< of held_bytes
   HttpHandler handler;
   HttpRefusal refusal;
   std::atomic<size_t> held_bytes = 0;  ///< bytes of all bodies that are read or wait for their answer
@@ -62,6 +63,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   bool has_hung_up();
   void receive();
   void read(std::string_view bytes);
+  void count_body();
   void answer();
   void send(std::string_view bytes, Next next);
   void write();

@@ -23,6 +23,11 @@ std::string_view view(const boost::beast::string_view& text) {
 }
 
 constexpr const char* kBadRequestLine = "request line: expected METHOD /PATH HTTP/1.1";
+constexpr const char* kTlsGreeting =
+    "request line: expected METHOD /PATH HTTP/1.1, found a TLS greeting; this server has no TLS, use http:// instead "
+    "of "
+    "https://";
+constexpr char kTlsHandshake = 0x16;  // the first byte of a TLS connection
 constexpr const char* kBadHeaders = "headers: expected lines of the form Name: value, without control characters";
 
 [[noreturn]] void refuse_size(size_t limit) {
@@ -55,11 +60,7 @@ constexpr const char* kBadHeaders = "headers: expected lines of the form Name: v
 }
 
 /// Refuses what the parser accepts although other programs read it in another way.
-void check_head(const http::request<http::string_body>& message, std::string_view head) {
-  const std::string_view target = view(message.target());
-  if (!target.starts_with('/') || std::any_of(target.begin(), target.end(), [](char c) { return c < 0; })) {
-    refuse(400, "bad_request_line", kBadRequestLine);
-  }
+void check_head(const http::request<HttpBody>& message, std::string_view head) {
   if (head.find("\r\n ") != head.npos || head.find("\r\n\t") != head.npos) {
     refuse(400, "bad_header", kBadHeaders);  // a header of two lines
   }
@@ -72,6 +73,20 @@ void check_head(const http::request<http::string_body>& message, std::string_vie
   }
   if (message.count(http::field::expect) > 0 && !iequals(message[http::field::expect], "100-continue")) {
     refuse(417, "bad_expectation", "Expect: expected 100-continue");
+  }
+  const size_t hosts = message.count(http::field::host);
+  if (hosts > 1 || (hosts == 0 && message.version() >= 11)) {
+    refuse(400, "bad_header", concat("Host: expected it once in a request of HTTP/1.1, found it ", hosts, " times"));
+  }
+}
+
+/// Refuses a connection whose first byte begins no method, for example TLS, without waiting for the end of a head.
+void check_first_byte(char first) {
+  const bool is_token = (first >= 'A' && first <= 'Z') || (first >= 'a' && first <= 'z') ||
+                        (first >= '0' && first <= '9') ||
+                        std::string_view("!#$%&'*+-.^_`|~").find(first) != std::string_view::npos;
+  if (!is_token) {
+    refuse(400, "bad_request_line", first == kTlsHandshake ? kTlsGreeting : kBadRequestLine);
   }
 }
 
@@ -97,6 +112,9 @@ HttpReader::State HttpReader::read(std::string_view bytes) {
 
 void HttpReader::read_head() {
   unread_.erase(0, unread_.find_first_not_of("\r\n"));  // old clients send empty lines behind a body
+  if (!unread_.empty()) {
+    check_first_byte(unread_.front());
+  }
   const size_t end = std::string_view(unread_).substr(0, head_bytes_).find("\r\n\r\n");
   if (end == std::string::npos && unread_.size() < head_bytes_) {
     return;
@@ -119,15 +137,35 @@ void HttpReader::read_head() {
   const auto& message = parser_->get();
   check_head(message, head);
   // Copied before the body is read, because the parser adds trailers to the headers.
-  const std::string_view target = view(message.target());
   request_.method = view(message.method_string());
-  request_.path = target.substr(0, target.find('?'));
   request_.keep_alive = parser_->keep_alive();
   request_.http_1_0 = message.version() < 11;
   for (const auto& field : message) {
     request_.headers.emplace_back(lower_case(view(field.name_string())), view(field.value()));
   }
+  read_target(view(message.target()));
   wants_continue_ = message.count(http::field::expect) > 0;
+}
+
+/// Reads `/path?query`, or the absolute form `http://host/path` that proxies get (RFC 9112, section 3.2.2): its host
+/// counts instead of the header's.
+void HttpReader::read_target(std::string_view target) {
+  if (const size_t scheme = target.find("://"); scheme != target.npos && !target.starts_with('/')) {
+    const std::string name = lower_case(target.substr(0, scheme));
+    target.remove_prefix(scheme + 3);
+    const std::string_view host = target.substr(0, target.find_first_of("/?"));
+    if ((name != "http" && name != "https") || host.empty() || host.find('@') != host.npos) {
+      refuse(400, "bad_request_line", kBadRequestLine);
+    }
+    std::erase_if(request_.headers, [](const auto& header) { return header.first == "host"; });
+    request_.headers.emplace_back("host", host);
+    target.remove_prefix(host.size());
+    request_.path = target.starts_with('/') ? "" : "/";
+  }
+  request_.path += target.substr(0, target.find('?'));
+  if (!request_.path.starts_with('/') || std::ranges::any_of(target, [](char c) { return c < 0; })) {
+    refuse(400, "bad_request_line", kBadRequestLine);
+  }
 }
 
 void HttpReader::read_body() {
@@ -146,6 +184,12 @@ HttpRequest HttpReader::take() {
   request_.body = std::move(parser_->get().body());
   parser_.reset();
   return std::exchange(request_, {});
+}
+
+void HttpReader::clear() {
+  parser_.reset();
+  unread_ = {};
+  request_ = {};
 }
 
 }  // namespace minimind

@@ -1,13 +1,13 @@
 #pragma once
 
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "web/http_body.h"
 #include "web/http_message.h"
 
 namespace minimind {
@@ -24,20 +24,26 @@ class HttpReader {
   /// ApiError if the bytes are no request or exceed a limit; then the reader must not be used any more.
   State read(std::string_view bytes);
   State state() const;
-  size_t body_size() const { return parser_ ? parser_->get().body().size() : 0; }
+  /// Bytes of memory that the body takes.
+  size_t body_bytes() const {
+    return parser_ && parser_->get().body().size() > 0 ? parser_->get().body().capacity() : 0;
+  }
   /// Whether the client waits for `100 Continue` before it sends the body. True once a request.
   bool take_wants_continue() { return std::exchange(wants_continue_, false); }
   /// Returns the whole request and begins the next one.
   HttpRequest take();
+  /// Frees the memory of a request that is refused.
+  void clear();
 
  private:
   void read_head();
+  void read_target(std::string_view target);
   void read_body();
 
   size_t head_bytes_;
   size_t body_bytes_;
   std::string unread_;
-  std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;  ///< behind the headers
+  std::optional<boost::beast::http::request_parser<HttpBody>> parser_;  ///< behind the headers
   HttpRequest request_;
   bool wants_continue_ = false;
 };

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <utility>
 
+#include "minimind/base/log.h"
 #include "web/api_error.h"
 #include "web/http_connection.h"
 
@@ -22,7 +24,6 @@ constexpr int64_t kMaxRefused = 64;  ///< connections beyond the limit that stil
 
 HttpServer::HttpServer(const HttpServerOptions& options, HttpHandler handler, HttpRefusal refusal)
     : shared_(std::make_unique<HttpShared>()), max_connections_(options.connections) {
-  shared_->body_bytes = options.body_bytes;
   shared_->handler = std::move(handler);
   shared_->refusal = std::move(refusal);
   listen(options.host, options.port);
@@ -89,7 +90,12 @@ void HttpServer::forget_closed() {
 
 void HttpServer::serve_tick() {
   shared_->io.restart();
-  shared_->io.run_for(kTick);
+  try {
+    shared_->io.run_for(kTick);
+  } catch (const std::bad_alloc&) {
+    // The connection that lacked it ends by its time limit.
+    log_warning("the server lacks memory for a connection; see --max_connections and --max_body_mb");
+  }
   for (const std::shared_ptr<HttpConnection>& connection : shared_->connections) {
     connection->check();
   }
@@ -114,6 +120,11 @@ void HttpServer::run(const std::function<bool()>& go_on) {
   for (const std::shared_ptr<HttpConnection>& connection : shared_->connections) {
     connection->close();
   }
+}
+
+void HttpServer::limit_bodies(size_t body_bytes, size_t held_bytes) {
+  shared_->body_bytes = body_bytes;
+  shared_->held_limit = held_bytes;
 }
 
 int64_t HttpServer::connections() const {

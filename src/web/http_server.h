@@ -14,9 +14,8 @@ class HttpConnection;
 
 struct HttpServerOptions {
   std::string host = "127.0.0.1";
-  int64_t port = 8080;                   ///< 0: any free port
-  int64_t connections = 512;             ///< limit of open connections
-  size_t body_bytes = size_t{24} << 20;  ///< limit of one body; all bodies inside together may have eight times as many
+  int64_t port = 8080;        ///< 0: any free port
+  int64_t connections = 512;  ///< limit of open connections
 };
 
 /// Serves HTTP/1.0 and 1.1 on one thread. A slow client holds up no other client. A client that leaves, or closes its
@@ -31,6 +30,8 @@ class HttpServer {
   const std::string& url() const { return url_; }
   /// Whether only this machine reaches the server.
   bool is_loopback() const { return is_loopback_; }
+  /// Sets the limits of one body (at first 24 MB) and of the memory of all bodies inside together (at first 192 MB).
+  void limit_bodies(size_t body_bytes, size_t held_bytes);
   /// Serves while `go_on`, asked ten times a second, returns true. Then sends the finished answers for at most five
   /// seconds and closes all connections.
   void run(const std::function<bool()>& go_on);

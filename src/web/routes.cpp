@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
+#include "base/json.h"
+#include "base/percent.h"
 #include "base/text.h"
 #include "minimind/base/error.h"
 #include "web/api_error.h"
@@ -43,23 +44,6 @@ std::string counted_path(const std::string& path) {
   return is_known ? path : "other";
 }
 
-/// The name in a Host header, without the port, in lower case. An IPv6 address gets brackets if it has none.
-std::string host_name(std::string_view host) {
-  if (!host.starts_with('[') && host.find(':') != host.rfind(':')) {
-    return concat('[', lower_case(host), ']');
-  }
-  std::string name = lower_case(host.substr(0, host.starts_with('[') ? host.find(']') + 1 : host.find(':')));
-  if (name.ends_with('.')) {
-    name.pop_back();
-  }
-  return name;
-}
-
-bool is_this_machine(const std::string& name) {
-  const bool is_address = name.starts_with("127.") && name.find_first_not_of("0123456789.") == std::string::npos;
-  return is_address || name == "localhost" || name.ends_with(".localhost") || name == "[::1]";
-}
-
 void check_method(const HttpRequest& request, const std::string& allowed) {
   if (request.method != allowed && !(allowed == "GET" && request.method == "HEAD")) {
     throw ApiError(405, concat("method: expected ", allowed, ", found ", request.method.substr(0, 20)), "",
@@ -77,7 +61,7 @@ void check_chat_headers(const HttpRequest& request) {
     throw ApiError(415, "Content-Type: expected application/json", "", "unsupported_media_type");
   }
   const std::string* coding = request.header("content-encoding");
-  if (coding != nullptr && *coding != "identity") {
+  if (coding != nullptr && !strip(*coding).empty() && lower_case(strip(*coding)) != "identity") {
     throw ApiError(415, "Content-Encoding: expected no encoding, found " + coding->substr(0, 20), "",
                    "unsupported_media_type");
   }
@@ -86,7 +70,11 @@ void check_chat_headers(const HttpRequest& request) {
 }  // namespace
 
 Routes::Routes(RouteOptions options, ChatService& service, ServerMetrics& metrics)
-    : options_(std::move(options)), created_(std::time(nullptr)), service_(service), metrics_(metrics) {
+    : options_(std::move(options)),
+      origins_(options_.origins),
+      created_(std::time(nullptr)),
+      service_(service),
+      metrics_(metrics) {
   for (std::string& host : options_.hosts) {
     host = host_name(host);
   }
@@ -109,15 +97,19 @@ void Routes::check_host(const HttpRequest& request) const {
 void Routes::handle(HttpRequest request, std::shared_ptr<Reply> reply) {
   std::string counted = "other";
   HttpResponse response;
+  reply = with_headers(std::move(reply), origins_.headers_for(request));
   try {
     check_host(request);
     counted = counted_path(request.path);
-    if (request.path == kChatPath) {
+    if (Origins::is_preflight(request)) {
+      response = origins_.answer_preflight(request);
+    } else if (request.path == kChatPath) {
       check_chat_headers(request);
       service_.submit(std::move(request), std::move(reply));
       return;
+    } else {
+      response = get(request);
     }
-    response = get(request);
   } catch (const ApiError& error) {
     response = api_error_response(error);
     if (error.status() == 405) {
@@ -154,23 +146,22 @@ HttpResponse Routes::get(const HttpRequest& request) const {
 }
 
 HttpResponse Routes::models(const std::string& path) const {
-  using Json = nlohmann::ordered_json;
-  const Json model = {{"id", options_.model}, {"object", "model"}, {"created", created_}, {"owned_by", "local"}};
+  const OrderedJson model = {{"id", options_.model}, {"object", "model"}, {"created", created_}, {"owned_by", "local"}};
   if (path == kModelsPath) {
-    return {200, "application/json", Json{{"object", "list"}, {"data", Json::array({model})}}.dump(), {}};
-  }
-  if (path == concat(kModelsPath, '/', options_.model)) {
-    return {200, "application/json", model.dump(), {}};
+    return {200, "application/json", OrderedJson{{"object", "list"}, {"data", OrderedJson::array({model})}}.dump(), {}};
   }
   if (path.starts_with(concat(kModelsPath, '/'))) {
-    throw ApiError(404,
-                   concat("model: expected \"", options_.model, "\", found ", path.substr(kModelsPath.size() + 1, 60)),
-                   "model", "model_not_found");
+    const std::string name = percent_decoded(std::string_view(path).substr(kModelsPath.size() + 1));
+    if (name != options_.model) {
+      throw ApiError(404, concat("model: expected \"", options_.model, "\", found ", name.substr(0, 60)), "model",
+                     "model_not_found");
+    }
+    return {200, "application/json", model.dump(), {}};
   }
   throw ApiError(404,
                  concat("path: expected /, /v1/chat/completions, /v1/models, /healthz, /metrics or /settings.json, "
                         "found ",
-                        path.substr(0, 60)),
+                        path.substr(0, 200)),
                  "", "not_found");
 }
 

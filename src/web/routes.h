@@ -7,6 +7,7 @@
 
 #include "web/chat_service.h"
 #include "web/http_message.h"
+#include "web/origins.h"
 #include "web/server_metrics.h"
 
 namespace minimind {
@@ -16,6 +17,7 @@ struct RouteOptions {
   std::string settings_json;  ///< limits and defaults for the page
   /// Accepted names of this server in the Host header, beside localhost and loopback addresses; "*": any name.
   std::vector<std::string> hosts;
+  std::vector<std::string> origins;  ///< pages that may use the API (see Origins)
 };
 
 /// Answers each request: the page, /healthz, /metrics, /settings.json, /v1/models, /v1/chat/completions.
@@ -33,6 +35,7 @@ class Routes {
   HttpResponse models(const std::string& path) const;
 
   RouteOptions options_;
+  Origins origins_;
   int64_t created_;  ///< seconds since 1970
   ChatService& service_;
   ServerMetrics& metrics_;

@@ -1,5 +1,6 @@
 #include "minimind/web/web_chat.h"
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "minimind/base/error.h"
 #include "minimind/base/log.h"
 #include "web/chat_service.h"
+#include "web/free_memory.h"
 #include "web/http_server.h"
 #include "web/routes.h"
 
@@ -21,7 +23,9 @@ namespace minimind {
 
 namespace {
 
-RouteOptions route_options(const WebChatOptions& options, bool is_loopback) {
+constexpr size_t kLeastBody = size_t{1} << 20;
+
+RouteOptions route_options(const WebChatOptions& options, bool is_loopback, size_t body_bytes) {
   const ChatOptions& chat = options.chat.chat;
   const nlohmann::ordered_json settings = {{"model", options.model_name},
                                            {"temperature", chat.sampling.temperature},
@@ -29,8 +33,8 @@ RouteOptions route_options(const WebChatOptions& options, bool is_loopback) {
                                            {"max_tokens", chat.max_new_tokens},
                                            {"max_messages", ChatRequestRules().messages},
                                            {"max_pictures", options.max_pictures},
-                                           {"max_body_bytes", options.max_body_mb << 20}};
-  RouteOptions routes{options.model_name, settings.dump(), options.allowed_hosts};
+                                           {"max_body_bytes", body_bytes}};
+  RouteOptions routes{options.model_name, settings.dump(), options.allowed_hosts, options.allowed_origins};
   routes.hosts.push_back(is_loopback ? options.host : "*");
   return routes;
 }
@@ -48,6 +52,21 @@ ChatServiceOptions service_options(const WebChatOptions& options) {
           .request_seconds = options.request_seconds};
 }
 
+/// Bounds the memory of all bodies by the memory that is free once the model is there; the rest is for images and
+/// answers. Returns the limit of one body.
+size_t limit_bodies(const WebChatOptions& options, HttpServer& server) {
+  constexpr size_t kMaxBodies = 8;  // of the largest size
+  const auto share = static_cast<size_t>(free_memory() / 4);
+  const size_t asked = static_cast<size_t>(options.max_body_mb) << 20;
+  const size_t body = std::min(asked, std::max(share / 2, kLeastBody));
+  if (body < asked) {
+    log_warning(concat("the memory that is left bounds a request to ", body >> 20, " MB instead of --max_body_mb ",
+                       options.max_body_mb));
+  }
+  server.limit_bodies(body, std::min(kMaxBodies * asked, std::max(share, body)));
+  return body;
+}
+
 }  // namespace
 
 Fields WebChatOptions::file_fields() {
@@ -61,6 +80,8 @@ Fields WebChatOptions::server_fields() {
           {"port", &port, "TCP port; 0: any free port"},
           {"allowed_hosts", &allowed_hosts,
            "further Host names to accept while the server listens on loopback, for example of a proxy"},
+          {"allowed_origins", &allowed_origins,
+           "web pages that may use the API beside pages of this machine, such as https://chat.example; *: all pages"},
           {"model_name", &model_name, "model name in the API; empty: the name of the weights file"}};
 }
 
@@ -91,6 +112,9 @@ void WebChatOptions::resolve() {
   };
   at_most("temperature", kMaxTemperature, chat.chat.sampling.temperature);
   at_most("repetition_penalty", kMaxRepetitionPenalty, chat.chat.sampling.repetition_penalty);
+  for (const std::string& origin : allowed_origins) {
+    check_origin("allowed_origins", origin);
+  }
   require_flag_between("port", port, 0, 65535);
   require_flag_between("max_body_mb", max_body_mb, 1, 1024);
   require_flag_between("max_pictures", max_pictures, 0, 1000);
@@ -106,12 +130,12 @@ void WebChatOptions::resolve() {
   }
 }
 
-int run_web_chat(const WebChatOptions& options, std::ostream& out) {
+static int serve_until_signal(const WebChatOptions& options, std::ostream& out) {
   ServerMetrics metrics;
   std::optional<Routes> routes;
   // Listens before the slow load of the model, so that a port in use is reported at once.
   HttpServer server(
-      {options.host, options.port, options.max_connections, static_cast<size_t>(options.max_body_mb) << 20},
+      {options.host, options.port, options.max_connections},
       [&](HttpRequest request, std::shared_ptr<Reply> reply) { routes->handle(std::move(request), std::move(reply)); },
       [&](const ApiError& error) {
         metrics.count_response("other", error.status());
@@ -120,7 +144,7 @@ int run_web_chat(const WebChatOptions& options, std::ostream& out) {
   const std::unique_ptr<ChatModel> model =
       ChatModel::load(options.chat.files, [](const std::string& text) { log_warning(text); });
   ChatService service(*model, service_options(options), metrics);
-  routes.emplace(route_options(options, server.is_loopback()), service, metrics);
+  routes.emplace(route_options(options, server.is_loopback(), limit_bodies(options, server)), service, metrics);
   metrics.add_gauge("minimind_requests_inside", "Requests that are read, wait or are answered.",
                     [&] { return service.inside(); });
   metrics.add_gauge("minimind_connections", "Open connections.", [&] { return server.connections(); });
@@ -151,6 +175,17 @@ int run_web_chat(const WebChatOptions& options, std::ostream& out) {
     return !service.idle();
   });
   return 0;
+}
+
+int run_web_chat(const WebChatOptions& options, std::ostream& out) {
+  try {
+    return serve_until_signal(options, out);
+  } catch (const std::exception& error) {
+    if (!is_out_of_memory(error)) {
+      throw;
+    }
+  }
+  fail("web_chat: out of memory; a smaller --max_seq_len, fewer --threads or --weights bfloat16 needs less");
 }
 
 }  // namespace minimind

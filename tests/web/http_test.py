@@ -2,6 +2,7 @@
 """web_chat as raw sockets see it: bad requests, limits, slow and vanished clients, signals."""
 import json
 import re
+import resource
 import signal
 import socket
 import struct
@@ -37,10 +38,16 @@ def wait_until(condition, seconds=30):
     return True
 
 
-def png_header(width, height, data=b""):
+def png_header(width, height, data=b"", depth=8):
     def chunk(kind, body):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def black_png(width, height, depth):
+    """A whole RGB image."""
+    row, compressor = bytes(1 + width * 3 * depth // 8), zlib.compressobj(1)
+    return png_header(width, height, b"".join(compressor.compress(row) for _ in range(height)) + compressor.flush(), depth)
 
 
 class OneServer(unittest.TestCase):
@@ -141,8 +148,78 @@ class Routes(OneServer):
             self.error(status, json.loads(text), found)
             self.assertEqual("Allow" in headers, status == 405)
         self.assertEqual(self.server.request("HEAD", "/healthz")[:2], (200, ""))
-        found, text, _ = self.server.request("POST", "/v1/chat/completions", b"x", {"Content-Type": "application/json", "Content-Encoding": "gzip"})
-        self.error(415, json.loads(text), found)
+        for path in ("/v1/completions", "/v1/embeddings", "/api/chat", "/v1/chat/completions/"):
+            found, text, _ = self.server.request("POST", path, "{}", {"Content-Type": "application/json"})
+            self.error(404, json.loads(text), found)
+            self.assertIn(f"found {path}\"", text)
+
+    def test_codings_are_read_in_any_case(self):
+        body = json.dumps({"messages": [question("x")], "max_tokens": 2})
+        for coding, status in (("identity", 200), ("Identity", 200), (" IDENTITY ", 200), ("gzip", 415), ("br", 415)):
+            found, text, _ = self.server.request("POST", "/v1/chat/completions", body, {"Content-Type": "Application/JSON", "Content-Encoding": coding})
+            self.assertEqual(found, status, text)
+
+    def test_the_absolute_form_names_the_host(self):
+        for target, host, status in (("http://127.0.0.1/healthz", "localhost", 200), ("http://localhost:80/healthz?a=b", "evil.example", 200),
+                                     ("HTTP://LOCALHOST/v1/models", "localhost", 200), ("http://localhost", "localhost", 200), ("http://localhost?x", "localhost", 200),
+                                     ("https://[::1]:8080/healthz", "localhost", 200), ("http://evil.example/healthz", "localhost", 403),
+                                     ("http:///healthz", "localhost", 400), ("http://localhost@evil.example/healthz", "localhost", 400),
+                                     ("ftp://localhost/healthz", "localhost", 400), ("localhost/healthz", "localhost", 400)):
+            answer = self.exchange(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+            self.assertTrue(answer.startswith(f"HTTP/1.1 {status} "), (target, answer))
+
+    def test_a_request_of_http_1_1_names_its_host_once(self):
+        for version, hosts, status in (("1.1", "", 400), ("1.1", "Host: localhost\r\n", 200), ("1.1", "Host: localhost\r\nHost: localhost\r\n", 400),
+                                       ("1.0", "", 200), ("1.0", "Host: localhost\r\nHost: localhost\r\n", 400)):
+            answer = self.exchange(f"GET /healthz HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n")
+            self.assertTrue(answer.startswith(f"HTTP/1.1 {status} "), (version, hosts, answer))
+        self.assertIn("Host: expected it once", answer)
+
+    def test_model_names_may_be_percent_encoded(self):
+        with WebChat(files, "--model_name", "org/m x%") as server:
+            for path, status in (("org/m%20x%25", 200), ("org%2Fm%20x%25", 200), ("org%2fm%20x%", 200), ("org/m%20y", 404)):
+                found, text, _ = server.request("GET", "/v1/models/" + path)
+                self.assertEqual(found, status, text)
+            self.assertIn("found org/m y", text)
+            self.assertEqual(server.chat([question("x")], model="org/m x%", max_tokens=2)[0], 200)
+
+
+class Origins(OneServer):
+    """Other pages than the server's own use the API."""
+
+    def preflight(self, server, origin):
+        return server.request("OPTIONS", "/v1/chat/completions", None, {"Origin": origin, "Access-Control-Request-Method": "POST",
+                                                                         "Access-Control-Request-Headers": "authorization,content-type"})
+
+    def test_pages_of_this_machine_may_read_answers(self):
+        for origin in ("http://localhost:5173", "http://127.0.0.1:3000", "https://app.localhost", "http://[::1]:8000"):
+            status, text, headers = self.preflight(self.server, origin)
+            self.assertEqual((status, text, headers["Access-Control-Allow-Origin"]), (204, "", origin))
+            self.assertIn("POST", headers["Access-Control-Allow-Methods"])
+            self.assertEqual(headers["Access-Control-Allow-Headers"], "authorization,content-type")
+            self.assertIsNone(headers["Content-Length"])
+        for stream in (False, True):
+            for messages, status in (([question("x")], 200), ([], 400)):
+                body = json.dumps({"messages": messages, "max_tokens": 2, "stream": stream})
+                found, _, headers = self.server.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json", "Origin": origin})
+                self.assertEqual((found, headers["Access-Control-Allow-Origin"], headers["Vary"]), (status, origin, "Origin"))
+        self.assertEqual(self.server.request("GET", "/v1/models", None, {"Origin": origin})[2]["Access-Control-Allow-Origin"], origin)
+
+    def test_other_pages_may_not_unless_they_are_named(self):
+        for origin in ("https://evil.example", "http://localhost.evil.example", "http://127.0.0.1.evil.example", "null", "file://localhost"):
+            status, text, headers = self.preflight(self.server, origin)
+            self.error(403, json.loads(text), status, code="origin_not_allowed")
+            self.assertIsNone(headers["Access-Control-Allow-Origin"])
+            self.assertIsNone(self.server.request("GET", "/v1/models", None, {"Origin": origin})[2]["Access-Control-Allow-Origin"])
+        with WebChat(files, "--allowed_origins", "https://Chat.Example", "app://obsidian.md", "null") as server:
+            for origin, status in (("https://chat.example", 204), ("app://obsidian.md", 204), ("null", 204), ("http://chat.example", 403), ("https://chat.example:444", 403)):
+                self.assertEqual(self.preflight(server, origin)[0], status, origin)
+        with WebChat(files, "--allowed_origins", "*") as server:
+            self.assertEqual(self.preflight(server, "https://any.example")[0], 204)
+        for origin in ("chat.example", "https://", "https://chat.example/page", "https://*.example"):
+            refused = subprocess.run([BIN / "web_chat", *files, "--port", "0", "--allowed_origins", origin], capture_output=True, text=True, timeout=60)
+            self.assertEqual(refused.returncode, 2, refused.stderr)
+            self.assertIn("--allowed_origins", refused.stderr)
 
 
 class BadRequests(OneServer):
@@ -196,9 +273,19 @@ class BadRequests(OneServer):
     def test_what_is_no_request_is_refused(self):
         for line in ("hello", "GET /", "GET x HTTP/1.1", "GET / HTTQ/1.1", "G(T / HTTP/1.1", "GET /a b HTTP/1.1", " / HTTP/1.1",
                      "GET /\x01 HTTP/1.1", "GET /\xe9 HTTP/1.1", "\x16\x03\x01\x02 tls hello"):
-            self.expect_refused(400, line + "\r\n\r\n")
+            self.expect_refused(400, line + "\r\nHost: localhost\r\n\r\n")
         for version in ("HTTP/2.0", "HTTP/3.0", "HTTP/1.2"):
             self.expect_refused(505, f"GET / {version}\r\n\r\n")
+
+    def test_what_is_no_http_is_answered_at_once(self):
+        for greeting in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x16", b"\x80\x2e\x01", b"\x05\x01\x00", b"\x00"):
+            client = self.connect()
+            start = time.monotonic()
+            client.sendall(greeting)
+            answer = client.recv(1000)
+            self.assertLess(time.monotonic() - start, 5)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer)
+            self.assertEqual(b"http:// instead of https://" in answer, greeting.startswith(b"\x16"), answer)
 
     def test_headers_that_may_be_read_in_two_ways_are_refused(self):
         for headers in ("bad header", "Name : value", " folded: line", "A: b\r\n folded", "A: b\r\n\tfolded", "A: b\x01",
@@ -206,15 +293,15 @@ class BadRequests(OneServer):
                         "Content-Length: 99999999999999999999999", "Content-Length: 3\r\nTransfer-Encoding: chunked",
                         "Transfer-Encoding: chunked\r\nContent-Length: 3", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
                         "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked"):
-            self.expect_refused(400, f"POST / HTTP/1.1\r\n{headers}\r\n\r\n")
+            self.expect_refused(400, f"POST / HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n")
         self.expect_refused(400, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n")
         for coding in ("gzip, chunked", "gzip", "chunked, gzip"):
-            self.expect_refused(501, f"POST / HTTP/1.1\r\nTransfer-Encoding: {coding}\r\n\r\n")
-        self.expect_refused(417, "POST / HTTP/1.1\r\nExpect: miracles\r\n\r\n")
+            self.expect_refused(501, f"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {coding}\r\n\r\n")
+        self.expect_refused(417, "POST / HTTP/1.1\r\nHost: localhost\r\nExpect: miracles\r\n\r\n")
 
     def test_bodies_and_headers_beyond_their_limit_are_refused(self):
-        self.expect_refused(413, f"POST / HTTP/1.1\r\nContent-Length: {2 ** 20 + 1}\r\n\r\n")
-        chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        self.expect_refused(413, f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2 ** 20 + 1}\r\n\r\n")
+        chunked = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         self.expect_refused(413, chunked + "100001\r\n")
         self.expect_refused(413, chunked + "A\r\n0123456789\r\nFFFFF\r\n")
         self.expect_refused(413, chunked + "FFFFFFFFFFFFFFFF\r\n")
@@ -223,7 +310,7 @@ class BadRequests(OneServer):
         self.expect_refused(431, "GET / HTTP/1.1\r\n" + "X: y\r\n" * 3000)
 
     def test_broken_chunks_are_refused(self):
-        chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        chunked = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         for chunk in ("\r\n", "x\r\n", "-1\r\n", "3\r\nabcd\r\n\r\n", "3\nabc\r\n", "10000000000000000\r\n", "0\r\nbad trailer\r\n\r\n"):
             self.expect_refused(400, chunked + chunk)
         self.expect_refused(400, chunked + "0\r\n" + "x" * 20000)  # an endless trailer
@@ -231,10 +318,79 @@ class BadRequests(OneServer):
         self.assertEqual(self.server.get("/healthz")[0], 200)
 
 
+class Messages(OneServer):
+    def test_an_answer_goes_on_where_the_last_message_ends(self):
+        fields = {"temperature": 0, "max_tokens": 12}
+        whole = self.server.chat([question("x")], **fields)[1]["choices"][0]["message"]["content"]
+        self.assertGreater(len(whole), 1)
+        begun = whole[:len(whole) // 2]
+        status, body = self.server.chat([question("x"), {"role": "assistant", "content": begun}], **fields)
+        self.assertEqual(status, 200)
+        self.assertTrue((begun + body["choices"][0]["message"]["content"]).startswith(whole[:len(begun) + 3]), (whole, body))
+        status, empty = self.server.chat([question("x"), {"role": "assistant", "content": ""}], **fields)
+        self.assertEqual(empty["choices"][0]["message"]["content"], whole)
+
+    def test_an_image_comes_in_every_form_of_base64(self):
+        asked = question("x", IMAGES[0])
+        url = asked["content"][0]["image_url"]
+        expected = self.server.chat([asked], temperature=0, max_tokens=8)[1]["choices"]
+        head, _, text = url["url"].partition(",")
+        for form in (head + "," + "\n".join(text[i:i + 76] for i in range(0, len(text), 76)), head.upper() + ", " + text.rstrip("="),
+                     head + "," + text.replace("+", "-").replace("/", "_")):
+            url["url"] = form
+            status, body = self.server.chat([asked], temperature=0, max_tokens=8)
+            self.assertEqual((status, body.get("choices")), (200, expected), body)
+
+
+class LittleMemory(unittest.TestCase):
+    """The program under `ulimit -v`: what needs more is refused, and it lives."""
+
+    def refusals(self, server, bodies):
+        """Statuses of requests at one time; 0: no answer."""
+        statuses = []
+
+        def send(body):
+            try:
+                statuses.append(server.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})[0])
+            except OSError:
+                statuses.append(0)  # refused before all was sent
+        threads = [threading.Thread(target=send, args=(body,)) for body in bodies]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return statuses
+
+    def test_the_largest_images_take_a_bounded_memory(self):
+        with WebChat(files) as server:
+            self.assertEqual(server.chat([question("x", IMAGES[0])], max_tokens=2)[0], 200)
+            before = server.peak_bytes()
+            status, body = server.chat([question("x", black_png(7000, 7000, 16))], max_tokens=2)
+            self.assertEqual((status, body["error"]["code"]), (413, "image_too_large"))
+            self.assertLess(server.peak_bytes() - before, 60e6)
+            self.assertEqual(server.chat([question("x", black_png(7000, 7000, 8))], max_tokens=2)[0], 200)
+            self.assertLess(server.peak_bytes() - before, 500e6)
+
+    def test_large_requests_are_refused_where_memory_is_little(self):
+        image = json.dumps({"messages": [question("x", black_png(6000, 6000, 8))]})
+        text = json.dumps({"messages": [question("x" * 20_000_000)]})
+        for room in (200e6, 60e6):
+            with WebChat(files) as server:
+                self.assertEqual(server.chat([question("x", IMAGES[0])], max_tokens=2)[0], 200)
+                limit = int(server.virtual_bytes() + room)
+                resource.prlimit(server.process.pid, resource.RLIMIT_AS, (limit, limit))
+                self.assertEqual(self.refusals(server, [image]), [503])
+                statuses = self.refusals(server, [text] * 16)
+                self.assertLessEqual(set(statuses), {0, 400, 413, 503})
+                self.assertIn(503, statuses)
+                self.assertEqual(server.chat([question("x", IMAGES[0])], max_tokens=2)[0], 200)
+                self.assertEqual(server.stop(), 0)
+
+
 class Connections(OneServer):
     def test_pipelined_requests_are_answered_in_order(self):
         body = json.dumps({"messages": [question("x")], "max_tokens": 2})
-        answer = self.exchange("GET /healthz HTTP/1.1\r\n\r\n" + self.post(body) + "GET /v1/models HTTP/1.1\r\n\r\n" * 2000 + "GET /nothing HTTP/1.0\r\n\r\n")
+        answer = self.exchange("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" + self.post(body) + "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000 + "GET /nothing HTTP/1.0\r\n\r\n")
         self.assertEqual(answer.count("HTTP/1.1 200"), 2002)
         self.assertLess(answer.index('"status":"ok"'), answer.index('"chat.completion"'))
         self.assertLess(answer.index('"chat.completion"'), answer.index('"object":"list"'))
@@ -246,15 +402,15 @@ class Connections(OneServer):
         head = "POST /v1/chat/completions?a=b HTTP/1.1\r\nHost: localhost\r\nContent-TYPE:  application/json \r\n"
         for data in (f"{head}Content-Length: {len(body)}\r\n\r\n{body}",
                      f"{head}Transfer-Encoding: chunked\r\n\r\n{half:x};x=y\r\n{body[:half]}\r\n{len(body) - half:X}\r\n{body[half:]}\r\n0\r\nX: y\r\n\r\n",
-                     "\r\n\r\nGET /healthz HTTP/1.1\r\n\r\n"):
-            data += "\r\nGET /v1/models HTTP/1.1\r\nConnection: close\r\n\r\n"
+                     "\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+            data += "\r\nGET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
             for pieces in ([data], data):
                 answer = self.exchange_pieces(pieces)
                 self.assertEqual(answer.count(b"HTTP/1.1 200 OK"), 2, answer)
 
     def test_connections_end_as_version_and_header_say(self):
         for data, goes_on in (("GET /healthz HTTP/1.0\r\n\r\n", False), ("GET /healthz HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", True),
-                              ("GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n", False), ("GET /healthz HTTP/1.1\r\n\r\n", True)):
+                              ("GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", False), ("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", True)):
             client = self.connect()
             client.sendall(data.encode())
             self.assertIn(b"Connection: keep-alive" if goes_on else b"Connection: close", client.recv(4096))
@@ -294,7 +450,7 @@ class Connections(OneServer):
             client.close()
 
         def pipeline_and_close(client):
-            client.sendall(b"GET /healthz HTTP/1.1\r\n\r\n" * 2000)
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000)
             client.close()
 
         for leave in (lambda client: client.shutdown(socket.SHUT_WR), reset, pipeline_and_close):
@@ -373,7 +529,7 @@ class Processes(unittest.TestCase):
 
     def test_wrong_usage_exits_2_and_missing_files_1(self):
         for flags, code in ((["--port", "70000"], 2), (["--temperature", "-1"], 2), (["--temperature", "1e-40"], 2), (["--temperature", "5"], 2),
-                            (["--repetition_penalty", "11"], 2), (["--max_seq_len", "999999999999"], 2), (["--threads", "5000"], 2), (["--nonsense"], 2), (["--max_queue", "-1"], 2),
+                            (["--repetition_penalty", "11"], 2), (["--max_seq_len", "999999999999"], 2), (["--threads", "5000"], 2), (["--nonsense"], 2), (["--max_megapixels", "179"], 2), (["--max_queue", "-1"], 2),
                             (["--host", "no.such.host.invalid"], 1), (["--checkpoint", "/nowhere.pth"], 1)):
             result = subprocess.run([BIN / "web_chat", *files, "--port", "0", *flags], capture_output=True, text=True, timeout=60)
             self.assertEqual(result.returncode, code, result.stderr)

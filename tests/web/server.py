@@ -85,6 +85,13 @@ class WebChat:
         """Questions answered with status 400 so far."""
         return self.metric('minimind_http_responses_total{route="/v1/chat/completions",status="400"}') or 0
 
+    def peak_bytes(self):
+        """The highest resident memory so far."""
+        return 1024 * int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{self.process.pid}/status").read_text())[1])
+
+    def virtual_bytes(self):
+        return int(pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
+
     def resident_bytes(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()
         return int(fields[1]) * os.sysconf("SC_PAGESIZE")

@@ -15,6 +15,7 @@ struct WebChatOptions {
   EvalChatOptions chat;  ///< model files and generation defaults
   std::string host = "127.0.0.1";
   std::vector<std::string> allowed_hosts;
+  std::vector<std::string> allowed_origins;
   int64_t port = 8080;
   std::string model_name;
 
