@@ -238,8 +238,7 @@ std::optional<Checkpoint> CheckpointStore::newest(const RunFilter& counts) const
 void write_weights(const std::filesystem::path& out_dir, const std::string& stem, const LmConfig& config,
                    const StateDict& weights) {
   // The shapes of the tensors do not tell the numbers of heads: the configuration does.
-  const std::string text = lm_config_to_json(config) + "
-";
+  const std::string text = lm_config_to_json(config) + "\n";
   write_file_atomically(out_dir / (stem + ".json"), text);
   write_pth(out_dir / (stem + ".pth"), weights, text);
 }
