@@ -197,7 +197,6 @@ class StandardOutput(Foreign):
         yield "evaluate", *self.parts(), *data
         yield "evaluate", *self.parts(), *data, "--show", 2
         yield "export_model", "--checkpoint", self.model, "--out", self.out / "x.pth"
-        yield "make_sample_data", "--out", self.out / "sample", "--pretrain_samples", 4, "--sft_samples", 4
         yield "web_chat", *self.parts(), "--port", 0
         yield (*["pretrain_vlm", *training(self.out / "run")[1:]], "--check_data")
         yield (*["pretrain_vlm", *training(self.out / "run")[1:]], "--plan")
