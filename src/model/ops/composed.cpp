@@ -44,8 +44,9 @@ at::Tensor quick_gelu_reference(const at::Tensor& x) {
 }
 
 at::Tensor rope_reference(const at::Tensor& heads, const at::Tensor& rotations, double sign) {
+  // view_as_complex takes no odd strides.
   const at::Tensor pairs =
-      heads.to(at::kFloat).reshape({heads.size(0), heads.size(1), heads.size(2), heads.size(3) / 2, 2});
+      heads.to(at::kFloat).contiguous().view({heads.size(0), heads.size(1), heads.size(2), heads.size(3) / 2, 2});
   const at::Tensor turns = sign < 0 ? rotations.conj() : rotations;
   const at::Tensor rotated = at::view_as_complex(pairs) * turns.unsqueeze(1);  // [B, S, H, d/2]
   return at::view_as_real(rotated).flatten(-2).to(heads.scalar_type());
