@@ -22,9 +22,16 @@ void reserve_standard_descriptors() {
 void require_written(std::ostream& standard_output) {
   errno = 0;
   standard_output.flush();
-  const int reason = errno;
-  require(standard_output.good(), "standard output: expected to write the results, found that they cannot be written: ",
-          reason != 0 ? std::strerror(reason) : "full disk, closed descriptor, or a reader that has ended");
+  if (standard_output.good()) {
+    return;
+  }
+  if (errno == 0) {
+    // An earlier write failed. Another one tells why.
+    standard_output.clear();
+    standard_output << '\n' << std::flush;
+  }
+  throw Error(concat("standard output: expected to write the results, found that they cannot be written: ",
+                     errno != 0 ? std::strerror(errno) : "full disk, closed descriptor, or a reader that has ended"));
 }
 
 }  // namespace minimind

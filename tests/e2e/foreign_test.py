@@ -128,7 +128,7 @@ class Inputs(Foreign):
         self.assertEqual((run / ".lock").read_text(), "precious text of another program\n")
         (run / "metrics.jsonl").unlink()
         os.mkfifo(run / "metrics.jsonl")
-        self.assertIn("nobody reads", self.run_training(run, "--max_steps", 2, code=1))
+        self.assertIn("nobody reads", self.run_training(run, "--max_steps", 2, "--overwrite", code=1))
         self.assertTrue(stat.S_ISFIFO(os.lstat(run / "metrics.jsonl").st_mode))
 
 

@@ -29,8 +29,9 @@ TEST(ExportModel, GoesToEveryFormAndBackWithTheSameLogits) {
   const TemporaryFolder folder;
   const LmConfig config = moe_config();
   Vlm source = small_model(config);
-  write_pth(folder / "32_moe_vlm_sft.pth", vlm_state_dict(*source));
-  write_file_atomically(folder / "32_moe_vlm_sft.json", lm_config_to_json(config));
+  const std::string text = lm_config_to_json(config) + "\n";
+  write_pth(folder / "32_moe_vlm_sft.pth", vlm_state_dict(*source), text);
+  write_file_atomically(folder / "32_moe_vlm_sft.json", text);
   std::filesystem::create_directory(folder / "tokenizer");
   write_file_atomically(folder / "tokenizer/tokenizer.json", "{\"a\": 1}");
   write_file_atomically(folder / "tokenizer/readme.txt", "no tokenizer file");
