@@ -116,7 +116,7 @@ class Saving(Training):
         (out / "metrics.jsonl").unlink()
         (out / "metrics.jsonl").mkdir()
         told = self.finish(process, 1)
-        self.assertRegex(told, r"\nerror: .*metrics\.jsonl: expected to append a line")
+        self.assertRegex(told, r"\nerror: .*metrics\.jsonl: expected a file to write, found a folder")
         self.assertEqual(half_written(out), [])
         self.assertEqual(set(written) - set(steps_of(out)), set())
 
