@@ -1,104 +1,18 @@
 #!/usr/bin/env python3
-"""web_chat as raw sockets see it: bad requests, limits, slow and vanished clients, signals."""
+"""web_chat as raw sockets see it: routes, requests, slow and vanished clients."""
 import json
 import re
-import resource
-import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 import unittest
 import zlib
 
-from server import BIN, LONG, IMAGES, WebChat, make_model, question
-
-CHAT = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-
-
-def setUpModule():
-    global temporary, files
-    temporary = tempfile.TemporaryDirectory()
-    files = make_model(temporary.name)
-
-
-def tearDownModule():
-    temporary.cleanup()
-
-
-def wait_until(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def png_header(width, height, data=b"", depth=8):
-    def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-
-
-def black_png(width, height, depth):
-    """A whole RGB image."""
-    row, compressor = bytes(1 + width * 3 * depth // 8), zlib.compressobj(1)
-    return png_header(width, height, b"".join(compressor.compress(row) for _ in range(height)) + compressor.flush(), depth)
-
-
-class OneServer(unittest.TestCase):
-    flags = ("--max_seq_len", 20000, "--max_new_tokens", 19000, "--max_body_mb", 1, "--max_pictures", 2, "--max_megapixels", 1)
-
-    @classmethod
-    def setUpClass(cls):
-        cls.server = WebChat(files, *cls.flags)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.server.__exit__()
-
-    def connect(self):
-        client = socket.create_connection((self.server.host, self.server.port), timeout=60)
-        self.addCleanup(client.close)
-        return client
-
-    def exchange(self, data):
-        """Sends bytes and reads until the server ends the connection."""
-        return self.exchange_pieces([data]).decode()
-
-    def exchange_pieces(self, pieces, pause=0):
-        client = self.connect()
-        try:
-            for piece in pieces:
-                client.sendall(piece if isinstance(piece, bytes) else piece.encode())
-                time.sleep(pause)
-        except OSError:
-            pass  # the server may have answered before all was sent
-        return b"".join(iter(lambda: client.recv(65536), b""))
-
-    def post(self, body, headers=""):
-        return f"{CHAT}{headers}Content-Length: {len(body)}\r\n\r\n{body}"
-
-    def begin_long_answer(self, stream):
-        """A client whose long answer has begun."""
-        client = self.connect()
-        body = json.dumps({"messages": [question("x")], "stream": stream, **LONG})
-        client.sendall(self.post(body).encode())
-        if stream:
-            self.assertIn(b"200 OK", client.recv(4096))
-        else:
-            self.assertTrue(wait_until(lambda: self.server.metric("minimind_requests_inside") == 1))
-        return client
-
-    def error(self, status, body, found_status, **expected):
-        self.assertEqual(found_status, status, body)
-        self.assertEqual(set(body["error"]), {"message", "type", "param", "code"})
-        for name, value in expected.items():
-            self.assertEqual(body["error"][name], value, body)
+import one_server
+from one_server import CHAT, OneServer, png_header, wait_until, setUpModule, tearDownModule
+from server import BIN, IMAGES, WebChat, question
 
 
 class Routes(OneServer):
@@ -135,7 +49,7 @@ class Routes(OneServer):
             answer = self.exchange(f"GET /settings.json HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
             self.assertTrue(answer.startswith(f"HTTP/1.1 {status} "), (host, answer))
         self.assertIn('"host_not_allowed"', answer)
-        with WebChat(files, "--allowed_hosts", "Chat.Example", "fd00::5") as server:
+        with WebChat(one_server.files, "--allowed_hosts", "Chat.Example", "fd00::5") as server:
             for host in ("Chat.Example:443", "[FD00::5]:80"):
                 self.assertEqual(server.request("GET", "/healthz", None, {"Host": host})[0], 200)
             self.assertEqual(server.request("GET", "/healthz", None, {"Host": "other.example"})[0], 403)
@@ -176,7 +90,7 @@ class Routes(OneServer):
         self.assertIn("Host: expected it once", answer)
 
     def test_model_names_may_be_percent_encoded(self):
-        with WebChat(files, "--model_name", "org/m x%") as server:
+        with WebChat(one_server.files, "--model_name", "org/m x%") as server:
             for path, status in (("org/m%20x%25", 200), ("org%2Fm%20x%25", 200), ("org%2fm%20x%", 200), ("org/m%20y", 404)):
                 found, text, _ = server.request("GET", "/v1/models/" + path)
                 self.assertEqual(found, status, text)
@@ -211,13 +125,13 @@ class Origins(OneServer):
             self.error(403, json.loads(text), status, code="origin_not_allowed")
             self.assertIsNone(headers["Access-Control-Allow-Origin"])
             self.assertIsNone(self.server.request("GET", "/v1/models", None, {"Origin": origin})[2]["Access-Control-Allow-Origin"])
-        with WebChat(files, "--allowed_origins", "https://Chat.Example", "app://obsidian.md", "null") as server:
+        with WebChat(one_server.files, "--allowed_origins", "https://Chat.Example", "app://obsidian.md", "null") as server:
             for origin, status in (("https://chat.example", 204), ("app://obsidian.md", 204), ("null", 204), ("http://chat.example", 403), ("https://chat.example:444", 403)):
                 self.assertEqual(self.preflight(server, origin)[0], status, origin)
-        with WebChat(files, "--allowed_origins", "*") as server:
+        with WebChat(one_server.files, "--allowed_origins", "*") as server:
             self.assertEqual(self.preflight(server, "https://any.example")[0], 204)
         for origin in ("chat.example", "https://", "https://chat.example/page", "https://*.example"):
-            refused = subprocess.run([BIN / "web_chat", *files, "--port", "0", "--allowed_origins", origin], capture_output=True, text=True, timeout=60)
+            refused = subprocess.run([BIN / "web_chat", *one_server.files, "--port", "0", "--allowed_origins", origin], capture_output=True, text=True, timeout=60)
             self.assertEqual(refused.returncode, 2, refused.stderr)
             self.assertIn("--allowed_origins", refused.stderr)
 
@@ -342,51 +256,6 @@ class Messages(OneServer):
             self.assertEqual((status, body.get("choices")), (200, expected), body)
 
 
-class LittleMemory(unittest.TestCase):
-    """The program under `ulimit -v`: what needs more is refused, and it lives."""
-
-    def refusals(self, server, bodies):
-        """Statuses of requests at one time; 0: no answer."""
-        statuses = []
-
-        def send(body):
-            try:
-                statuses.append(server.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})[0])
-            except OSError:
-                statuses.append(0)  # refused before all was sent
-        threads = [threading.Thread(target=send, args=(body,)) for body in bodies]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return statuses
-
-    def test_the_largest_images_take_a_bounded_memory(self):
-        with WebChat(files) as server:
-            self.assertEqual(server.chat([question("x", IMAGES[0])], max_tokens=2)[0], 200)
-            before = server.peak_bytes()
-            status, body = server.chat([question("x", black_png(7000, 7000, 16))], max_tokens=2)
-            self.assertEqual((status, body["error"]["code"]), (413, "image_too_large"))
-            self.assertLess(server.peak_bytes() - before, 60e6)
-            self.assertEqual(server.chat([question("x", black_png(7000, 7000, 8))], max_tokens=2)[0], 200)
-            self.assertLess(server.peak_bytes() - before, 500e6)
-
-    def test_large_requests_are_refused_where_memory_is_little(self):
-        image = json.dumps({"messages": [question("x", black_png(6000, 6000, 8))]})
-        text = json.dumps({"messages": [question("x" * 20_000_000)]})
-        for room in (200e6, 60e6):
-            with WebChat(files) as server:
-                self.assertEqual(server.chat([question("x", IMAGES[0])], max_tokens=2)[0], 200)
-                limit = int(server.virtual_bytes() + room)
-                resource.prlimit(server.process.pid, resource.RLIMIT_AS, (limit, limit))
-                self.assertEqual(self.refusals(server, [image]), [503])
-                statuses = self.refusals(server, [text] * 16)
-                self.assertLessEqual(set(statuses), {0, 400, 413, 503})
-                self.assertIn(503, statuses)
-                self.assertEqual(server.chat([question("x", IMAGES[0])], max_tokens=2)[0], 200)
-                self.assertEqual(server.stop(), 0)
-
-
 class Connections(OneServer):
     def test_pipelined_requests_are_answered_in_order(self):
         body = json.dumps({"messages": [question("x")], "max_tokens": 2})
@@ -481,100 +350,6 @@ class Connections(OneServer):
             self.assertTrue(piece, "the lazy client's answer broke off")
             answer += piece
         self.assertEqual(self.server.get("/healthz")[0], 200)
-
-
-class Limits(unittest.TestCase):
-    def test_a_full_queue_answers_429_and_full_connections_503(self):
-        with WebChat(files, "--max_queue", 1, "--max_connections", 4, "--max_seq_len", 20000, "--max_new_tokens", 19000) as server:
-            statuses = []
-
-            def ask():
-                statuses.append(server.request("POST", "/v1/chat/completions", json.dumps({"messages": [question("x")], "temperature": 0}),
-                                               {"Content-Type": "application/json"}))
-
-            body = json.dumps({"messages": [question("x")], **LONG, "stream": True})
-            clients = []
-            for _ in range(2):
-                client = socket.create_connection((server.host, server.port))
-                client.sendall(f"{CHAT}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-                clients.append(client)
-            self.assertTrue(wait_until(lambda: server.metric("minimind_requests_inside") == 2))
-            ask()
-            self.assertEqual(statuses[0][0], 429)
-            self.assertIn("Retry-After", statuses[0][2])
-            clients += [socket.create_connection((server.host, server.port)) for _ in range(2)]
-            time.sleep(0.3)
-            self.assertEqual(server.get("/healthz")[0], 503)
-            for client in clients:
-                client.close()
-            self.assertTrue(wait_until(lambda: server.get("/healthz")[0] == 200))
-
-    def test_time_limits_answer_504_and_408(self):
-        with WebChat(files, "--request_seconds", 0.2, "--max_seq_len", 20000, "--max_new_tokens", 19000) as server:
-            status, body = server.chat([question("x")], temperature=0)
-            self.assertEqual((status, body["error"]["code"]), (504, "timeout"))
-            client = socket.create_connection((server.host, server.port), timeout=60)
-            client.sendall(b"GET /heal")
-            self.assertIn(b"408", client.recv(1000).split(b"\r\n")[0])
-            client.close()
-
-
-class Processes(unittest.TestCase):
-    def test_a_port_in_use_is_refused(self):
-        with WebChat(files) as server:
-            second = subprocess.run([BIN / "web_chat", *files, "--port", str(server.port)], capture_output=True, text=True, timeout=60)
-            self.assertEqual(second.returncode, 1)
-            self.assertIn(f"error: --port {server.port}: expected a free port", second.stderr)
-            self.assertEqual(server.get("/healthz")[0], 200)
-
-    def test_wrong_usage_exits_2_and_missing_files_1(self):
-        for flags, code in ((["--port", "70000"], 2), (["--temperature", "-1"], 2), (["--temperature", "1e-40"], 2), (["--temperature", "5"], 2),
-                            (["--repetition_penalty", "11"], 2), (["--max_seq_len", "999999999999"], 2), (["--threads", "5000"], 2), (["--nonsense"], 2), (["--max_megapixels", "179"], 2), (["--max_queue", "-1"], 2),
-                            (["--host", "no.such.host.invalid"], 1), (["--checkpoint", "/nowhere.pth"], 1)):
-            result = subprocess.run([BIN / "web_chat", *files, "--port", "0", *flags], capture_output=True, text=True, timeout=60)
-            self.assertEqual(result.returncode, code, result.stderr)
-            self.assertEqual(len([line for line in result.stderr.splitlines() if line.startswith("error: ")]), 1, result.stderr)
-
-    def test_the_default_is_reached_from_this_machine_alone(self):
-        with WebChat(files) as server:
-            self.assertEqual(server.host, "127.0.0.1")
-        with WebChat(files, "--host", "0.0.0.0") as server:
-            server.errors.seek(0)
-            self.assertIn("no password", server.errors.read())
-
-    def test_sigterm_finishes_what_runs_and_refuses_what_comes(self):
-        with WebChat(files, "--max_seq_len", 4000, "--max_new_tokens", 3000) as server:
-            answers = []
-
-            def ask():
-                answers.append(server.chat([question("x")], temperature=0))
-
-            threads = [threading.Thread(target=ask) for _ in range(3)]
-            for thread in threads:
-                thread.start()
-            self.assertTrue(wait_until(lambda: server.metric("minimind_requests_inside") == 3))
-            server.process.send_signal(signal.SIGTERM)
-            self.assertTrue(wait_until(lambda: server.get("/healthz")[0] == 503, 5))
-            status, body = server.chat([question("x")])
-            self.assertEqual((status, body["error"]["code"]), (503, "shutting_down"))
-            self.assertEqual(server.process.wait(60), 0)
-            for thread in threads:
-                thread.join()
-            self.assertEqual([status for status, _ in answers], [200] * 3)
-            self.assertEqual({body["usage"]["completion_tokens"] for _, body in answers}, {3000})
-
-    def test_a_second_signal_ends_at_once(self):
-        with WebChat(files, "--max_seq_len", 20000, "--max_new_tokens", 19000) as server:
-            answers = []
-            thread = threading.Thread(target=lambda: answers.append(server.chat([question("x")], temperature=0)))
-            thread.start()
-            self.assertTrue(wait_until(lambda: server.metric("minimind_requests_inside") == 1))
-            server.process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
-            server.process.send_signal(signal.SIGTERM)
-            self.assertEqual(server.process.wait(5), 0)
-            thread.join()
-            self.assertEqual(answers[0][0], 503)
 
 
 if __name__ == "__main__":
