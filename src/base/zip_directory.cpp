@@ -40,8 +40,8 @@ struct Directory {
   uint64_t size = 0;
   uint64_t entries = 0;
   uint64_t end = 0;  ///< where the bytes behind the directory begin
-  uint64_t stub =
-      0;  ///< bytes in front of the archive that the writer's offsets do not count: a program that unpacks it
+  /// Bytes in front of the archive, which its offsets do not count: a program that unpacks it.
+  uint64_t program_bytes = 0;
 };
 
 std::string read_bytes(const ReadAt& read, uint64_t offset, size_t size) {
@@ -63,7 +63,7 @@ Directory read_zip64_end(const ReadAt& read, uint64_t file_bytes, const std::str
   uint64_t offset = u64(locator, 8);
   const uint64_t before = end_offset - kZip64LocatorSize;
   if (before >= kZip64EndSize && u32(read_bytes(read, before - kZip64EndSize, 4), 0) == kZip64EndSignature) {
-    offset = before - kZip64EndSize;  // its usual place, which a stub in front of the archive does not move
+    offset = before - kZip64EndSize;  // its usual place, whatever stands in front of the archive
   }
   require(offset < file_bytes && file_bytes - offset >= kZip64EndSize, where,
           ": expected the ZIP64 end record inside the file of ", file_bytes, " bytes, found it at byte ", offset,
@@ -74,15 +74,15 @@ Directory read_zip64_end(const ReadAt& read, uint64_t file_bytes, const std::str
   return {u64(record, 48), u64(record, 40), u64(record, 32), offset};
 }
 
-// Finds the directory of an archive that stands behind a stub: it ends where the end record begins.
-Directory behind_stub(const ReadAt& read, Directory directory) {
+// Finds the directory of an archive behind a program that unpacks it: it ends where the end record begins.
+Directory behind_program(const ReadAt& read, Directory directory) {
   if (directory.size < kEntrySize || directory.size > directory.end ||
       directory.offset >= directory.end - directory.size) {
     return directory;
   }
   const uint64_t place = directory.end - directory.size;
   if (u32(read_bytes(read, place, 4), 0) == kEntrySignature) {
-    directory.stub = place - directory.offset;
+    directory.program_bytes = place - directory.offset;
     directory.offset = place;
   }
   return directory;
@@ -153,7 +153,7 @@ bool read_zip64_extra(std::string_view extra, ZipEntry& entry) {
 
 void read_zip_directory(const ReadAt& read, uint64_t file_bytes, const std::string& where,
                         const std::function<void(ZipEntry&&)>& on_entry) {
-  const Directory directory = behind_stub(read, find_directory(read, file_bytes, where));
+  const Directory directory = behind_program(read, find_directory(read, file_bytes, where));
   require(directory.offset <= file_bytes && directory.size <= file_bytes - directory.offset, where,
           ": expected the zip directory inside the file of ", file_bytes, " bytes, found it at byte ", directory.offset,
           " with ", directory.size, " bytes", kCure);
@@ -181,7 +181,7 @@ void read_zip_directory(const ReadAt& read, uint64_t file_bytes, const std::stri
       fail(where, ": entry ", printable(entry.name), ": expected its sizes in a ZIP64 field, found a damaged field",
            kCure);
     }
-    entry.header_offset += directory.stub;
+    entry.header_offset += directory.program_bytes;
     if (std::string name = unicode_path(bytes.substr(kEntrySize + name_size, extra_size), entry.name); !name.empty()) {
       entry.name = std::move(name);
       entry.flags |= kZipNameIsUtf8;

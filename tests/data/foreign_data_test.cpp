@@ -219,7 +219,7 @@ TEST_F(ForeignData, ZipsBehindAProgramAreReadAndOtherArchivesNamed) {
     zip.add("a.jpg", "bytes", true);
     zip.add("b.jpg", "more");
     const auto source =
-        open_image_source(write_bytes(folder_ / "self.exe", "MZ a stub" + std::string(5000, 'x') + zip.finish("c")));
+        open_image_source(write_bytes(folder_ / "self.exe", "MZ a program" + std::string(5000, 'x') + zip.finish("c")));
     EXPECT_EQ(source->read("a.jpg"), "bytes");
     EXPECT_EQ(source->read("b.jpg"), "more");
   }
