@@ -12,6 +12,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/cgroup.h"
+
 namespace minimind {
 
 namespace {
@@ -41,20 +43,19 @@ int64_t number_behind(const fs::path& file, std::string_view name, int64_t other
   return otherwise;
 }
 
-/// How the two versions of cgroups name their files.
+/// How a version of cgroups names its files.
 struct CgroupFiles {
-  const char* folder;
   const char* limit;
   const char* used;
   std::array<const char*, 2> cached;  ///< of memory.stat
 };
-constexpr CgroupFiles kVersion1 = {"sys/fs/cgroup/memory",
-                                   "memory.limit_in_bytes",
-                                   "memory.usage_in_bytes",
-                                   {"total_inactive_file", "total_active_file"}};
-constexpr CgroupFiles kVersion2 = {"sys/fs/cgroup", "memory.max", "memory.current", {"inactive_file", "active_file"}};
+constexpr CgroupFiles kVersion1 = {
+    "memory.limit_in_bytes", "memory.usage_in_bytes", {"total_inactive_file", "total_active_file"}};
+constexpr CgroupFiles kVersion2 = {"memory.max", "memory.current", {"inactive_file", "active_file"}};
 
-int64_t free_of_group(const fs::path& folder, const CgroupFiles& files) {
+int64_t free_of_group(const Cgroup& group) {
+  const auto& [folder, is_v2] = group;
+  const CgroupFiles& files = is_v2 ? kVersion2 : kVersion1;
   const int64_t limit = number_in(folder / files.limit, kNoLimit);
   if (limit >= kNoLimit / 2) {  // version 1 writes a huge number for no limit
     return kNoLimit;
@@ -66,33 +67,10 @@ int64_t free_of_group(const fs::path& folder, const CgroupFiles& files) {
   return limit - used;
 }
 
-/// The least of a group and the groups above it. A container may see its own group as the root.
-int64_t free_of_groups(const fs::path& root, const CgroupFiles& files, const std::string& group) {
-  const fs::path top = root / files.folder;
-  int64_t least = free_of_group(top, files);
-  for (fs::path path = fs::path(group).relative_path(); !path.empty(); path = path.parent_path()) {
-    least = std::min(least, free_of_group(top / path, files));
-  }
-  return least;
-}
-
-/// Lines of /proc/self/cgroup: `0::/group` of version 2, `4:memory:/group` of version 1.
 int64_t free_of_cgroups(const fs::path& root) {
-  std::ifstream stream(root / "proc/self/cgroup");
   int64_t least = kNoLimit;
-  for (std::string line; std::getline(stream, line);) {
-    const size_t first = line.find(':');
-    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) {
-      continue;
-    }
-    const std::string kinds = "," + line.substr(first + 1, second - first - 1) + ",";
-    const std::string group = line.substr(second + 1);
-    if (kinds == ",,") {
-      least = std::min(least, free_of_groups(root, kVersion2, group));
-    } else if (kinds.find(",memory,") != std::string::npos) {
-      least = std::min(least, free_of_groups(root, kVersion1, group));
-    }
+  for (const Cgroup& group : cgroups_of("memory", root)) {
+    least = std::min(least, free_of_group(group));
   }
   return least;
 }

@@ -22,6 +22,9 @@ class FreeMemory : public ::testing::Test {
     root_ = fs::temp_directory_path() / ("minimind_memory_" + std::to_string(getpid()));
     write("proc/meminfo", "MemTotal: 9000000 kB\nMemAvailable: 1000000 kB\n");
     write("proc/self/cgroup", "");
+    write("proc/self/mountinfo",
+          "31 23 0:27 / /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n"
+          "32 31 0:28 / /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
   }
   void TearDown() override { fs::remove_all(root_); }
   void write(const std::string& name, const std::string& text) const {
