@@ -16,9 +16,12 @@
 #include "minimind/base/file.h"
 #include "minimind/base/image_span.h"
 #include "minimind/base/random.h"
+#include "support/error_of.h"
 
 namespace minimind {
 namespace {
+
+using testing::error_of;
 
 class FileTest : public ::testing::Test {
  protected:
@@ -28,15 +31,6 @@ class FileTest : public ::testing::Test {
   ~FileTest() override { fs::remove_all(folder_); }
   fs::path folder_;
 };
-
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 TEST_F(FileTest, AtomicFileLeavesTheOldFileWithoutCommit) {
   write_file_atomically(folder_ / "a", "old");

@@ -16,9 +16,12 @@
 #include "base/output.h"
 #include "minimind/base/error.h"
 #include "minimind/base/file.h"
+#include "support/error_of.h"
 
 namespace minimind {
 namespace {
+
+using testing::error_of;
 
 class ForeignFile : public ::testing::Test {
  protected:
@@ -48,15 +51,6 @@ class ForeignFile : public ::testing::Test {
 
   fs::path folder_;
 };
-
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 TEST_F(ForeignFile, IsNeverReadAndNamesItsKindAtOnce) {
   const std::vector<std::pair<fs::path, std::string>> cases = {

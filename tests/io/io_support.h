@@ -15,6 +15,7 @@
 #include "io/safetensors.h"
 #include "io/state_dict_file.h"
 #include "minimind/base/error.h"
+#include "support/error_of.h"
 #include "support/temporary_folder.h"
 
 namespace minimind::testing {
@@ -26,17 +27,6 @@ inline void write_bytes(const std::filesystem::path& path, const std::string& by
 inline std::string read_bytes(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-/// The message of the minimind::Error that `action` throws; "" if it throws none.
-template <class Action>
-std::string error_of(const Action& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 /// Whether two tensors have the same dtype, shape and bytes (NaN equals itself).

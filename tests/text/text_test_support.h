@@ -6,6 +6,7 @@
 #include "base/utf8.h"
 #include "minimind/base/error.h"
 #include "minimind/text/load_tokenizer.h"
+#include "support/error_of.h"
 #include "support/temporary_folder.h"
 #include "text/byte_bpe.h"
 
@@ -42,17 +43,6 @@ inline text_detail::ByteBpeModel small_byte_bpe_model() {
 
 inline std::unique_ptr<Tokenizer> small_byte_bpe() {
   return std::make_unique<text_detail::ByteBpeTokenizer>(small_byte_bpe_model(), "test");
-}
-
-/// The message of the Error that `action` throws.
-template <class Action>
-std::string error_of(Action&& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 }  // namespace minimind::testing
